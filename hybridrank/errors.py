@@ -14,6 +14,8 @@
     │   ├── BackendUnavailableError      it could not be reached, or is failing
     │   ├── RateLimitedError             it refuses for now; ``retry_after`` in seconds where it said so
     │   └── AuthenticationError          the key is missing or refused
+    ├── StorageError                     a collection's files cannot be read or written
+    │   └── LockedError                  another writer is at work; ``holder`` says who
     └── SearchError                      no arm of a search answered; ``causes`` holds each arm's exception
 
 Whatever a library underneath raised is chained as ``__cause__``. No message ever holds a secret.
@@ -32,10 +34,12 @@ __all__ = [
     "ConfigError",
     "HybridrankError",
     "InputError",
+    "LockedError",
     "MissingDependencyError",
     "ModelError",
     "RateLimitedError",
     "SearchError",
+    "StorageError",
     "UnknownComponentError",
 ]
 
@@ -98,6 +102,18 @@ class RateLimitedError(BackendError):
 
 class AuthenticationError(BackendError):
     """A backend's key is missing or refused."""
+
+
+class StorageError(HybridrankError):
+    """A collection's files cannot be read or written: absent, damaged, of a newer format, or the disk is full."""
+
+
+class LockedError(StorageError):
+    """Another writer is at work on the collection. `holder` says who: its process, machine and since when."""
+
+    def __init__(self, message: str, *, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class SearchError(HybridrankError):

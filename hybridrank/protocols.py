@@ -6,7 +6,8 @@ before it is believed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hybridrank.types import Candidates, Document, Progress, Query, Ranking, Role
@@ -21,10 +22,14 @@ __all__ = [
     "DocumentStore",
     "Embedder",
     "Fusion",
+    "ImprovingIndex",
     "Index",
     "Indexer",
     "Reranker",
     "Retriever",
+    "SavedIndex",
+    "SavedIndexer",
+    "VectorIndex",
 ]
 
 
@@ -35,7 +40,8 @@ class Retriever(Protocol):
     def retrieve(self, queries: Sequence[Query], *, k: int) -> Sequence[Ranking]:
         """Rank the best `k` documents for each query, in the order of `queries`; fewer where fewer match.
 
-        `k` >= 1. A query with `ids` finds only those documents, and still the best `k` of them.
+        `k` >= 1. A query with `ids` or `filters` finds only those documents, and still the best `k` of them. A
+        collection resolves both into ids for the indexes that it holds, so that those need to know `ids` alone.
         """
         ...
 
@@ -81,6 +87,57 @@ class Indexer(Protocol):
 
     def create_index(self) -> Index:
         """Make an empty index of this configuration."""
+        ...
+
+
+@runtime_checkable
+class VectorIndex(Index, Protocol):
+    """An index whose encoded documents are vectors, float32 (n, dim) of unit length.
+
+    A collection stores them with the documents, so that nothing is embedded twice.
+    """
+
+    @property
+    def embedder(self) -> Embedder:
+        """Whose vectors these are."""
+        ...
+
+
+@runtime_checkable
+class SavedIndex(Index, Protocol):
+    """An index that can be put away in files. It is derived data: its owner can always build it anew."""
+
+    def save(self, path: Path) -> None:
+        """Write the index to `path`, a directory that does not exist yet. Changes no answer; excludes changes."""
+        ...
+
+
+@runtime_checkable
+class SavedIndexer(Indexer, Protocol):
+    """An indexer that opens what its index has saved."""
+
+    def load_index(self, path: Path) -> Index:
+        """Open what `SavedIndex.save` wrote; its files may stay mapped into memory, and are never changed.
+
+        Raises:
+            StorageError: the files cannot be used (absent, damaged, of another version or analyzer).
+        """
+        ...
+
+
+@runtime_checkable
+class ImprovingIndex(Index, Protocol):
+    """An index that pays for being reorganised when it has grown or shrunk."""
+
+    def improve(self) -> Callable[[], None] | None:
+        """Do the slow part beside searches (train, tune, merge), and return the quick step that excludes them.
+
+        None where there is nothing to gain. The index is not changed between the two: their caller sees to that.
+        """
+        ...
+
+    def statistics(self) -> Mapping[str, Any]:
+        """JSON values that tell how the index is built and how well it finds."""
         ...
 
 

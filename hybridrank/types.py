@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hybridrank.errors import InputError
+from hybridrank.filters import Filter
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Candidates", "Document", "Progress", "Query", "Ranking", "Role", "Scores"]
+__all__ = ["Candidates", "Document", "Passage", "Progress", "Query", "Ranking", "Role", "Scores"]
 
 Role: TypeAlias = Literal["query", "document"]
 """What a text is to an embedder: many models encode queries and documents differently."""
@@ -72,12 +73,36 @@ class Document:
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
+@dataclass(frozen=True, slots=True)
+class Passage(Document):
+    """A part of a longer document, found in its place.
+
+    `text` is ``parent.text[start:end]``, in characters; `headings` are those that it stands under, outermost
+    first; title and metadata are the parent's. The id is the parent's, ``#`` and the passage's place from 0.
+    """
+
+    parent: str = ""
+    start: int = 0
+    end: int = 0
+    headings: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """What retrievers and rerankers read: title, headings and text, a line each where they are there.
+
+        >>> Passage(id="a#1", text="It rises.", title="Air", parent="a", end=9, headings=("Lift",)).content
+        'Air\\nLift\\nIt rises.'
+        """
+        return "\n".join([*filter(None, (self.title, " > ".join(self.headings))), self.text])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """What is searched for.
 
     `vector` is the query's embedding, shape (dim,), where the caller already has it: dense retrievers then
-    embed nothing. `ids` restricts the search to these documents, before any retriever cuts to its top k.
+    embed nothing. `ids` restricts the search to these documents, and `filters` to those whose metadata match
+    (`hybridrank.filters` has the language), both before any retriever cuts to its top k.
 
     Raises:
         InputError: the text is empty or blank, or a field has the wrong type.
@@ -86,6 +111,7 @@ class Query:
     text: str
     vector: NDArray[np.float32] | None = None
     ids: frozenset[str] | None = None
+    filters: Filter | None = None
 
     def __post_init__(self) -> None:
         _require_text(self.text, "a query")
@@ -102,6 +128,8 @@ class Query:
             if isinstance(self.ids, str):
                 raise InputError("a query's ids must be a collection of document ids, not one str")
             object.__setattr__(self, "ids", frozenset(self.ids))
+        if self.filters is not None:
+            object.__setattr__(self, "filters", Filter.of(self.filters))
 
     @classmethod
     def of(cls, value: str | Query) -> Query:
