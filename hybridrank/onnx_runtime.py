@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Encoder", "Graph", "Tokens"]
+__all__ = ["Encoder", "Graph", "Tokens", "load_tokenizer"]
 
 _BATCH_TOKENS = 512
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -222,10 +222,10 @@ class Encoder(NamedTuple):
             threads=threads,
             batch_tokens=batch_tokens,
         )
-        return cls(_tokenizer(directory), graph, window, facts)
+        return cls(load_tokenizer(directory), graph, window, facts)
 
 
-def _tokenizer(directory: Path) -> Tokenizer:
+def load_tokenizer(directory: Path) -> Tokenizer:
     """Load the tokenizer, set never to cut and never to pad.
 
     Its settings are not changed after this: doing so while another thread encodes fails ("Already borrowed").

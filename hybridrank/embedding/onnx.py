@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,6 +46,12 @@ class OnnxEmbedder(Component):
     max_tokens: int | None = Field(default=None, ge=16)
     batch_tokens: PositiveInt | None = None
     threads: PositiveInt | None = None
+
+    @property
+    def identity(self) -> str:
+        """What decides the vector of a text, as configured: embedders of equal identity give equal vectors."""
+        options = self.model_dump(exclude={"batch_tokens", "threads"}, exclude_none=True)
+        return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     def embed(self, texts: Sequence[str], *, role: Role, progress: Progress | None = None) -> NDArray[np.float32]:
         """Unit vectors, shape (len(texts), dim), in the order of `texts`.

@@ -199,6 +199,25 @@ def test_options_round_trip_and_wrong_ones_are_refused():
             OnnxEmbedder(**options)
 
 
+def test_the_identity_is_what_decides_the_vectors():
+    one = OnnxEmbedder()
+    assert one.identity == 'onnx {"model": "BAAI/bge-small-en-v1.5"}'
+    assert OnnxEmbedder(model=one.model, threads=2, batch_tokens=64, pooling=None).identity == one.identity
+    others = [
+        {"model": "some/other"},
+        {"revision": "main"},
+        {"file": "model.onnx"},
+        {"pooling": "mean"},
+        {"query_prefix": ""},
+        {"document_prefix": ""},
+        {"query_prefix": "é"},
+        {"document_prefix": "é"},
+        {"max_tokens": 512},
+    ]
+    assert len({one.identity, *(OnnxEmbedder(**options).identity for options in others)}) == 10
+    assert set().union(*others) | {"threads", "batch_tokens"} == set(OnnxEmbedder.model_fields)
+
+
 def test_making_the_components_imports_nothing_heavy():
     code = """
 import sys

@@ -76,3 +76,20 @@ def test_configuration_round_trips(embedding_model):
     embedder = create("embedder", {"use": "sentence-transformers", "model": str(embedding_model), "batch_size": 7})
     assert isinstance(embedder, SentenceTransformerEmbedder)
     assert SentenceTransformerEmbedder.from_config(embedder.to_config()) == embedder
+
+
+def test_the_identity_is_what_decides_the_vectors():
+    one = SentenceTransformerEmbedder()
+    same = SentenceTransformerEmbedder(model=one.model, device="cpu", batch_size=7, max_tokens=None)
+    assert one.identity == same.identity
+    others = [
+        {"model": "some/other"},
+        {"revision": "main"},
+        {"dtype": "float16"},
+        {"trust_remote_code": True},
+        {"max_tokens": 64},
+        {"query_prefix": ""},
+        {"document_prefix": ""},
+    ]
+    assert len({one.identity, *(SentenceTransformerEmbedder(**options).identity for options in others)}) == 8
+    assert set().union(*others) | {"device", "batch_size"} == set(SentenceTransformerEmbedder.model_fields)

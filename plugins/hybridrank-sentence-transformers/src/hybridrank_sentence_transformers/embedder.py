@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,6 +37,12 @@ class SentenceTransformerEmbedder(TorchModel):
     document_prefix: str | None = None
 
     _class: ClassVar[str] = "SentenceTransformer"
+
+    @property
+    def identity(self) -> str:
+        """What decides the vector of a text, as configured: embedders of equal identity give equal vectors."""
+        options = self.model_dump(exclude={"batch_size", "device"}, exclude_none=True)
+        return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     def embed(self, texts: Sequence[str], *, role: Role) -> NDArray[np.float32]:
         """Float32, shape (len(texts), dim), rows in the order of `texts`, each of unit length.
