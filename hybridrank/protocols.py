@@ -102,6 +102,11 @@ class VectorIndex(Index, Protocol):
         """Whose vectors these are."""
         ...
 
+    @property
+    def dim(self) -> int | None:
+        """Dimensions of the vectors; None before there are any."""
+        ...
+
 
 @runtime_checkable
 class SavedIndex(Index, Protocol):

@@ -6,28 +6,30 @@ import heapq
 import json
 import shutil
 import threading
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from hybridrank.component import Component
-from hybridrank.errors import ConfigError, InputError
+from hybridrank.errors import ConfigError, InputError, StorageError
 from hybridrank.retrieval.postings import Ints, InvertedIndex, Postings
 from hybridrank.retrieval.scoring import Formula, Scorer
-from hybridrank.text import Analyzer, Language, analyzer
+from hybridrank.retrieval.selection import Selections
+from hybridrank.retrieval.vocabulary import Vocabulary
+from hybridrank.text import Language, analyzer
 from hybridrank.types import Document, Progress, Query, Ranking
 
 __all__ = ["BM25", "BM25Index"]
 
 _MAX_K1 = 1000.0
 _FORMAT = 1
+_NO_INTS = np.zeros(0, dtype=np.int32)
 
 
 class BM25(Component):
@@ -72,36 +74,13 @@ class BM25(Component):
         """Make an empty index of this configuration."""
         return BM25Index(self)
 
+    def load_index(self, path: str | Path) -> BM25Index:
+        """Open what `BM25Index.save` wrote, to search it with these options.
 
-class _Vocabulary(dict[str, int]):
-    """Words, as they stand in a text, -> the numbers of their terms; -1 for words that are not indexed."""
-
-    def __init__(self, words: Analyzer, terms: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.numbers = {term: number for number, term in enumerate(terms)}
-        self._analyzer = words
-        self._lock = threading.Lock()
-
-    def __missing__(self, word: str) -> int:
-        """Number the term of a word that has not been met before."""
-        term = self._analyzer.term(word)
-        with self._lock:
-            number = -1 if term is None else self.numbers.setdefault(term, len(self.numbers))
-        self[word] = number
-        return number
-
-    def find(self, word: str) -> int:
-        """Give what `self[word]` would, and -1 for a term that no document brought; learns nothing."""
-        if (known := self.get(word)) is not None:
-            return known
-        term = self._analyzer.term(word)
-        return -1 if term is None else self.numbers.get(term, -1)
-
-    def count(self, text: str) -> dict[int, int]:
-        """Count each term of a query, in the order of their first coming."""
-        counts = Counter(map(self.find, self._analyzer.words(text)))
-        counts.pop(-1, None)
-        return counts
+        Raises:
+            StorageError: as `BM25Index.load`.
+        """
+        return BM25Index.load(path, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +94,20 @@ class _Encoded:
 class BM25Index:
     """Documents held for BM25; one that has no terms is held, and never found.
 
-    Many threads may search at once, and encode meanwhile; `add` and `delete` exclude both searches and each
-    other, and their caller sees to that.
+    Many threads may search at once, and encode meanwhile; `add`, `delete` and what `improve` returns exclude both
+    searches and each other, and their caller sees to that. What was deleted takes its room until `improve`.
     """
 
-    _CHUNK = 32  # documents whose words are in the processor's cache together
+    _CHUNK = 2**18  # characters whose words are in the processor's cache together
     _SCORERS = 4  # settings of k1 and b whose weights are kept
 
     def __init__(self, component: BM25) -> None:
         self.component = component
-        self._vocabulary = _Vocabulary(analyzer(component.language))
+        self._vocabulary = Vocabulary(analyzer(component.language))
         self._inverted = InvertedIndex()
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
+        self._selections = Selections()
         self._scorers: dict[tuple[float, float], Scorer] = {}
         self._lock = threading.Lock()
 
@@ -139,16 +119,19 @@ class BM25Index:
 
     def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> _Encoded:
         """Split the documents into terms and count them."""
-        words_of, number_of = analyzer(self.component.language).words, self._vocabulary.__getitem__
-        terms: list[Ints] = []
-        sizes: list[int] = []
-        for start in range(0, len(documents), self._CHUNK):
-            words = [words_of(document.content) for document in documents[start : start + self._CHUNK]]
-            sizes += map(len, words)
-            terms.append(np.fromiter(map(number_of, chain.from_iterable(words)), dtype=np.int32))
-            if progress:
-                progress(len(sizes), len(documents))
-        numbers = np.concatenate(terms) if terms else np.zeros(0, dtype=np.int32)
+        parts: list[tuple[Ints, Ints]] = []
+        texts: list[str] = []
+        size = 0
+        for done, document in enumerate(documents, 1):
+            texts.append(text := document.content)
+            size += len(text)
+            if size >= self._CHUNK or done == len(documents):
+                parts.append(self._vocabulary.number(texts))
+                texts, size = [], 0
+                if progress:
+                    progress(done, len(documents))
+        numbers = np.concatenate([_NO_INTS, *(numbers for numbers, _ in parts)])
+        sizes = np.concatenate([_NO_INTS, *(sizes for _, sizes in parts)])
         rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
         indexed = numbers >= 0
         rows = rows[indexed]
@@ -159,27 +142,57 @@ class BM25Index:
         """Hold the encoded documents under `ids` (distinct), in place of any already held under them."""
         if len(ids) != len(encoded.lengths):
             raise InputError(f"{len(ids)} ids for {len(encoded.lengths)} encoded documents")
-        self._drop([self._rows.pop(doc_id) for doc_id in ids if doc_id in self._rows])
+        self._drop(ids)
         first = len(self._ids)
         self._ids += ids
         self._rows.update(zip(ids, range(first, len(self._ids)), strict=True))
         self._inverted.append(encoded.lengths, encoded.postings)
-        self._changed()
 
     def delete(self, ids: Collection[str]) -> None:
         """Drop these documents; ids that are not held are passed over."""
-        self._drop([self._rows.pop(doc_id) for doc_id in set(ids) if doc_id in self._rows])
-        self._changed()
+        self._drop(set(ids))
 
-    def _drop(self, rows: list[int]) -> None:
-        if rows:
+    def _drop(self, ids: Collection[str]) -> None:
+        if rows := [self._rows.pop(doc_id) for doc_id in ids if doc_id in self._rows]:
             self._inverted.drop(np.array(rows))
+        self._selections.clear()
 
-    def _changed(self) -> None:
+    def improve(self) -> Callable[[], None] | None:
+        """Leave out what was deleted, where that is a fifth of all, or else merge segments where they are many.
+
+        Does so beside searches, changing nothing, and returns the quick step that puts the result in place.
+        """
         if len(self._inverted) > self._inverted.live * 5 // 4:
-            self._ids = [self._ids[row] for row in self._inverted.compact().tolist()]
-            self._rows = dict(zip(self._ids, range(len(self._ids)), strict=True))
-        self._scorers = {}
+            inverted, kept = self._inverted.compacted()
+            ids = self._ids_of(kept)
+            rows = dict(zip(ids, range(len(ids)), strict=True))
+
+            def compact() -> None:
+                self._inverted, self._ids, self._rows = inverted, ids, rows
+                self._selections.clear()
+                self._scorers = {}
+
+            return compact
+        if merged := self._inverted.improved():
+            return partial(self._inverted.replace, *merged)
+        return None
+
+    def statistics(self) -> dict[str, int | float]:
+        """How much is held: of `rows`, a `dead` share was deleted since the last compaction.
+
+        `terms` counts all that ever came, until the index is saved; `bytes` are those of the postings.
+        """
+        inverted = self._inverted
+        return {
+            "documents": inverted.live,
+            "terms": len(self._vocabulary.terms),
+            "tokens": inverted.tokens,
+            "rows": len(inverted),
+            "dead": 1.0 - inverted.live / max(len(inverted), 1),
+            "segments": inverted.segments,
+            "postings": inverted.postings,
+            "bytes": inverted.nbytes,
+        }
 
     def retrieve(
         self, queries: Sequence[Query], *, k: int, k1: float | None = None, b: float | None = None
@@ -207,7 +220,7 @@ class BM25Index:
         if doc_id not in self._rows:
             raise InputError(f"no document is held under the id {doc_id!r}")
         text = Query.of(query).text
-        names = {self._vocabulary.numbers.get(t): t for t in analyzer(self.component.language).terms(text)}
+        names = {self._vocabulary.terms.get(t): t for t in analyzer(self.component.language).terms(text)}
         row = np.array([self._rows[doc_id]], dtype=np.int32)
         numbers, hits, weights = self._scorer(k1, b).weights(self._vocabulary.count(text), row)
         if not hits.any():
@@ -223,7 +236,9 @@ class BM25Index:
         if not 0 <= b <= 1:
             raise InputError(f"b must be between 0 and 1, not {b}")
         with self._lock:
-            if (k1, b) not in self._scorers:
+            scorer = self._scorers.get((k1, b))
+            if scorer is None or scorer.outdated:
+                self._scorers.pop((k1, b), None)
                 if len(self._scorers) == self._SCORERS:
                     del self._scorers[next(iter(self._scorers))]
                 delta = {"bm25l": 0.5, "bm25+": 1.0}.get(options.variant, 0.0)
@@ -234,15 +249,13 @@ class BM25Index:
                     delta=delta if options.delta is None else options.delta,
                     epsilon=0.25 if options.epsilon is None else options.epsilon,
                 )
-                self._scorers[k1, b] = Scorer(formula, self._inverted)
-            return self._scorers[k1, b]
+                scorer = self._scorers[k1, b] = Scorer(formula, self._inverted)
+            return scorer
 
     def _rank(self, scorer: Scorer, query: Query, k: int) -> Ranking:
         counts = self._vocabulary.count(query.text)
-        if query.ids is None:
-            rows = scorer.best(counts, k)
-        else:
-            rows = np.array(sorted(self._rows[i] for i in query.ids if i in self._rows), dtype=np.int32)
+        among = None if query.ids is None else self._selections.rows(query.ids, self._rows)
+        rows = scorer.best(counts, k, among=among)
         scores, matched = scorer.scores(counts, rows)
         rows, scores = rows[matched], scores[matched]
         tied: list[str] = []
@@ -264,40 +277,45 @@ class BM25Index:
         """Write the index to `path`, a directory that must not exist yet; it appears there whole, or not at all.
 
         The files are JSON, and arrays in NumPy's format. Terms that no document holds any more are left out.
+        Searches may go on meanwhile.
 
         Raises:
             InputError: there is something at `path` already.
+            StorageError: the files cannot be written.
         """
         path = Path(path)
         if path.exists():
             raise InputError(f"{path} exists already: save the index under another path, then move it")
-        postings, rows = self._inverted.compacted()
-        terms = list(self._vocabulary.numbers)
+        inverted, kept = self._inverted.compacted()
+        postings = inverted.whole
+        terms = list(self._vocabulary.terms)
         texts = {
             "index": {
                 "format": _FORMAT,
                 "analyzer": analyzer(self.component.language).identity,
                 "component": self.component.to_config(),
             },
-            "ids": self._ids_of(rows),
+            "ids": self._ids_of(kept),
             "terms": [terms[number] for number in postings.terms.tolist()],
         }
         arrays = {
-            "lengths": self._inverted.lengths[rows],
+            "lengths": inverted.lengths,
             "starts": postings.starts,
             "rows": postings.rows,
             "counts": postings.counts,
         }
         folder = path.with_name(f".{path.name}.{uuid4().hex}")
-        folder.mkdir(parents=True)
         try:
+            folder.mkdir(parents=True)
             for name, text in texts.items():
                 (folder / f"{name}.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
             for name, array in arrays.items():
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
             folder.rename(path)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise StorageError(f"the BM25 index cannot be saved at {path}: {error}") from error
             raise
 
     @classmethod
@@ -307,32 +325,34 @@ class BM25Index:
         `component` may give other options than the index was saved with, but not another language.
 
         Raises:
-            InputError: there is no index at `path`, it is damaged, or a newer version wrote it.
-            ConfigError: the documents were split into terms by another analyzer than is at hand.
+            StorageError: there is no index at `path`, it is damaged, a newer version wrote it, or its documents
+                were split into terms by another analyzer than is at hand.
         """
         folder = Path(path)
         try:
-            header = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            header = _read(folder, "index")
             version, identity, options = header["format"], header["analyzer"], header["component"]
         except (OSError, ValueError, TypeError, LookupError) as error:
-            raise InputError(f"{folder} holds no BM25 index that can be read: {error!r}") from error
+            raise StorageError(f"{folder} holds no BM25 index that can be read: {error!r}") from error
         if version != _FORMAT:
-            raise InputError(
+            raise StorageError(
                 f"{folder} has format {version!r}, and this version of hybridrank reads format {_FORMAT}: "
                 "upgrade hybridrank, or index the documents anew"
             )
-        index = cls(BM25.from_config(options) if component is None else component)
+        try:
+            index = cls(BM25.from_config(options) if component is None else component)
+        except ConfigError as error:
+            raise StorageError(
+                f"the index at {folder} was saved with options that cannot be read: {error}"
+            ) from error
         words = analyzer(index.component.language)
         if words.identity != identity:
-            raise ConfigError(
+            raise StorageError(
                 f"the index at {folder} was built with the analyzer {identity}, not {words.identity}: "
-                "index the documents anew, or use the language that it was built with",
-                path="$.language",
+                "index the documents anew, or use the language that it was built with"
             )
         try:
-            ids, terms = (
-                json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("ids", "terms")
-            )
+            ids, terms = _read(folder, "ids"), _read(folder, "terms")
             lengths, starts, rows, counts = (
                 np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
                 for name in ("lengths", "starts", "rows", "counts")
@@ -341,10 +361,14 @@ class BM25Index:
             if sizes != (len(lengths), len(starts), int(starts[-1]), len(counts)) or starts[0] != 0:
                 raise ValueError("its files do not belong together")
         except (OSError, ValueError, EOFError, TypeError) as error:
-            raise InputError(f"the BM25 index at {folder} is damaged: {error}") from error
+            raise StorageError(f"the BM25 index at {folder} is damaged: {error}") from error
         postings = Postings(np.arange(len(terms), dtype=np.int32), starts, rows, counts)
-        index._vocabulary = _Vocabulary(words, terms)
+        index._vocabulary = Vocabulary(words, terms)
         index._inverted = InvertedIndex(postings, np.array(lengths))
         index._ids = ids
         index._rows = dict(zip(ids, range(len(ids)), strict=True))
         return index
+
+
+def _read(folder: Path, name: str) -> Any:
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))

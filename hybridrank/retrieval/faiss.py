@@ -1,78 +1,116 @@
-"""Nearest vectors by inner product, with FAISS."""
+"""Nearest vectors by inner product, with FAISS: exact while that is quick, then approximate and measured."""
 
 from __future__ import annotations
 
-import re
+import json
 import threading
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from math import sqrt
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from hybridrank.checks import checked_vectors
 from hybridrank.component import Component
-from hybridrank.errors import BackendResponseError, ConfigError, InputError
+from hybridrank.errors import BackendResponseError, InputError, StorageError
+from hybridrank.protocols import Embedder
 from hybridrank.registry import EmbedderOption
+from hybridrank.retrieval.faiss_factory import check_factory, faiss, inverted, reason
+from hybridrank.retrieval.faiss_growth import Built, build, list_count, rebuild, tune
+from hybridrank.retrieval.faiss_vectors import Floats, Rows, Vectors
+from hybridrank.retrieval.selection import Selections
 from hybridrank.types import Document, Progress, Query, Ranking
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["Faiss", "FaissIndex"]
 
 _CHUNK = 256  # documents embedded between two calls of `progress`
-_MARGIN = 8  # candidates fetched past the cut, among which a tie across it shows
-_NOISE = 1e-5  # float32 inner products of unit vectors closer than this may be equal
-_ONE_BY_ONE = 1024  # a filter of no more documents is ranked without FAISS's search
-_SMALL = 2**26  # multiplications (some 20 ms) below which a search is not worth a thread pool
+_ONE_BY_ONE = 2**15  # a filter of no more documents is ranked without FAISS's search: exactly, whatever the index
+_FORMAT = 1
 
 
 class Faiss(Component):
     """Dense retrieval: documents by the cosine of their embedding and the query's, in [-1, 1].
 
-    `factory` is a ``faiss.index_factory`` string, for the inner product of unit vectors. ``"Flat"`` compares the
-    query with every vector and is exact; above some 100,000 documents ``"HNSW32"`` or ``"IVF1024,Flat"`` trade
-    exactness for speed, ``"SQ8"`` and ``"IVF1024,PQ48"`` for memory. `search` sets FAISS's parameters for
-    searching, by FAISS's names: ``{"nprobe": 16}`` lists of an IVF, ``{"efSearch": 64}`` of an HNSW graph.
+    ``factory="auto"`` compares the query with every vector, which is exact, up to 100,000 of them; beyond, it
+    looks into as many inverted lists as it takes for `recall_target`, measured as recall@10 against exact search
+    over 256 of the stored vectors, and measured again as the index grows (`FaissIndex.statistics` tells it).
+    `quantise` stores each vector in fewer bytes: ``"int8"`` a quarter of them, ``"pq"`` about a sixteenth (Jégou
+    et al., 2011); scores are then those of what is stored, and the recall target may be out of reach.
 
-    A factory that needs training is trained on the first documents that it is given: let them be many, and
-    typical. What FAISS cannot filter is refused: plain ``"PQ48"``, say, where ``"IVF1,PQ48"`` does the same. Among
-    the ids of a query, up to 1024 of them, every factory finds the best `k`; among more, one that is not exact
-    looks only where the query leads, and may find fewer.
+    Any other `factory` is a ``faiss.index_factory`` string, for the inner product of unit vectors (``"Flat"``,
+    ``"HNSW32"``, ``"IVF1024,PQ48"``), searched with FAISS's own parameters: ``{"nprobe": 16}`` lists of an IVF,
+    ``{"efSearch": 64}`` of an HNSW graph. An index is exact until there are vectors enough to train it. What FAISS
+    cannot filter is refused: plain ``"PQ48"``, say, where ``"IVF1,PQ48"`` does the same.
+
+    Among the ids of a query, up to 32,768 of them, every index finds the best `k`; among more, one that is
+    not exact probes the more lists the fewer documents may be found.
 
     Douze et al., "The Faiss library", 2024 (arXiv:2401.08281).
+
+    Raises:
+        ConfigError: an option is unknown, out of its range, or one that the factory does not read.
     """
 
     use = "faiss"
 
     embedder: EmbedderOption = Field(default="onnx", validate_default=True)
-    factory: str = "Flat"
+    factory: str = "auto"
+    recall_target: float | None = Field(default=None, gt=0, lt=1)
+    quantise: Literal["int8", "pq"] | None = None
     search: dict[str, Annotated[int | float, Field(gt=0)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _read_every_option(self) -> Faiss:
+        if self.factory != "auto":
+            for name in ("recall_target", "quantise"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f'{name} is an option of factory="auto" only')
+        elif self.search:
+            raise ValueError('search parameters are tuned by factory="auto"; name a factory to set them')
+        return self
 
     def create_index(self) -> FaissIndex:
         """Make an empty index; FAISS and the embedder are loaded at its first use."""
         return FaissIndex(self)
 
+    def load_index(self, path: Path) -> FaissIndex:
+        """Open what `FaissIndex.save` wrote; its vectors stay in their file, and are read as searches need them.
+
+        Raises:
+            StorageError: the files are absent or damaged, or of another version or factory.
+        """
+        index = FaissIndex(self)
+        index._load(path)
+        return index
+
 
 class FaissIndex:
-    """Vectors in a FAISS index, in rows that are known by document id.
+    """Vectors in rows that are known by document id: a base that `improve` builds, and what came since.
 
-    A deleted row stays, and searches pass it over by a bitmap (which costs an exact search nothing), until more
-    than half of the rows are dead: then the index is filled anew with its own living vectors. For a graph that
-    means building it again, so it is the one deletion in many that is slow.
+    A deleted row stays, and searches pass it over by a bitmap, until `improve` finds that more than a quarter of
+    the rows are dead. Many threads may search at once, and encode and improve meanwhile; `add`, `delete` and the
+    step that `improve` returns exclude searches and each other, and their caller sees to that.
     """
 
-    def __init__(self, config: Faiss) -> None:
-        self._config = config
-        self._preparing = threading.Lock()
-        self._index: Any = None  # made when the first vectors say their dimension
+    EXACT: ClassVar[int] = 100_000
+    """Up to so many vectors ``factory="auto"`` stays exact: at 384 dimensions some 15 ms on two cores."""
+
+    _RECALL_TARGET = 0.95
+
+    def __init__(self, component: Faiss) -> None:
+        self.component = component
+        self._checking = threading.Lock()
+        self._dim: int | None = None  # that the factory was checked for
+        self._vectors: Vectors | None = None  # made when the first vectors say their dimension
         self._ids: list[str] = []  # by row, dead rows included
         self._rows: dict[str, int] = {}  # the living
-        self._dead: list[int] = []
-        self._living: Any = None  # the search parameters that pass the dead over, where there are any
+        self._alive = np.ones(0, bool)  # by row, with room to grow
+        self._empty = b""  # the base, trained and without vectors
+        self._built: Built | None = None  # how the base was, if it is approximate
+        self._selections = Selections()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -80,48 +118,64 @@ class FaissIndex:
     def __contains__(self, doc_id: object, /) -> bool:
         return doc_id in self._rows
 
-    def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> NDArray[np.float32]:
-        """Embed the documents: shape (len(documents), dim), unit length. The first call also trains the index.
+    @property
+    def embedder(self) -> Embedder:
+        """Whose vectors these are."""
+        return self.component.embedder
+
+    @property
+    def dim(self) -> int | None:
+        """Dimensions of the vectors; None before there are any."""
+        return None if self._vectors is None else self._vectors.dim
+
+    def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> Floats:
+        """Embed the documents: shape (len(documents), dim), unit length.
 
         Raises:
             BackendResponseError: the embedder returned no unit vectors, or of another dimension than the index.
-            InputError: the factory cannot be trained on so few documents; the message says how many it needs.
             ConfigError: FAISS does not know the factory or a search parameter, or such an index cannot be added
                 to, filtered, or give its vectors back.
         """
-        import numpy as np
-
         if not documents:
-            return np.empty((0, 0), np.float32)
-        dim = self._dim
-        chunks = []
+            return np.empty((0, self.dim or 0), np.float32)
+        dim = self.dim
+        chunks: list[Floats] = []
         for start in range(0, len(documents), _CHUNK):
             texts = [document.content for document in documents[start : start + _CHUNK]]
             chunks.append(self._embed(texts, "document", dim))
             dim = chunks[0].shape[1]
+            self._check(dim)
             if progress is not None:
                 progress(start + len(texts), len(documents))
-        vectors = np.concatenate(chunks)
-        self._prepare(vectors)
-        return vectors
+        return np.concatenate(chunks)
 
-    def add(self, ids: Sequence[str], encoded: NDArray[np.float32]) -> None:
-        """Hold the vectors under `ids`, in place of any already held under them."""
+    def add(self, ids: Sequence[str], encoded: Floats) -> None:
+        """Hold the vectors under `ids` (distinct), in place of any already held under them."""
         if not ids:
             return
-        self._prepare(encoded)
-        self._index.add(encoded)
-        for row, doc_id in enumerate(ids, start=len(self._ids)):
-            if doc_id in self._rows:
-                self._dead.append(self._rows[doc_id])
-            self._rows[doc_id] = row
+        if self._vectors is None:
+            self._check(encoded.shape[1])
+            self._vectors = Vectors(encoded.shape[1])
+        if encoded.shape != (len(ids), self._vectors.dim):
+            raise BackendResponseError(f"{len(ids)} ids for vectors of shape {encoded.shape}, dim {self.dim}")
+        first = len(self._ids)
+        self._vectors.add(np.ascontiguousarray(encoded, np.float32))
+        self._bury(ids)
         self._ids.extend(ids)
-        self._bury()
+        self._rows.update(zip(ids, range(first, len(self._ids)), strict=True))
+        if len(self._ids) > len(self._alive):
+            self._alive = np.concatenate([self._alive[:first], np.ones(len(self._ids) * 5 // 4 - first, bool)])
+        self._selections.clear()
 
     def delete(self, ids: Collection[str]) -> None:
         """Drop these documents; ids that are not held are passed over."""
-        self._dead.extend(self._rows.pop(doc_id) for doc_id in ids if doc_id in self._rows)
-        self._bury()
+        self._bury(ids)
+        self._selections.clear()
+
+    def _bury(self, ids: Collection[str]) -> None:
+        if self._rows:
+            dead = [row for doc_id in ids if (row := self._rows.pop(doc_id, None)) is not None]
+            self._alive[dead] = False
 
     def retrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
         """Rank the `k` documents nearest to each query; scores are cosines, computed alike for any batch.
@@ -135,59 +189,32 @@ class FaissIndex:
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
         rankings = [Ranking()] * len(queries)
-        if not self._rows:
+        if not self._rows or self._vectors is None:
             return rankings
-        vectors = self._query_vectors(queries)
+        points = self._query_vectors(queries, self._vectors.dim)
         by_filter: dict[frozenset[str] | None, list[int]] = {}
         for position, query in enumerate(queries):
             by_filter.setdefault(query.ids, []).append(position)
         for ids, positions in by_filter.items():
-            found = self._nearest(vectors[positions] if len(by_filter) > 1 else vectors, ids, k)
+            found = self._nearest(self._vectors, points[positions] if len(by_filter) > 1 else points, ids, k)
             for position, ranking in zip(positions, found, strict=True):
                 rankings[position] = ranking
         return rankings
 
-    @property
-    def _dim(self) -> int | None:
-        return None if self._index is None else int(self._index.d)
-
-    def _embed(self, texts: list[str], role: Any, dim: int | None) -> NDArray[np.float32]:
-        embedder = self._config.embedder
+    def _embed(self, texts: list[str], role: Any, dim: int | None) -> Floats:
+        embedder = self.component.embedder
         source = f'the embedder "{getattr(embedder, "use", type(embedder).__name__)}"'
         return checked_vectors(embedder.embed(texts, role=role), count=len(texts), source=source, dim=dim)
 
-    def _prepare(self, vectors: NDArray[np.float32]) -> None:
-        """Make the index for these vectors, unless there is one."""
-        with self._preparing:
-            if self._index is None:
-                self._index = _trained_index(self._config, vectors)
-        if vectors.shape[1] != self._dim:
-            raise BackendResponseError(f"the index holds {self._dim} dimensions, not {vectors.shape[1]}")
+    def _check(self, dim: int) -> None:
+        """See that the factory will do, before anything is held."""
+        with self._checking:
+            if self._dim != dim:
+                if self.component.factory != "auto":
+                    check_factory(self.component.factory, dim, self.component.search)
+                self._dim = dim
 
-    def _bury(self) -> None:
-        """Take note of the dead rows, or get rid of them."""
-        import numpy as np
-
-        if len(self._dead) > len(self._rows):
-            living = sorted(self._rows.values())
-            vectors = self._index.reconstruct_batch(np.array(living, np.int64)) if living else None
-            self._index.reset()
-            if vectors is not None:
-                self._index.add(vectors)
-            self._ids = [self._ids[row] for row in living]
-            self._rows = {doc_id: row for row, doc_id in enumerate(self._ids)}
-            self._dead = []
-        if self._dead:
-            alive = np.ones(len(self._ids), bool)
-            alive[self._dead] = False
-            self._living = _only(alive, self._index)
-        else:
-            self._living = None
-
-    def _query_vectors(self, queries: Sequence[Query]) -> NDArray[np.float32]:
-        import numpy as np
-
-        dim: int = self._index.d
+    def _query_vectors(self, queries: Sequence[Query], dim: int) -> Floats:
         vectors = np.empty((len(queries), dim), np.float32)
         to_embed = []
         for position, query in enumerate(queries):
@@ -204,130 +231,199 @@ class FaissIndex:
             vectors[to_embed] = self._embed([queries[p].text for p in to_embed], "query", dim)
         return vectors
 
-    def _nearest(self, vectors: NDArray[np.float32], ids: frozenset[str] | None, k: int) -> list[Ranking]:
-        """Rank the best `k` of `ids`, or of all, for each row of `vectors`.
+    def _nearest(self, vectors: Vectors, points: Floats, ids: frozenset[str] | None, k: int) -> list[Ranking]:
+        """Rank the best `k` of `ids`, or of all, for each row of `points`.
 
         FAISS's scores differ in their last bits between one query and many, and between equal vectors in
         different rows. So the candidates, and all that may tie with the last of them, are scored again, each by
         the same operations wherever it lies.
         """
-        import numpy as np
-
+        total = len(self._ids)
         if ids is None:
-            parameters, count = self._living, len(self._rows)
+            allowed = None if len(self._rows) == total else self._alive[:total]
         else:
-            allowed = [self._rows[doc_id] for doc_id in ids if doc_id in self._rows]
-            if len(allowed) <= _ONE_BY_ONE:
-                rows = np.array(allowed, np.int64)
-                return [self._ranked(vector, rows, k) for vector in vectors]
-            chosen = np.zeros(len(self._ids), bool)
-            chosen[allowed] = True
-            parameters, count = _only(chosen, self._index), len(allowed)
+            chosen = self._selections.rows(ids, self._rows)
+            if len(chosen) <= _ONE_BY_ONE:
+                candidates = vectors.of(chosen)
+                return [self._ranked(point, chosen, candidates, k) for point in points]
+            allowed = np.zeros(total, bool)
+            allowed[chosen] = True
+        found = vectors.candidates(points, k, allowed)
+        return [self._ranked(point, rows, vectors.of(rows), k) for point, rows in zip(points, found, strict=True)]
 
-        with _threads_for(vectors.size * count):
-            rankings = []
-            scores, rows = self._index.search(vectors, min(k + _MARGIN, count), params=parameters)
-            for vector, near, found in zip(vectors, scores, rows, strict=True):
-                while len(found) < count and found[-1] >= 0 and near[k - 1] <= near[-1] + _NOISE:
-                    deeper = self._index.search(vector[None], min(4 * len(found), count), params=parameters)
-                    near, found = deeper[0][0], deeper[1][0]
-                rankings.append(self._ranked(vector, found if found[-1] >= 0 else found[found >= 0], k))
-            return rankings
-
-    def _ranked(self, query: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Ranking:
-        import numpy as np
-
-        scores = np.einsum("ij,j->i", self._index.reconstruct_batch(rows), query)
+    def _ranked(self, point: Floats, rows: NDArray[np.integer], candidates: Floats, k: int) -> Ranking:
+        scores = np.einsum("ij,j->i", candidates, point)
+        if len(rows) > k:
+            keep = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
+            rows, scores = rows[keep], scores[keep]
         ids = [self._ids[row] for row in rows.tolist()]
         best = sorted(zip((-scores).tolist(), ids, strict=True))[:k]
         return Ranking(tuple([doc_id for _, doc_id in best]), tuple([-negative for negative, _ in best]))
 
+    # ── growing ──────────────────────────────────────────────────────────────────────────────────────────────
 
-def _faiss() -> Any:
-    """FAISS, imported at first use; untyped, since the type stubs that it ships know only some of it."""
-    import faiss
+    def improve(self) -> Callable[[], None] | None:
+        """Build, merge or tune what has grown, and drop dead rows; returns the step that excludes searches.
 
-    return faiss
+        None where there is nothing to gain.
+        """
+        vectors = self._vectors
+        if vectors is None:
+            return None
+        rows = np.flatnonzero(self._alive[: len(self._ids)])
+        count, tail = len(rows), len(vectors) - vectors.split
+        dead = len(self._ids) - count
+        factory = self._factory(count, vectors.dim)
+        retrain = factory is not None and (self._built is None or count >= 4 * self._built.size)
+        if factory is not None and self._built is not None and not retrain:
+            factory = self._built.factory
+        stale = dead * 4 > len(self._ids) or (vectors.base is not None and tail * 20 > max(vectors.split, 2**16))
+        target = self._target
+        if factory is None:
+            if not (stale or self._built is not None):
+                return None
+            exact = Vectors(vectors.dim)
+            for _, block in vectors.blocks(rows):
+                exact.add(block)
+            return lambda: self._replace(exact, rows, b"", None)
+        if retrain or self._built is None:
+            try:
+                base, empty, built = build(
+                    factory, vectors, rows, search=self.component.search, recall_target=target
+                )
+            except RuntimeError:  # too few vectors to train on: it stays as it is
+                return None
+            return lambda: self._replace(Vectors(vectors.dim, base), rows, empty, built)
+        moved = not self._built.tuned_at * 2 / 3 < count < self._built.tuned_at * 3 / 2
+        if not stale and not moved:
+            return None
+        base = rebuild(self._empty, vectors, rows)
+        self._set_search(base, self._built)
+        built = self._built
+        if moved:
+            built = tune(base, built, Vectors(vectors.dim, base), np.arange(count), recall_target=target)
+        return lambda: self._replace(Vectors(vectors.dim, base), rows, self._empty, built)
 
+    @property
+    def _target(self) -> float | None:
+        if self.component.factory != "auto":
+            return None
+        return self._RECALL_TARGET if self.component.recall_target is None else self.component.recall_target
 
-def _trained_index(config: Faiss, vectors: NDArray[np.float32]) -> Any:
-    """An empty FAISS index that has shown to do all that `FaissIndex` asks of it."""
-    import numpy as np
+    def _factory(self, count: int, dim: int) -> str | None:
+        """What FAISS should make for so many vectors; None for an exact index."""
+        if self.component.factory != "auto":
+            return None if self.component.factory == "Flat" or count < 2 else self.component.factory
+        lists = f"IVF{list_count(count)}"
+        quantise = self.component.quantise
+        if quantise == "int8" and count >= 256:
+            return "SQ8" if count <= self.EXACT else f"{lists},SQ8"
+        if quantise == "pq" and count >= 2**14:
+            parts = next(parts for parts in range(max(1, dim // 4), 0, -1) if dim % parts == 0)
+            return f"{'IVF1' if count <= self.EXACT else lists},PQ{parts}"
+        return None if quantise is not None or count <= self.EXACT else f"{lists},Flat"
 
-    faiss = _faiss()
-    dim = vectors.shape[1]
-    try:
-        index = faiss.index_factory(dim, config.factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise ConfigError(
-            f'FAISS makes no "{config.factory}" for the inner product of {dim} dimensions: {_reason(error)}',
-            path="$.factory",
-        ) from error
-    for name, value in config.search.items():
+    def _replace(self, vectors: Vectors, rows: Rows, empty: bytes, built: Built | None) -> None:
+        """Hold these vectors, which were the living `rows`, instead."""
+        self._vectors, self._empty, self._built = vectors, empty, built
+        self._ids = [self._ids[row] for row in rows.tolist()]
+        self._rows = dict(zip(self._ids, range(len(self._ids)), strict=True))
+        self._alive = np.ones(len(self._ids), bool)
+        self._selections.clear()
+
+    def statistics(self) -> dict[str, Any]:
+        """JSON values: the factory, and how well it finds.
+
+        `recall` is recall@10 as it was last measured, 1.0 for an exact index; `rows` counts the dead ones too,
+        and `tail` those that wait, exactly searched, to be merged.
+        """
+        vectors, built = self._vectors, self._built
+        told: dict[str, Any] = {
+            "factory": "Flat" if built is None else built.factory,
+            "dim": self.dim,
+            "rows": len(self._ids),
+            "tail": 0 if vectors is None or built is None else len(vectors) - vectors.split,
+            "recall": 1.0 if built is None else round(built.recall, 4),
+        }
+        if built is not None:
+            told |= {"measured_on": built.queries, "measured_at": built.tuned_at}
+            told |= {} if built.nprobe is None else {"nprobe": built.nprobe}
+            if (target := self._target) is not None:
+                told |= {"recall_target": target, "reached": built.recall >= target}
+        return told
+
+    # ── saving ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def save(self, path: Path) -> None:
+        """Write the index to `path`, a directory that must not exist yet.
+
+        The files are JSON, NumPy's format for the dead rows, and FAISS's own.
+        """
+        path.mkdir(parents=True)
+        vectors = self._vectors
+        header = {
+            "format": _FORMAT,
+            "factory": self.component.factory,
+            "quantise": self.component.quantise,
+            "dim": self.dim,
+            "split": None if vectors is None else vectors.split,
+            "built": None if self._built is None else self._built.to_dict(),
+        }
+        (path / "index.json").write_text(json.dumps(header), encoding="utf-8")
+        (path / "ids.json").write_text(json.dumps(self._ids, ensure_ascii=False), encoding="utf-8")
+        np.save(path / "dead.npy", np.flatnonzero(~self._alive[: len(self._ids)]), allow_pickle=False)
         try:
-            faiss.ParameterSpace().set_index_parameter(index, name, value)
+            if vectors is not None:
+                faiss().write_index(vectors.tail, str(path / "tail.faiss"))
+                if vectors.base is not None:
+                    faiss().write_index(vectors.base, str(path / "base.faiss"))
         except RuntimeError as error:
-            raise ConfigError(
-                f'"{config.factory}" has no such search parameter: {_reason(error)}', path=f"$.search.{name}"
-            ) from error
-    try:
-        index.train(vectors)
-    except RuntimeError as error:
-        raise InputError(
-            f'"{config.factory}" cannot be trained on these {len(vectors)} documents: {_reason(error)}'
-        ) from error
-    try:
-        if (ivf := faiss.try_extract_index_ivf(index)) is not None:
-            ivf.make_direct_map()
-        index.add(vectors[:1])
-        index.reconstruct_batch(np.zeros(1, np.int64))
-        index.search(vectors[:1], 1, params=_only(np.ones(1, bool), index))
-        index.reset()
-    except RuntimeError as error:
-        raise ConfigError(
-            f'"{config.factory}" cannot be filtered, or cannot grow and shrink: {_reason(error)}', path="$.factory"
-        ) from error
-    return index
+            raise OSError(reason(error)) from error
+        (path / "empty.faiss").write_bytes(self._empty)
+
+    def _load(self, path: Path) -> None:
+        try:
+            header = json.loads((path / "index.json").read_text(encoding="utf-8"))
+            ids = json.loads((path / "ids.json").read_text(encoding="utf-8"))
+            dead = np.load(path / "dead.npy", allow_pickle=False)
+            if header["format"] != _FORMAT:
+                raise ValueError(f"format {header['format']!r} is not {_FORMAT}, which this version reads")
+            said = header["factory"], header["quantise"]
+            if said != (self.component.factory, self.component.quantise):
+                raise ValueError(f"it was built with the factory and quantisation {said}")
+            if header["dim"] is None:
+                return
+            mapped = faiss().IO_FLAG_MMAP_IFC
+            if header["split"]:
+                base, tail = _read(path / "base.faiss", mapped), _read(path / "tail.faiss", 0)
+            else:
+                base, tail = _read(path / "tail.faiss", mapped), None
+            vectors = Vectors(header["dim"], base, tail)
+            rows = {doc_id: row for row, doc_id in enumerate(ids)}
+            if not (base.d == header["dim"] == vectors.tail.d and len(ids) == len(vectors)):
+                raise ValueError("its files do not belong together")
+            self._alive = np.ones(len(ids), bool)
+            self._alive[dead] = False
+            for row in dead.tolist():
+                if rows.get(ids[row]) == row:
+                    del rows[ids[row]]
+            if len(rows) != len(ids) - len(dead):
+                raise ValueError("its files do not belong together")
+            self._empty = (path / "empty.faiss").read_bytes()
+            if header["built"]:
+                self._built = Built(**header["built"])
+                self._set_search(base, self._built)
+        except (OSError, EOFError, ValueError, TypeError, LookupError, RuntimeError) as error:
+            raise StorageError(f"the FAISS index at {path} cannot be used: {error}") from error
+        self._vectors, self._ids, self._rows, self._dim = vectors, ids, rows, header["dim"]
+
+    def _set_search(self, base: Any, built: Built) -> None:
+        """Give an index the parameters that it is to be searched with."""
+        for name, value in self.component.search.items():
+            faiss().ParameterSpace().set_index_parameter(base, name, value)
+        if built.nprobe is not None and (ivf := inverted(base)) is not None:
+            ivf.nprobe = built.nprobe
 
 
-def _reason(error: RuntimeError) -> str:
-    """What FAISS says, without the C++ signature and source line that it says first."""
-    return re.sub(r"(?s)^.*\.(cpp|h):\d+: (Error: )?", "", str(error)).strip()
-
-
-def _only(rows: NDArray[np.bool_], index: Any) -> Any:
-    """Search parameters for `index` that let only these rows be found, and are otherwise the index's own."""
-    import numpy as np
-
-    return _parameters(_faiss().IDSelectorBitmap(np.packbits(rows, bitorder="little")), index)
-
-
-def _parameters(selector: Any, index: Any) -> Any:
-    faiss = _faiss()
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform):
-        return faiss.SearchParametersPreTransform(index_params=_parameters(selector, index.index))
-    if isinstance(index, faiss.IndexRefine):
-        base = _parameters(selector, index.base_index)
-        return faiss.IndexRefineSearchParameters(base_index_params=base, k_factor=index.k_factor)
-    if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe, max_codes=index.max_codes)
-    if isinstance(index, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
-    return faiss.SearchParameters(sel=selector)
-
-
-@contextmanager
-def _threads_for(multiplications: int) -> Iterator[None]:
-    """Let a small search run in the calling thread alone: to wake a thread pool would take longer than it saves.
-
-    OpenMP keeps the number for each calling thread, so no other thread's searches are touched.
-    """
-    faiss = _faiss()
-    threads = faiss.omp_get_max_threads()
-    if multiplications < _SMALL:
-        faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
+def _read(path: Path, flags: int) -> Any:
+    return faiss().read_index(str(path), flags)

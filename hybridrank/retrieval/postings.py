@@ -2,12 +2,14 @@
 
 A row is a document's number inside the index. Postings never change once built: new documents come as a segment
 of their own, segments are merged when they have grown alike (O'Neil et al., 1996), and rows that were dropped
-are passed over until a compaction numbers the rest anew.
+are passed over. What takes long, merging large segments and leaving dropped rows out, changes nothing that
+others read meanwhile: it makes what takes the place of the old.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +28,8 @@ class Postings:
     """
 
     __slots__ = ("counts", "rows", "starts", "terms")
+
+    _BLOCK = 2**18  # postings
 
     def __init__(self, terms: Ints, starts: Ints, rows: Ints, counts: Ints) -> None:
         self.terms = terms
@@ -57,23 +61,29 @@ class Postings:
     @classmethod
     def merged(cls, parts: Sequence[Postings]) -> Postings:
         """Merge parts, each of whose rows come after those of the part before."""
-        terms = np.unique(np.concatenate([part.terms for part in parts]))
-        places = [np.searchsorted(terms, part.terms) for part in parts]
-        lengths = np.zeros(len(terms), dtype=np.int64)
-        for part, place in zip(parts, places, strict=True):
-            lengths[place] += np.diff(part.starts)
+        if len(parts) == 1:
+            return parts[0]
+        sizes = [len(part) for part in parts]
+        offsets = np.cumsum([0, *sizes[:-1]])
+        terms = np.concatenate([part.terms for part in parts])
+        lengths = np.concatenate([np.diff(part.starts) for part in parts])
+        sources = np.concatenate([part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=True)])
+        order = np.argsort(terms, kind="stable")
+        terms, lengths, sources = terms[order], lengths[order], sources[order]
         starts = np.append(0, np.cumsum(lengths))
-        rows = np.empty(starts[-1], dtype=np.int32)
-        counts = np.empty(starts[-1], dtype=np.result_type(*(part.counts for part in parts)))
-        free = starts[:-1].copy()
-        for part, place in zip(parts, places, strict=True):
-            lengths = np.diff(part.starts)
-            to = np.repeat(free[place] - part.starts[:-1], lengths)
-            to += np.arange(len(part))
-            rows[to] = part.rows
-            counts[to] = part.counts
-            free[place] += lengths
-        return cls(terms, starts, rows, counts)
+        moves = sources - starts[:-1]
+        old_rows = np.concatenate([part.rows for part in parts])
+        old_counts = np.concatenate([part.counts for part in parts])
+        rows, counts = np.empty_like(old_rows), np.empty_like(old_counts)
+        cuts = np.append(starts.searchsorted(np.arange(0, len(rows), cls._BLOCK)), len(terms)).tolist()
+        for first, last in pairwise(cuts):  # the places moved at once stay few, and in the cache
+            begin, end = starts[first], starts[last]
+            places = np.repeat(moves[first:last], lengths[first:last])
+            places += np.arange(begin, end)
+            rows[begin:end] = old_rows[places]
+            counts[begin:end] = old_counts[places]
+        firsts = np.flatnonzero(np.diff(terms, prepend=-1))
+        return cls(terms[firsts], np.append(starts[firsts], len(rows)), rows, counts)
 
     def renumbered(self, new_rows: Ints) -> Postings:
         """Give row ``r`` the number ``new_rows[r]``, in the same order, and drop it where that is negative."""
@@ -99,14 +109,23 @@ class Postings:
 class InvertedIndex:
     """Postings that grow and shrink, with the length of each row in tokens."""
 
-    _GROWTH = 4
-    """A segment is merged into the one before it, unless that has more than this many times its postings."""
+    _ALIKE = 4
+    """So many segments of like size become one; sizes are alike within powers of this."""
+
+    _LARGE = 10
+    """A segment of this power of `_ALIKE` postings (half a million) or more waits for `improved` to merge it."""
+
+    _MANY = 8
+    """So many segments at the end that could be one are worth improving."""
 
     def __init__(self, postings: Postings | None = None, lengths: Ints | None = None) -> None:
-        self._segments = [postings] if postings else []
         self._lengths = np.zeros(0, dtype=np.int32) if lengths is None else lengths
         self._rows = self.live = len(self._lengths)
+        self._segments = [postings] if postings else []
+        self._ends = [self._rows] if postings else []
         self.tokens = int(self._lengths.sum(dtype=np.int64))
+        self.dropped: Ints = np.zeros(0, dtype=np.int32)
+        """The rows that were dropped, in the order of their going."""
 
     def __len__(self) -> int:
         """Count the rows, dropped ones among them."""
@@ -116,6 +135,21 @@ class InvertedIndex:
     def lengths(self) -> Ints:
         """Tokens in each row; -1 where the row was dropped."""
         return self._lengths[: self._rows]
+
+    @property
+    def whole(self) -> Postings:
+        """All postings; of one segment, as it is."""
+        return Postings.merged(self._segments) if self._segments else _NO_POSTINGS
+
+    @property
+    def segments(self) -> int:
+        """How many segments a search looks into."""
+        return len(self._segments)
+
+    @property
+    def postings(self) -> int:
+        """How many postings there are, those of dropped rows among them."""
+        return sum(map(len, self._segments))
 
     @property
     def nbytes(self) -> int:
@@ -134,41 +168,72 @@ class InvertedIndex:
         self.tokens += int(lengths.sum(dtype=np.int64))
         if len(postings):
             self._segments.append(postings.shifted(first))
+            self._ends.append(self._rows)
             self._merge_tail()
 
     def _merge_tail(self) -> None:
-        first = len(self._segments) - 1
-        size = len(self._segments[first])
-        while first and len(self._segments[first - 1]) <= self._GROWTH * size:
+        """Merge what has grown alike at the end, and what is smaller and stands before it, all at once."""
+        powers = [self._power(len(segment)) for segment in self._segments]
+        tail = len(powers) - 1
+        size = len(self._segments[tail])
+        while (power := self._power(size)) < self._LARGE:
+            first = tail
+            while first and powers[first - 1] < power:
+                first -= 1
+            alike = first
+            while alike and powers[alike - 1] == power:
+                alike -= 1
+            if first - alike >= self._ALIKE - 1:
+                first = alike
+            if first == tail:
+                break
+            size += sum(map(len, self._segments[first:tail]))
+            tail = first
+        self.replace(tail, Postings.merged(self._segments[tail:]))
+
+    def _power(self, size: int) -> int:
+        return size.bit_length() // (self._ALIKE.bit_length() - 1)
+
+    def replace(self, first: int, merged: Postings) -> None:
+        """Put what they were merged into in the place of all segments from the `first`."""
+        self._segments[first:] = [merged]
+        self._ends[first:] = self._ends[-1:]
+
+    def improved(self) -> tuple[int, Postings] | None:
+        """Merge the segments at the end where they are many: what `replace` takes, or None. Changes nothing.
+
+        As many are merged as leaves each segment more than `_ALIKE` times the size of all that follow it.
+        """
+        first = len(self._segments)
+        size = 0
+        while first and (not size or len(self._segments[first - 1]) <= self._ALIKE * size):
             first -= 1
             size += len(self._segments[first])
-        if first < len(self._segments) - 1:
-            self._segments[first:] = [Postings.merged(self._segments[first:])]
+        if len(self._segments) - first < self._MANY:
+            return None
+        return first, Postings.merged(self._segments[first:])
 
     def drop(self, rows: Ints) -> None:
-        """Drop these rows (distinct, not dropped before). Their postings stay until `compact`."""
+        """Drop these rows (distinct, not dropped before). Their postings stay, and are passed over."""
         self.live -= len(rows)
         self.tokens -= int(self._lengths[rows].sum(dtype=np.int64))
         self._lengths[rows] = -1
+        self.dropped = np.concatenate([self.dropped, rows], dtype=np.int32)
 
-    def compact(self) -> Ints:
-        """Number the rows anew without the dropped ones; returns the old number of each that is left."""
-        postings, kept = self.compacted()
-        self._segments = [postings] if len(postings) else []
-        self._lengths = self._lengths[kept]
-        self._rows = len(kept)
-        return kept
-
-    def compacted(self) -> tuple[Postings, Ints]:
-        """All postings as `compact` would leave them, and the old number of each row that is left."""
+    def compacted(self) -> tuple[InvertedIndex, Ints]:
+        """A copy in one segment without the dropped rows, and the number here of each row there."""
         alive = self.lengths >= 0
-        new_rows = np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32)
-        postings = Postings.merged(self._segments) if self._segments else _NO_POSTINGS
-        return postings.renumbered(new_rows), np.flatnonzero(alive)
+        kept = np.flatnonzero(alive)
+        postings = self.whole
+        if self.live < self._rows:
+            postings = postings.renumbered(np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32))
+        return InvertedIndex(postings if len(postings) else None, self.lengths[kept]), kept
 
-    def find(self, term: int) -> tuple[Ints, Ints]:
-        """The rows that hold `term`, ascending and without dropped ones, and how often each does."""
-        found = [segment.find(term) for segment in self._segments]
+    def find(self, term: int, *, since: int = 0) -> tuple[Ints, Ints]:
+        """The rows from `since` on that hold `term`, ascending, dropped ones left out, and how often each does."""
+        found = [
+            segment.find(term) for segment, end in zip(self._segments, self._ends, strict=True) if end > since
+        ]
         if len(found) == 1:
             rows, counts = found[0]
         elif found:
@@ -176,6 +241,9 @@ class InvertedIndex:
             counts = np.concatenate([counts for _, counts in found])
         else:
             rows, counts = _NO_POSTINGS.rows, _NO_POSTINGS.counts
+        if since:
+            first = rows.searchsorted(np.int32(since))
+            rows, counts = rows[first:], counts[first:]
         if self.live < self._rows:
             alive = self._lengths[rows] >= 0
             rows, counts = rows[alive], counts[alive]
@@ -185,8 +253,11 @@ class InvertedIndex:
         """How many rows hold each term, for the terms that any row holds, in no given order."""
         frequencies = np.zeros(max((int(s.terms[-1]) + 1 for s in self._segments), default=0), dtype=np.int64)
         for segment in self._segments:
-            alive = self._lengths[segment.rows] >= 0
-            frequencies[segment.terms] += np.add.reduceat(alive, segment.starts[:-1], dtype=np.int64)
+            if self.live == self._rows:
+                frequencies[segment.terms] += np.diff(segment.starts)
+            else:
+                alive = self._lengths[segment.rows] >= 0
+                frequencies[segment.terms] += np.add.reduceat(alive, segment.starts[:-1], dtype=np.int64)
         return frequencies[frequencies > 0]
 
 

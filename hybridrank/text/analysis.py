@@ -11,7 +11,7 @@ from typing import Any
 
 from hybridrank.errors import InputError
 from hybridrank.text.languages import NONE, language_name
-from hybridrank.text.words import SCHEME, Alphabet, split
+from hybridrank.text.words import SCHEME, Alphabet, spaced, split
 
 __all__ = ["Analyzer", "analyzer"]
 
@@ -75,6 +75,10 @@ class Analyzer:
     def words(self, text: str) -> list[str]:
         """Give the words of a text in order: NFKC, case-folded and split as `hybridrank.text.words` says."""
         return split(text, self._alphabet)
+
+    def spaced(self, text: str) -> str:
+        """Give the `words` of a text as one string, with a space or more between any two: quicker than a list."""
+        return spaced(text, self._alphabet)
 
     def term(self, word: str) -> str | None:
         """Give what one of `words` is indexed as: its stem, or None for a stop word or where no stem is left."""

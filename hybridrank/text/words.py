@@ -23,7 +23,7 @@ import unicodedata
 from collections.abc import Mapping
 from itertools import pairwise
 
-__all__ = ["SCHEME", "SPACELESS", "Alphabet", "split"]
+__all__ = ["SCHEME", "SPACELESS", "Alphabet", "spaced", "split"]
 
 SCHEME = 1
 """Raise this when the same text gives other words or terms than before: it is part of an analyzer's identity."""
@@ -95,17 +95,19 @@ def _read(char: str) -> str:
     return f"\0{char}" if spaceless else char
 
 
+def spaced(text: str, alphabet: Alphabet) -> str:
+    """Give the words of a text in order, with a space or more between any two: what `split` gives, quicker."""
+    return _spaced_ascii(text, alphabet) if text.isascii() else " ".join(split(text, alphabet))
+
+
 def split(text: str, alphabet: Alphabet) -> list[str]:
     """Give the words of a text, in order."""
     if text.isascii():
-        text = text.translate(alphabet)
-        if "'" not in text:
-            return text.split()
-    else:
-        text = unicodedata.normalize("NFKC", text)
-        if _ZWNJ in text:
-            text = _LOOSE_ZWNJ.sub("", text)
-        text = unicodedata.normalize("NFKC", text.translate(alphabet))
+        return _spaced_ascii(text, alphabet).split()
+    text = unicodedata.normalize("NFKC", text)
+    if _ZWNJ in text:
+        text = _LOOSE_ZWNJ.sub("", text)
+    text = unicodedata.normalize("NFKC", text.translate(alphabet))
     text = text.replace("''", "  ")
     if "\0" not in text:
         return _trimmed(text.split())
@@ -119,6 +121,13 @@ def split(text: str, alphabet: Alphabet) -> list[str]:
         units = token[1:].split("\0")
         words += [first + second for first, second in pairwise(units)] if len(units) > 1 else units
     return words
+
+
+def _spaced_ascii(text: str, alphabet: Alphabet) -> str:
+    text = text.translate(alphabet)
+    if "'" in text:
+        text = f" {text} ".replace("''", "  ").replace(" '", "  ").replace("' ", "  ")
+    return text
 
 
 def _trimmed(tokens: list[str]) -> list[str]:

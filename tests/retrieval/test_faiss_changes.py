@@ -1,5 +1,8 @@
 """Adding, replacing and deleting in any order leaves what brute force over the same documents finds."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -40,6 +43,17 @@ class Changes(RuleBasedStateMachine):
     def delete(self, doomed):
         self.index.delete(doomed)
         self.held = {doc_id: text for doc_id, text in self.held.items() if doc_id not in doomed}
+
+    @rule()
+    def improve(self):
+        if (swap := self.index.improve()) is not None:
+            swap()
+
+    @rule()
+    def save_and_load(self):
+        with TemporaryDirectory() as folder:
+            self.index.save(Path(folder) / "saved")
+            self.index = self.index.component.load_index(Path(folder) / "saved")
 
     @rule(query=st.sampled_from(TEXTS[:7]), k=st.integers(1, 30), wanted=st.none() | st.frozensets(ids))
     def search_for(self, query, k, wanted):

@@ -1,0 +1,59 @@
+"""Vectors that the caller has already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from hybridrank.errors import InputError
+from hybridrank.protocols import Index, VectorIndex
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["given_vectors", "unit_vectors"]
+
+
+def given_vectors(
+    vectors: Mapping[str, NDArray[np.float32]] | None, arms: Mapping[str, Index], *, count: int, splits: bool
+) -> dict[str, NDArray[np.float32]]:
+    """The vectors given for each arm, shape (count, dim), as they were given.
+
+    Raises:
+        InputError: an arm holds no vectors, the shape is another, or the collection splits its documents.
+    """
+    if not vectors:
+        return {}
+    import numpy as np
+
+    if splits:
+        raise InputError("vectors cannot be given to a collection that splits: they would be of no passage")
+    able = [name for name, index in arms.items() if isinstance(index, VectorIndex)]
+    given: dict[str, NDArray[np.float32]] = {}
+    for arm, rows in vectors.items():
+        if arm not in able:
+            raise InputError(f"no arm called {arm!r} holds vectors (there are: {', '.join(able) or 'none'})")
+        given[arm] = np.asarray(rows)
+        if given[arm].ndim != 2 or len(given[arm]) != count:
+            raise InputError(f"the vectors of {arm!r} have shape {given[arm].shape}, not ({count}, dim)")
+        index = arms[arm]
+        if isinstance(index, VectorIndex) and index.dim not in (None, given[arm].shape[1]):
+            raise InputError(f"{arm!r} holds vectors of {index.dim} dimensions, not {given[arm].shape[1]}")
+    return given
+
+
+def unit_vectors(arm: str, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vectors brought to unit length, float32.
+
+    Raises:
+        InputError: one is zero or not finite.
+    """
+    import numpy as np
+
+    matrix = np.asarray(rows, np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, np.newaxis]
+    if not np.isfinite(lengths).all() or not lengths.all():
+        raise InputError(f"the vectors of {arm!r} hold one that is zero or not finite")
+    unit: NDArray[np.float32] = (matrix / lengths).astype(np.float32)
+    return unit

@@ -1,0 +1,41 @@
+"""The rows of the ids that a query is restricted to, remembered: one filter serves many queries."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Selections"]
+
+
+class Selections:
+    """The rows of the frozensets that were asked for last, by identity; threads may share it.
+
+    Each frozenset is held with its rows, so that no other can take its address meanwhile.
+    """
+
+    _KEPT = 4
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[frozenset[str], NDArray[np.int32]]] = {}
+        self._lock = threading.Lock()
+
+    def rows(self, ids: frozenset[str], row_of: Mapping[str, int]) -> NDArray[np.int32]:
+        """The rows of those of `ids` that are held, ascending."""
+        with self._lock:
+            if found := self._kept.get(id(ids)):
+                return found[1]
+        rows = np.sort(np.array([row for row in map(row_of.get, ids) if row is not None], dtype=np.int32))
+        with self._lock:
+            while len(self._kept) >= self._KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[id(ids)] = ids, rows
+        return rows
+
+    def clear(self) -> None:
+        """Forget all: some ids have other rows now."""
+        with self._lock:
+            self._kept = {}

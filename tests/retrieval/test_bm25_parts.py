@@ -1,0 +1,167 @@
+"""BM25's parts beside plain Python: the numbers of words, merged postings, the rows of a query's ids."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybridrank.retrieval.postings import InvertedIndex, Postings
+from hybridrank.retrieval.selection import Selections
+from hybridrank.retrieval.vocabulary import Vocabulary
+from hybridrank.text import analyzer
+
+PIECES = [
+    "'",
+    "''",
+    "-",
+    " ",
+    "\0",
+    "\n",
+    "\x1f",
+    "I",
+    "I'm",
+    "o'reilly",
+    "the",
+    "ＤＩＮＮＥＲ",
+    "手机壳",
+    "é",
+    "e\u0301",
+]
+PIECES += [
+    "abcdefgh",
+    "abcdefghi",
+    "abcdefghijklmnop",
+    "abcdefghijklmnopq",
+    "электроэнергия",
+    "น้ำ",
+    "a\u200cb",
+    "’",
+]
+hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=20).map("".join)
+texts = hostile.filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text))
+
+
+@given(text=texts, language=st.sampled_from(["english", "turkish", "catalan", "french", None]))
+def test_spaced_words_are_the_words(text, language):
+    assert analyzer(language).spaced(text).split() == analyzer(language).words(text)
+
+
+@given(
+    batches=st.lists(st.lists(texts, max_size=6), max_size=4),
+    language=st.sampled_from(["english", "turkish", None]),
+)
+def test_numbers_are_those_of_the_terms_word_by_word(batches, language):
+    words = analyzer(language)
+    vocabulary = Vocabulary(words)
+    for batch in batches:
+        numbers, sizes = vocabulary.number(batch)
+        assert sizes.tolist() == [len(words.words(text)) for text in batch]
+        terms = [words.term(word) for text in batch for word in words.words(text)]
+        assert numbers.tolist() == [-1 if term is None else vocabulary.terms[term] for term in terms]
+    assert sorted(vocabulary.terms.values()) == list(range(len(vocabulary.terms)))
+
+
+def test_many_words_keep_their_numbers_while_the_table_grows():
+    vocabulary = Vocabulary(analyzer(None), terms=["w7", "known"])
+    everything = [f"w{n}" for n in range(30_000)]
+    first, _ = vocabulary.number([" ".join(everything[start : start + 700]) for start in range(0, 30_000, 700)])
+    again, sizes = vocabulary.number([" ".join(reversed(everything)), "", "known w7"])
+    assert sizes.tolist() == [30_000, 0, 2]
+    assert again[:30_000].tolist() == first.tolist()[::-1]
+    assert again[30_000:].tolist() == [1, 0]
+    assert [vocabulary.terms[word] for word in everything] == first.tolist()
+
+
+def test_threads_give_a_word_one_number():
+    vocabulary = Vocabulary(analyzer(None))
+    documents = [" ".join(f"w{(n * 31 + turn) % 5000}" for n in range(5000)) for turn in range(8)]
+    start = threading.Barrier(8)
+
+    def number(text):
+        start.wait()
+        return [*zip(text.split(), vocabulary.number([text])[0].tolist(), strict=True)]
+
+    with ThreadPoolExecutor(8) as threads:
+        pairs = {pair for found in threads.map(number, documents) for pair in found}
+    assert pairs == set(vocabulary.terms.items())
+
+
+def random_index(rng, sizes):
+    """An index of segments of so many tokens; the term and the row of every token."""
+    index, all_terms, all_rows = InvertedIndex(), [], []
+    for size in sizes:
+        first, more = len(index), size // 50 + 1
+        terms = rng.geometric(0.002, size).astype(np.int32)
+        rows = rng.integers(0, more, size).astype(np.int32)
+        index.append(np.bincount(rows, minlength=more).astype(np.int32), Postings.of_tokens(terms, rows))
+        all_terms.append(terms)
+        all_rows.append(rows + first)
+    return index, np.concatenate(all_terms), np.concatenate(all_rows)
+
+
+def same_postings(index, terms, rows, *, since=0):
+    for term in [*range(1, 3000, 97), 10**6]:
+        expected = np.unique(rows[(terms == term) & (rows >= since)], return_counts=True)
+        for found, wanted in zip(index.find(term, since=since), expected, strict=True):
+            assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [5] * 70,
+        [3000, 5, 5, 3000, 5, 3000, 1, 1, 3000, 40],
+        [600_000] * 9 + [200_000, 7],
+        [0, 30, 0],
+        [600_000, 1],
+    ],
+)
+def test_postings_stay_the_same_however_segments_are_merged(sizes):
+    index, terms, rows = random_index(np.random.default_rng(0), sizes)
+    same_postings(index, terms, rows)
+    same_postings(index, terms, rows, since=len(index) - 3)
+    gone = np.arange(0, len(index), 7)
+    index.drop(gone)
+    left = ~np.isin(rows, gone)
+    terms, rows = terms[left], rows[left]
+    same_postings(index, terms, rows)
+    if improved := index.improved():
+        index.replace(*improved)
+    same_postings(index, terms, rows)
+    same_postings(index, terms, rows, since=len(index) // 2)
+    compacted, kept = index.compacted()
+    assert compacted.segments <= 1
+    assert np.array_equal(kept, np.setdiff1d(np.arange(len(index)), gone))
+    same_postings(compacted, terms, np.searchsorted(kept, rows))
+    assert compacted.tokens == index.tokens == len(rows)
+
+
+def test_segments_stay_few_and_large_ones_wait_for_the_improvement():
+    rng = np.random.default_rng(0)
+    index, *_ = random_index(rng, [35] * 3000)
+    assert index.segments <= 15
+    index, *_ = random_index(rng, [600_000] * 9)
+    assert index.segments == 9
+    first, merged = index.improved()
+    assert index.segments == 9
+    index.replace(first, merged)
+    assert index.segments == 1
+    assert index.improved() is None
+
+
+def test_the_rows_of_ids_are_remembered_by_identity_until_they_are_cleared():
+    selections, row_of = Selections(), {f"d{n}": n for n in range(100)}
+    ids = frozenset(["d7", "d3", "not held", "d50"])
+    rows = selections.rows(ids, row_of)
+    assert rows.tolist() == [3, 7, 50]
+    assert rows.dtype == np.int32
+    assert selections.rows(ids, row_of) is rows
+    for n in range(50):  # each dies at once, were it not held: others would take its address
+        assert selections.rows(frozenset([f"d{n}"]), row_of).tolist() == [n]
+    assert selections.rows(ids, row_of).tolist() == [3, 7, 50]
+    selections.clear()
+    assert selections.rows(ids, {"d50": 1}).tolist() == [1]
+    assert selections.rows(frozenset(), row_of).tolist() == []
