@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hybridrank.collection import Collection as Collection
     from hybridrank.component import Component as Component
     from hybridrank.pipeline import Pipeline as Pipeline
     from hybridrank.result import Hit as Hit
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from hybridrank.trace import Trace as Trace
     from hybridrank.types import Candidates as Candidates
     from hybridrank.types import Document as Document
+    from hybridrank.types import Passage as Passage
     from hybridrank.types import Query as Query
     from hybridrank.types import Ranking as Ranking
     from hybridrank.types import Scores as Scores
@@ -22,9 +24,11 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Candidates": "types",
+    "Collection": "collection",
     "Component": "component",
     "Document": "types",
     "Hit": "result",
+    "Passage": "types",
     "Pipeline": "pipeline",
     "Query": "types",
     "Ranking": "types",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hybridrank.component import config_error, dumped
 from hybridrank.errors import ConfigError
 from hybridrank.registry import FusionOption, RerankerOption, RetrieverOption, create
+from hybridrank.splitting import Splitter
 
 __all__ = ["PipelineConfig"]
 
@@ -33,6 +34,9 @@ class PipelineConfig(BaseModel):
     other 1 (docs/quality.md has the measurements). `on_rerank_error` says what a search does when the reranker
     fails: give the fused order and say so (``"fused"``), or raise.
 
+    `splitter` cuts documents into passages, which are then what is found; `indexed_fields` are the metadata fields
+    that a durable collection keeps an index on, for quick filters.
+
     A part is given as a registered name, as a table (``{"use": name, ...options}``), or, in Python, as an object.
 
     Raises:
@@ -50,6 +54,8 @@ class PipelineConfig(BaseModel):
     fetch_k: int = Field(default=50, ge=1)
     rerank_k: int = Field(default=20, ge=1)
     on_rerank_error: Literal["fused", "raise"] = "fused"
+    splitter: Splitter | None = None
+    indexed_fields: tuple[str, ...] = ()
 
     def __init__(self, **options: Any) -> None:
         try:
@@ -74,6 +80,11 @@ class PipelineConfig(BaseModel):
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:
         return None if value == "none" else value
+
+    @field_validator("splitter", mode="before")
+    @classmethod
+    def _splitter_from_table(cls, value: Any) -> Any:
+        return Splitter.from_config(value) if isinstance(value, Mapping) else value
 
     @classmethod
     def load(
@@ -101,6 +112,17 @@ class PipelineConfig(BaseModel):
             ConfigError: a part is an object that is no registered component.
         """
         return {"reranker": "none", **dumped(self)}
+
+    def nameable(self) -> dict[str, Any]:
+        """As `to_config`, with None for what is an object that no configuration can name."""
+        parts: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            part = self.model_copy(update={other: None for other in type(self).model_fields if other != name})
+            try:
+                parts[name] = dumped(part).get(name)
+            except ConfigError:
+                parts[name] = None
+        return {**parts, "reranker": "none" if self.reranker is None else parts["reranker"]}
 
 
 def _read(path: str | PathLike[str]) -> Mapping[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection as Sized
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from hybridrank.checks import checked_rankings, checked_scores
-from hybridrank.collection.memory import MemoryCollection
+from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.config import PipelineConfig
 from hybridrank.errors import (
     BackendResponseError,
@@ -23,13 +25,17 @@ from hybridrank.errors import (
     ModelError,
     SearchError,
 )
+from hybridrank.filters import Filter
 from hybridrank.protocols import AsyncReranker, AsyncRetriever, Indexer, Reranker, Retriever
 from hybridrank.result import Hit, SearchResult
 from hybridrank.trace import Stage, Trace
-from hybridrank.types import Candidates, Document, Progress, Query, Ranking, Scores
+from hybridrank.types import Candidates, Document, Passage, Progress, Query, Ranking, Scores
 
 if TYPE_CHECKING:
     from os import PathLike
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Pipeline"]
 
@@ -117,16 +123,18 @@ class Pipeline:
     """A hybrid search: arms in parallel, fused, the best candidates reranked.
 
     Safe to share between threads; searches run beside each other, and see each `add` and `delete` whole or
-    not at all. Make one with `build`; `replace` gives another over the same indexes.
+    not at all. Make one with `build`, or `open` one that was built with a path; `replace` gives another over the
+    same indexes. `collection` is where the documents are.
     """
 
-    def __init__(self, config: PipelineConfig, collection: MemoryCollection) -> None:
+    def __init__(self, config: PipelineConfig, collection: Collection | MemoryCollection) -> None:
         self.config = config
-        self._collection = collection
+        self.collection = collection
+        self._local = _indexers(config)
         self._remote = {
             name: arm
             for name, arm in config.retrievers.items()
-            if name not in collection.indexes and isinstance(arm, Retriever)
+            if name not in self._local and isinstance(arm, Retriever)
         }
 
     @classmethod
@@ -134,95 +142,188 @@ class Pipeline:
         cls,
         documents: Iterable[Document],
         *,
+        path: str | PathLike[str] | None = None,
         config: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None,
+        vectors: Mapping[str, NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
         **options: Any,
     ) -> Self:
-        """Index documents in memory.
+        """Index documents: in memory, or durably in the new directory `path`.
 
         `config` is a TOML file's path, a mapping, or a `PipelineConfig`; `options` are fields of
-        `PipelineConfig` and go before it. `progress` is called as documents are indexed.
+        `PipelineConfig` and go before it. `vectors` maps an arm to what its embedder would make of the documents:
+        float32, shape (len(documents), dim). `progress` is called as documents are indexed.
 
         Raises:
             ConfigError: the configuration is wrong; says where.
             InputError: there are no documents, something is not a `Document`, or two share an id.
+            StorageError: `path` is in use, or cannot be written. What was built is removed.
         """
         settings = PipelineConfig.load(config, **options)
-        indexes = {n: r.create_index() for n, r in settings.retrievers.items() if isinstance(r, Indexer)}
-        collection = MemoryCollection(indexes)
-        collection.add(documents, progress=progress)
-        if indexes and not len(collection):
-            raise InputError("there are no documents to search; give build() at least one Document")
+        local = _indexers(settings)
+        if path is None:
+            memory = MemoryCollection(
+                {name: arm.create_index() for name, arm in local.items()}, splitter=settings.splitter
+            )
+            memory.add(documents, vectors=vectors, progress=progress)
+            if local and not len(memory):
+                raise InputError("there are no documents to search; give build() at least one Document")
+            return cls(settings, memory)
+        collection = Collection.create(
+            path,
+            local,
+            splitter=settings.splitter,
+            indexed_fields=settings.indexed_fields,
+            config=settings.nameable(),
+        )
+        try:
+            collection.add(documents, vectors=vectors, progress=progress)
+        except BaseException:
+            collection.close()
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return cls(settings, collection)
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, progress: Progress | None = None, **options: Any) -> Self:
+        """Open what `build` made at `path`, with the configuration that it was built with.
+
+        `options` are fields of `PipelineConfig` and go before that; the parts that were objects without a
+        registered name have to be given again. `progress` is called where indexes have to be made again.
+
+        Raises:
+            ConfigError: an option is wrong or has to be given; or an arm's vectors are another embedder's.
+            StorageError: there is no collection, it is damaged, or a newer version of hybridrank wrote it.
+        """
+        for fixed in ("splitter", "indexed_fields"):
+            if fixed in options:
+                raise ConfigError(
+                    "a collection keeps what it was built with: build another one", path=f"$.{fixed}"
+                )
+        stored = {**Collection.stored_config(path), **options}
+        for part in ("retrievers", "fusion", "reranker"):
+            if part in stored and stored[part] is None and part not in options:
+                raise ConfigError(
+                    "it was an object that has no registered name when this was built; give it again",
+                    path=f"$.{part}",
+                )
+        settings = PipelineConfig.load(stored)
+        return cls(settings, Collection.open(path, _indexers(settings), progress=progress))
+
+    def close(self) -> None:
+        """Let go of a durable collection's files. Nothing is lost by not closing."""
+        if isinstance(self.collection, Collection):
+            self.collection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def replace(self, **options: Any) -> Self:
         """Make a pipeline over the same documents and indexes with another fusion, reranker or depth.
 
-        `options` are fields of `PipelineConfig`, all but `retrievers`: indexes are built for their retriever.
+        `options` are fields of `PipelineConfig`, all but what the indexes were built with.
 
         Raises:
             ConfigError: an option is unknown or wrong.
         """
-        if "retrievers" in options:
-            raise ConfigError("other retrievers need other indexes: use Pipeline.build()", path="$.retrievers")
+        for fixed in ("retrievers", "splitter", "indexed_fields"):
+            if fixed in options:
+                raise ConfigError("that needs other indexes: use Pipeline.build()", path=f"$.{fixed}")
         kept = {name: getattr(self.config, name) for name in PipelineConfig.model_fields}
-        return type(self)(PipelineConfig(**{**kept, **options}), self._collection)
+        return type(self)(PipelineConfig(**{**kept, **options}), self.collection)
 
     @property
     def retrievers(self) -> Mapping[str, Retriever]:
         """The arms at work, by name: an index for a local one, else the configured retriever itself."""
-        return {**self._remote, **self._collection.indexes}
+        with self.collection.reading() as view:
+            return {**self._remote, **view.indexes}
 
     def __len__(self) -> int:
-        return len(self._collection)
+        return len(self.collection)
 
-    def get(self, ids: Collection[str]) -> Mapping[str, Document]:
+    def get(self, ids: Sized[str]) -> Mapping[str, Document]:
         """Those of the documents that are held, by id."""
-        return self._collection.get(ids)
+        return self.collection.get(ids)
 
-    def add(self, documents: Iterable[Document], *, progress: Progress | None = None) -> None:
+    def add(
+        self,
+        documents: Iterable[Document],
+        *,
+        vectors: Mapping[str, NDArray[np.float32]] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
         """Add documents to every local index, each in place of the one already held under its id.
 
+        Returns how many. `Collection.add` has the details of a durable one.
+
         Raises:
-            InputError: something is not a `Document`, or two share an id. Nothing was changed.
+            InputError: something is not a `Document`, or two share an id.
         """
-        self._collection.add(documents, progress=progress)
+        return self.collection.add(documents, vectors=vectors, progress=progress)
 
-    def delete(self, ids: Iterable[str]) -> int:
-        """Delete documents from every local index; unknown ids are passed over. Returns how many there were."""
-        return self._collection.delete(ids)
+    def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
+        """Delete documents by id, and those that match, from every local index. Returns how many there were."""
+        return self.collection.delete(ids, filters=filters)
 
-    def search(self, query: str | Query, *, k: int = 10) -> SearchResult:
-        """Find the best `k` documents; fewer where fewer were found.
+    def search(
+        self,
+        query: str | Query,
+        *,
+        k: int = 10,
+        filters: Filter | Mapping[str, Any] | None = None,
+        per_document: bool = False,
+    ) -> SearchResult:
+        """Find the best `k` documents, or passages where documents are split; fewer where fewer were found.
+
+        `filters` choose documents by their metadata, before any arm cuts to its best; `hybridrank.filters` has
+        the language. `per_document` gives each document's best passage alone, so that `k` documents are found.
 
         Raises:
-            InputError: the query is blank, or `k` < 1.
+            InputError: the query is blank, `k` < 1, or a filter is wrong.
             SearchError: every arm failed.
             BackendError: the reranker failed, and `on_rerank_error` is ``"raise"``.
+            StorageError: a durable collection cannot be read.
         """
-        return _drive(self._plan([Query.of(query)], k))[0]
+        return _drive(self._plan([_query(query, filters)], k, per_document))[0]
 
-    async def asearch(self, query: str | Query, *, k: int = 10) -> SearchResult:
+    async def asearch(
+        self,
+        query: str | Query,
+        *,
+        k: int = 10,
+        filters: Filter | Mapping[str, Any] | None = None,
+        per_document: bool = False,
+    ) -> SearchResult:
         """As `search`, without blocking the event loop."""
-        return (await _adrive(self._plan([Query.of(query)], k)))[0]
+        return (await _adrive(self._plan([_query(query, filters)], k, per_document)))[0]
 
-    def search_many(self, queries: Iterable[str | Query], *, k: int = 10) -> list[SearchResult]:
+    def search_many(
+        self,
+        queries: Iterable[str | Query],
+        *,
+        k: int = 10,
+        filters: Filter | Mapping[str, Any] | None = None,
+        per_document: bool = False,
+    ) -> list[SearchResult]:
         """Search for several queries, batched through every stage; results in the order of `queries`."""
         if isinstance(queries, (str, Query)):
             raise InputError("search_many takes several queries; use search() for one")
-        batch = [Query.of(query) for query in queries]
-        return _drive(self._plan(batch, k)) if batch else []
+        batch = [_query(query, filters) for query in queries]
+        return _drive(self._plan(batch, k, per_document)) if batch else []
 
     # The plan: what a search does, asking its driver for every call that may take long.
 
-    def _plan(self, queries: Sequence[Query], k: int) -> _Plan:
+    def _plan(self, queries: Sequence[Query], k: int, per_document: bool) -> _Plan:
         started = perf_counter()
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise InputError(f"k must be a whole number of at least 1, not {k!r}")
         settings = self.config
         fetch_k = max(settings.fetch_k, k)
 
-        local = [_Call(partial(self._retrieve_local, queries, fetch_k))] if self._collection.indexes else []
+        local = [_Call(partial(self._retrieve_local, queries, fetch_k, per_document))] if self._local else []
         remote = [_remote_call(name, arm, queries, fetch_k) for name, arm in self._remote.items()]
         outcomes = list((yield [*remote, *local]))
         arms: dict[str, _Outcome] = {}
@@ -232,7 +333,11 @@ class Pipeline:
             if whole.error is not None:
                 raise whole.error
             arms, documents = whole.value
-        arms.update(zip(self._remote, outcomes, strict=True))
+        if self._remote:
+            arms.update(zip(self._remote, outcomes, strict=True))
+            (fetched,) = yield [_Call(partial(self._fetch_remote, queries, arms, documents))]
+            if fetched.error is not None:
+                raise fetched.error
         arms = {name: arms[name] for name in settings.retrievers}  # in the configuration's order
         failed = {name: arm.error for name, arm in arms.items() if arm.error is not None}
         for failure in failed.values():
@@ -243,7 +348,9 @@ class Pipeline:
         for name, failure in failed.items():
             _log.warning("retriever %r failed, the search goes on without it: %s", name, _said(failure))
 
-        searches = [self._fused(arms, documents, number, len(queries)) for number in range(len(queries))]
+        searches = [
+            self._fused(arms, documents, number, len(queries), per_document) for number in range(len(queries))
+        ]
 
         reranked: list[Stage | None] = [None] * len(queries)
         if settings.reranker is not None:
@@ -282,16 +389,42 @@ class Pipeline:
             results.append(SearchResult(_hits(stages[-1], last, found, k), trace))
         return results
 
-    def _retrieve_local(self, queries: Sequence[Query], k: int) -> tuple[dict[str, _Outcome], dict[str, Document]]:
+    def _retrieve_local(
+        self, queries: Sequence[Query], k: int, per_document: bool
+    ) -> tuple[dict[str, _Outcome], dict[str, Document]]:
         """Run the local arms beside each other on one state of the collection, and fetch what they found."""
-        indexes = self._collection.indexes
-        with self._collection.reading():
-            outcomes = _run_all([_Call(partial(_retrieve, n, arm, queries, k)) for n, arm in indexes.items()])
+        with self.collection.reading() as view:
+            asked = [view.resolve(query) for query in queries]
+            retrieve = _retrieve_parents if per_document and view.splits else _retrieve
+            outcomes = _run_all([_Call(partial(retrieve, n, arm, asked, k)) for n, arm in view.indexes.items()])
             found = set().union(*(r.ids for outcome in outcomes if outcome.error is None for r in outcome.value))
-            return dict(zip(indexes, outcomes, strict=True)), self._collection.get(found)
+            return dict(zip(view.indexes, outcomes, strict=True)), dict(view.units(found))
+
+    def _fetch_remote(
+        self, queries: Sequence[Query], arms: dict[str, _Outcome], documents: dict[str, Document]
+    ) -> None:
+        """Fetch what remote arms found and did not bring along; an arm that did not heed a filter has failed."""
+        answers = [(name, arms[name]) for name in self._remote if arms[name].error is None]
+        wanted = {doc_id for _, arm in answers for r in arm.value for doc_id in r.ids if doc_id not in r.documents}
+        if missing := wanted - documents.keys():
+            with self.collection.reading() as view:
+                documents.update(view.units(missing))
+        for name, arm in answers:
+            for query, ranking in zip(queries, arm.value, strict=True):
+                known = {**documents, **ranking.documents}
+                if query.filters is not None and not all(
+                    query.filters.matches(known[doc_id].metadata) for doc_id in ranking.ids if doc_id in known
+                ):
+                    problem = f"retriever {name!r} returned documents that do not match the query's filters"
+                    arms[name] = _Outcome(None, BackendResponseError(problem), arm.seconds)
 
     def _fused(
-        self, arms: Mapping[str, _Outcome], held: Mapping[str, Document], number: int, batch: int
+        self,
+        arms: Mapping[str, _Outcome],
+        held: Mapping[str, Document],
+        number: int,
+        batch: int,
+        per_document: bool,
     ) -> tuple[list[Stage], Mapping[str, Document]]:
         """The stages of one query up to its fusion, and the documents that they found."""
         stages, rankings = [], {}
@@ -322,6 +455,13 @@ class Pipeline:
             known = [(i, s) for i, s in zip(ids, scores, strict=True) if i in found]
             details = {**details, "unknown_documents": len(ids) - len(known)}
             ids, scores = tuple(i for i, _ in known), tuple(s for _, s in known)
+        if per_document:
+            best: dict[str, tuple[str, float]] = {}
+            for unit, score in zip(ids, scores, strict=True):
+                best.setdefault(_parent(found[unit]), (unit, score))
+            if len(best) < len(ids):
+                details = {**details, "passages": len(ids)}
+            ids, scores = tuple(unit for unit, _ in best.values()), tuple(score for _, score in best.values())
         received = len(set().union(*(ranking.ids for ranking in rankings.values())))
         seconds = perf_counter() - started
         stages.append(Stage("fusion", "fuse", seconds, ids, scores, received, None, details))
@@ -343,6 +483,43 @@ def _believed(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Seq
 
 def _retrieve(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Sequence[Ranking]:
     return _believed(name, arm.retrieve(queries, k=k), queries, k)
+
+
+def _retrieve_parents(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Sequence[Ranking]:
+    """As many of the best passages as it takes for `k` documents to be among them."""
+    depth = k
+    while True:
+        rankings = _retrieve(name, arm, queries, depth)
+        parents = [[unit.rpartition("#")[0] for unit in ranking.ids] for ranking in rankings]
+        if all(len(units) < depth or len(set(units)) >= k for units in parents):
+            return [_down_to(ranking, units, k) for ranking, units in zip(rankings, parents, strict=True)]
+        depth *= 4
+
+
+def _down_to(ranking: Ranking, parents: Sequence[str], k: int) -> Ranking:
+    """The ranking down to the first passage of its k-th document."""
+    first = {parent: place for place, parent in reversed(list(enumerate(parents)))}
+    places = sorted(first.values())
+    end = places[k - 1] + 1 if len(places) >= k else len(parents)
+    return replace(ranking, ids=ranking.ids[:end], scores=ranking.scores[:end])
+
+
+def _parent(document: Document) -> str:
+    return document.parent if isinstance(document, Passage) else document.id
+
+
+def _query(query: str | Query, filters: Filter | Mapping[str, Any] | None) -> Query:
+    asked = Query.of(query)
+    if filters is None:
+        return asked
+    chosen = Filter.of(filters)
+    if asked.filters is not None:  # both must hold
+        chosen = Filter.of({"$and": [asked.filters.to_dict(), chosen.to_dict()]})
+    return replace(asked, filters=chosen)
+
+
+def _indexers(config: PipelineConfig) -> dict[str, Indexer]:
+    return {name: arm for name, arm in config.retrievers.items() if isinstance(arm, Indexer)}
 
 
 def _remote_call(name: str, arm: Any, queries: Sequence[Query], k: int) -> _Call:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hybridrank.trace import Stage, Trace
-from hybridrank.types import Document
+from hybridrank.types import Document, Passage
 
 __all__ = ["Hit", "SearchResult"]
 
@@ -53,6 +53,7 @@ class SearchResult:
                     "title": hit.document.title,
                     "text": hit.document.text,
                     "metadata": dict(hit.document.metadata),
+                    **_place(hit.document),
                     "stages": {
                         stage: {"rank": rank, "score": score}
                         for stage, (rank, score) in self.trace.path(hit.document.id).items()
@@ -114,3 +115,14 @@ def _account(stage: Stage) -> str:
     notes = "".join(f", {name.replace('_', ' ')} {value}" for name, value in stage.details.items() if value)
     failed = f", FAILED: {stage.error}" if stage.error is not None else ""
     return f"{stage.name}: {stage.seconds * 1000:.1f} ms{batch}, {counts}{notes}{failed}"
+
+
+def _place(document: Document) -> dict[str, Any]:
+    if not isinstance(document, Passage):
+        return {}
+    return {
+        "parent": document.parent,
+        "start": document.start,
+        "end": document.end,
+        "headings": list(document.headings),
+    }

@@ -46,7 +46,19 @@ def test_version_and_help(run):
     assert run("--version") == (0, f"hybridrank {__version__}\n", "")
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("demo", "search", "plugins", "models"):
+    for command in (
+        "demo",
+        "search",
+        "index",
+        "info",
+        "get",
+        "delete",
+        "compact",
+        "export",
+        "import",
+        "plugins",
+        "models",
+    ):
         assert command in out
 
 

@@ -39,6 +39,18 @@ def test_tables_with_quotes_newlines_and_a_byte_order_mark(tmp_path):
     assert load(tmp_path / "t.tsv") == [Document("1", "a,b")]
 
 
+def test_utf_16_as_spreadsheets_write_it(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text("id\ttext\n1\tfür\n", encoding="utf-16")
+    assert load(path) == [Document("1", "für")]
+
+
+def test_a_nan_is_null(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "text": "x", "score": NaN}')
+    assert load(path) == [Document("a", "x", metadata={"score": None})]
+
+
 def test_other_field_names(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("sku,body,id\nk1,hello,9\n")
@@ -64,6 +76,24 @@ def test_a_directory_of_text(tmp_path):
 def test_one_text_file(tmp_path):
     (tmp_path / "a.md").write_text("#include is no heading")
     assert load(tmp_path / "a.md") == [Document("a.md", "#include is no heading")]
+    (tmp_path / "b.md").write_text("```sh\n# a comment\n```\n# \n### Title ###\n# Other")
+    assert load(tmp_path / "b.md")[0].title == "Title"
+    (tmp_path / "c.md").write_text("---\ntags: [x]\n---\n- item\n---\nA *title*\n---\n# Other")
+    assert load(tmp_path / "c.md")[0].title == "A *title*"
+    (tmp_path / "d.md").write_text("---\ntitle: 'Named: this'\n---\n# Heading")
+    assert load(tmp_path / "d.md")[0].title == "Named: this"
+    (tmp_path / "empty.txt").touch()
+    assert load(tmp_path / "empty.txt") == [Document("empty.txt", "")]
+
+
+def test_tables_in_a_directory_are_read_whole_or_not_at_all(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.jsonl").write_text('{"text": "x"}\n{"id": "own", "text": "y"}')
+    (tmp_path / "b.csv").write_text("id,text\n1,good\n2,bad,row\n")
+    skipped = []
+    documents = load(tmp_path, on_skip=lambda path, reason: skipped.append((path.name, reason)))
+    assert documents == [Document("sub/a.jsonl:1", "x"), Document("own", "y")]
+    assert skipped == [("b.csv", "b.csv:3 has 3 fields, the header has 2")]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +104,10 @@ def test_one_text_file(tmp_path):
         ("a.jsonl", '{"body": "x"}', r"a.jsonl:1 has no field 'text' \(it has: body\)"),
         ("a.jsonl", '{"id": "a", "text": 3}', "a.jsonl:1: the text of document 'a' must be a str, not int"),
         ("a.jsonl", '{"id": null, "text": "x"}', "a.jsonl:1: a document's id must be a str"),
+        ("a.jsonl", '{"id": true, "text": "x"}', "a.jsonl:1: a document's id must be a str"),
+        ("a.jsonl", '{"text": "x", "n": -Infinity}', "a.jsonl:1 is not valid JSON: -Infinity"),
+        ("a.jsonl", '{"text": ' + "[" * 100_000, "a.jsonl:1 is nested too deeply"),
+        ("a.csv", "id,text,text\n1,a,b\n", "a.csv has more than one column named 'text'"),
         ("a.csv", "id,text\n1,a,b\n", "a.csv:2 has 3 fields, the header has 2"),
         ("a.csv", 'id,text\n1,"open\n', "a.csv:2 cannot be read"),
         ("a.csv", "id,body\n1,a\n", "has no field 'text'"),
@@ -89,7 +123,7 @@ def test_an_unusable_record_says_where(tmp_path, name, content, said):
 def test_unusable_paths(tmp_path):
     with pytest.raises(InputError, match="no file or directory"):
         load(tmp_path / "absent")
-    with pytest.raises(InputError, match="no text files"):
+    with pytest.raises(InputError, match="no file under"):
         load(tmp_path)
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "\xff"}')
     with pytest.raises(InputError, match="not UTF-8"):

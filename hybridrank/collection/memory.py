@@ -1,137 +1,196 @@
-"""A collection in memory: a dict of documents and the local indexes over them, changed together or not at all."""
+"""A collection in memory: dicts of documents and the local indexes over them, changed together or not at all."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from hybridrank.collection.documents import checked, checked_ids, patched
+from hybridrank.collection.locks import ReadWriteLock
+from hybridrank.collection.vectors import given_vectors, unit_vectors
+from hybridrank.collection.view import Chosen, View
 from hybridrank.errors import InputError
-from hybridrank.protocols import Index
+from hybridrank.filters import Filter
+from hybridrank.protocols import ImprovingIndex, Index
+from hybridrank.splitting import Splitter
 from hybridrank.types import Document, Progress
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = ["MemoryCollection"]
-
-
-class _ReadWriteLock:
-    """Many readers or one writer. A waiting writer goes before new readers, so that searches cannot starve it.
-
-    ``with lock:`` holds it together with other readers, ``with lock.writing():`` alone. Not reentrant: a thread
-    that reads must not read again before it is done.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._readers = 0
-        self._writers = 0  # at work or waiting
-
-    def __enter__(self) -> None:
-        with self._changed:
-            while self._writers:
-                self._changed.wait()
-            self._readers += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._readers -= 1
-            if not self._readers and self._writers:
-                self._changed.notify_all()
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the lock alone; one thread at a time may call this, which its caller sees to."""
-        with self._changed:
-            self._writers += 1
-            while self._readers:
-                self._changed.wait()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._writers -= 1
-                self._changed.notify_all()
 
 
 class MemoryCollection:
     """Documents by id, and the named indexes over them.
 
     `add` and `delete` reach every index in one step that no search sees half done; the slow part of adding
-    (tokenising, embedding) runs beside searches. One writer at a time: a second one waits.
+    (splitting, tokenising, embedding) runs beside searches. One writer at a time: a second one waits.
     """
 
-    def __init__(self, indexes: Mapping[str, Index]) -> None:
+    def __init__(self, indexes: Mapping[str, Index], *, splitter: Splitter | None = None) -> None:
         self.indexes = dict(indexes)
+        self.splitter = splitter
         self._documents: dict[str, Document] = {}
-        self._lock = _ReadWriteLock()
+        self._passages: dict[str, Sequence[Document]] = {}  # by document, where there is a splitter
+        self._units: dict[str, Document] = self._documents if splitter is None else {}
+        self._lock = ReadWriteLock()
         self._writer = threading.Lock()
+        self._chosen = Chosen()
 
-    def reading(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def reading(self) -> Iterator[View]:
         """Hold off writers: inside, the documents and every index belong to one state."""
-        return self._lock
+        with self._lock:
+            yield View(
+                self.indexes,
+                splits=self.splitter is not None,
+                chosen=self._chosen,
+                choose=self._choose,
+                units=self._held_units,
+            )
+
+    def _held_units(self, ids: Collection[str]) -> dict[str, Document]:
+        units = self._units
+        return {unit: found for unit in ids if (found := units.get(unit)) is not None}
+
+    def _choose(self, ids: frozenset[str] | None, filters: Filter | None) -> frozenset[str]:
+        found = self._matching(filters) if ids is None else self.get(ids).values()
+        if ids is not None and filters is not None:
+            found = [document for document in found if filters.matches(document.metadata)]
+        if self.splitter is None:
+            return frozenset(document.id for document in found)
+        return frozenset(passage.id for document in found for passage in self._passages[document.id])
+
+    def _matching(self, filters: Filter | None) -> Collection[Document]:
+        documents = tuple(self._documents.values())
+        return documents if filters is None else [each for each in documents if filters.matches(each.metadata)]
 
     def get(self, ids: Collection[str]) -> dict[str, Document]:
-        """Those of the documents that are held."""
+        """Those of the documents that are held, whole."""
         documents = self._documents
         return {doc_id: found for doc_id in ids if (found := documents.get(doc_id)) is not None}
+
+    def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
+        """How many documents there are, or match."""
+        return len(self._documents) if filters is None else len(self._matching(Filter.of(filters)))
+
+    def documents(self, filters: Filter | Mapping[str, Any] | None = None) -> Iterator[Document]:
+        """All documents, or those that match."""
+        yield from self._matching(None if filters is None else Filter.of(filters))
 
     def __len__(self) -> int:
         return len(self._documents)
 
+    def __contains__(self, doc_id: object, /) -> bool:
+        return doc_id in self._documents
+
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._documents))
 
-    def add(self, documents: Iterable[Document], *, progress: Progress | None = None) -> None:
-        """Hold these documents, each in place of the one already held under its id.
+    def add(
+        self,
+        documents: Iterable[Document],
+        *,
+        vectors: Mapping[str, NDArray[np.float32]] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Hold these documents, each in place of the one already held under its id. Returns how many.
 
-        `progress` counts documents, over all indexes: its total is len(documents) * len(indexes).
+        `vectors` maps an arm to what its embedder would make of the documents: float32, shape
+        (len(documents), dim), any length but zero. `progress` counts documents, over all indexes: its total is
+        len(documents) * len(indexes).
 
         Raises:
-            InputError: something is not a `Document`, or two share an id. Nothing was changed.
+            InputError: something is not a `Document`, two share an id, or the vectors do not fit. Nothing was
+                changed.
         """
-        held: dict[str, Document] = {}
-        for position, document in enumerate(documents):
-            if not isinstance(document, Document):
-                raise InputError(
-                    f"documents[{position}] is a {type(document).__name__}, not a Document; "
-                    'make one with Document(id="…", text="…")'
-                )
-            if document.id in held:
-                raise InputError(f"documents[{position}] repeats the id {document.id!r}; ids must be distinct")
-            held[document.id] = document
-        if not held:
-            return
-        ids, batch = tuple(held), tuple(held.values())
+        batch = tuple(checked(documents))
+        matrices = given_vectors(vectors, self.indexes, count=len(batch), splits=self.splitter is not None)
+        given = {arm: unit_vectors(arm, rows) for arm, rows in matrices.items()}
+        if not batch:
+            return 0
+        passages = {} if self.splitter is None else {each.id: self.splitter.split(each) for each in batch}
+        units: Sequence[Document] = [p for some in passages.values() for p in some] if passages else batch
+        ids = [unit.id for unit in units]
         total = len(batch) * len(self.indexes)
         with self._writer:
             encoded = []
-            for number, index in enumerate(self.indexes.values()):
+            for number, (name, index) in enumerate(self.indexes.items()):
                 report = None
                 if progress is not None:
 
-                    def report(done: int, _: int, before: int = number * len(batch)) -> None:
-                        progress(before + done, total)
+                    def report(done: int, of: int, before: int = number * len(batch)) -> None:
+                        progress(before + len(batch) * done // of, total)
 
-                encoded.append(index.encode(batch, progress=report))
+                encoded.append(given[name] if name in given else index.encode(units, progress=report))
             with self._lock.writing():
+                replaced = [unit.id for each in batch for unit in self._passages.get(each.id, ())]
                 for index, prepared in zip(self.indexes.values(), encoded, strict=True):
+                    if replaced:
+                        index.delete(replaced)
                     index.add(ids, prepared)
-                self._documents.update(held)
+                for unit in replaced:
+                    del self._units[unit]
+                for document in batch:
+                    self._documents.pop(document.id, None)  # what is replaced comes last
+                    self._documents[document.id] = document
+                self._passages.update(passages)
+                if passages:
+                    self._units.update(zip(ids, units, strict=True))
+                self._chosen = Chosen()
+            self._improve()
+        return len(batch)
 
-    def delete(self, ids: Iterable[str]) -> int:
-        """Drop these documents; ids that are not held are passed over. Returns how many were dropped.
+    def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
+        """Drop documents by id, and those that match; ids that are not held are passed over. Returns how many.
 
         Raises:
             InputError: `ids` is one str, or holds something else than str. Nothing was changed.
         """
-        if isinstance(ids, str):
-            raise InputError(f'ids must be a collection of document ids, not one str; write ["{ids}"]')
-        wanted = list(ids)
-        if wrong := [doc_id for doc_id in wanted if not isinstance(doc_id, str)]:
-            raise InputError(f"document ids must be str, not {type(wrong[0]).__name__}")
-        with self._writer, self._lock.writing():
-            gone = {doc_id for doc_id in wanted if doc_id in self._documents}
-            for index in self.indexes.values():
-                index.delete(gone)
-            for doc_id in gone:
-                del self._documents[doc_id]
+        wanted = checked_ids(ids)
+        chosen = None if filters is None else Filter.of(filters)
+        with self._writer:
+            with self._lock.writing():
+                gone = set(self.get(wanted))
+                if chosen is not None:
+                    gone.update(document.id for document in self._matching(chosen))
+                units = {unit.id for doc_id in gone for unit in self._passages.get(doc_id, ())} or gone
+                for index in self.indexes.values():
+                    index.delete(units)
+                for unit in units:
+                    del self._units[unit]
+                for doc_id in gone:
+                    self._documents.pop(doc_id, None)
+                    self._passages.pop(doc_id, None)
+                self._chosen = Chosen()
+            self._improve()
         return len(gone)
+
+    def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
+        """Set metadata fields of documents, by id: None takes a field away. Nothing is indexed again.
+
+        Returns how many documents were changed.
+
+        Raises:
+            InputError: there is no such document. Nothing was changed.
+        """
+        with self._writer, self._lock.writing():
+            for doc_id in changes:
+                if doc_id not in self._documents:
+                    raise InputError(f"there is no document {doc_id!r}; nothing was changed")
+            for doc_id, fields in changes.items():
+                document = self._documents[doc_id] = patched(self._documents[doc_id], fields)
+                self._passages[doc_id] = [patched(each, fields) for each in self._passages.get(doc_id, ())]
+                self._units.update({unit.id: unit for unit in self._passages[doc_id] or [document]})
+            self._chosen = Chosen()
+        return len(changes)
+
+    def _improve(self) -> None:
+        for index in self.indexes.values():
+            if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
+                with self._lock.writing():
+                    swap()

@@ -1,0 +1,203 @@
+"""What is in a collection: look, take out, bring elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hybridrank.cli.output import JsonOption, counted, err, progress
+from hybridrank.cli.stored import (
+    CollectionArgument,
+    ConfigOption,
+    FilterOption,
+    IndexFieldOption,
+    IntoOption,
+    made_or_opened,
+    opened,
+    parsed_filter,
+)
+from hybridrank.types import Document
+
+__all__ = ["compact", "delete", "export_documents", "get", "import_documents", "info"]
+
+
+def info(path: CollectionArgument, as_json: JsonOption = False) -> None:
+    """Tell how much a collection holds, how large it is and how it is built."""
+    with opened(path) as collection:
+        facts = {**collection.statistics(), "config": collection.config}
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        _print_facts(facts)
+
+
+def _print_facts(facts: Mapping[str, Any], indent: str = "") -> None:
+    for name, value in facts.items():
+        label = f"{indent}{name.replace('_', ' ')}:"
+        if isinstance(value, Mapping) and value:
+            print(label)
+            _print_facts(value, indent + "  ")
+        elif isinstance(value, int) and not isinstance(value, bool):
+            print(f"{label} {value:,}")
+        else:
+            print(f"{label} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+def get(
+    path: CollectionArgument,
+    ids: Annotated[list[str], typer.Argument(help="Documents' ids.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Print documents; as JSON, an object a line, as export writes them. Exit status 1 if one is not held."""
+    with opened(path) as collection:
+        documents = collection.get(ids)
+    for doc_id in ids:
+        if doc_id not in documents:
+            err(f"there is no document {doc_id!r}")
+        elif as_json:
+            print(_line(documents[doc_id]))
+        else:
+            _print_document(documents[doc_id])
+    if len(documents) < len(set(ids)):
+        raise typer.Exit(1)
+
+
+def _print_document(document: Document) -> None:
+    print(f"id: {document.id}")
+    if document.title is not None:
+        print(f"title: {document.title}")
+    for name, value in document.metadata.items():
+        print(f"{name}: {json.dumps(value, ensure_ascii=False)}")
+    print(f"\n{document.text}\n")
+
+
+def delete(
+    path: CollectionArgument,
+    ids: Annotated[list[str] | None, typer.Argument(help="Documents' ids.")] = None,
+    filters: FilterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete documents, by id and those that match a filter, at once and without asking; tell how many.
+
+    What came from a file comes back when the file has changed and is indexed again.
+    """
+    from hybridrank.errors import InputError
+
+    chosen = parsed_filter(filters)
+    if not ids and chosen is None:
+        raise InputError("say which documents: give ids or --filter ('{}' is all)")
+    with opened(path) as collection:
+        deleted = collection.delete(ids or (), filters=chosen)
+    print(json.dumps({"deleted": deleted}) if as_json else f"{counted(deleted, 'document')} deleted")
+
+
+def compact(path: CollectionArgument, as_json: JsonOption = False) -> None:
+    """Reorganise a collection and save its indexes: smaller, and quicker to open."""
+    with opened(path) as collection:
+        before = sum(collection.statistics()["bytes"].values())
+        collection.compact()
+        after = sum(collection.statistics()["bytes"].values())
+    print(
+        json.dumps({"bytes_before": before, "bytes_after": after})
+        if as_json
+        else f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
+    )
+
+
+def export_documents(
+    path: CollectionArgument,
+    file: Annotated[str, typer.Argument(help="Where to; - is standard output.")] = "-",
+    filters: FilterOption = None,
+) -> None:
+    """Write the documents as JSON Lines: id, text, title and metadata, for import; not the vectors."""
+    chosen = parsed_filter(filters)
+    with opened(path) as collection:
+        documents = collection.documents(chosen)
+        if file == "-":
+            for document in documents:
+                sys.stdout.buffer.write(_line(document).encode() + b"\n")
+            sys.stdout.buffer.flush()
+            return
+        with progress("exporting") as bar:
+            number = _write(Path(file), _told(documents, collection.count(chosen), bar))
+    err(f"{counted(number, 'document')} exported")
+
+
+def _told(documents: Iterable[Document], total: int, bar: Any) -> Iterator[Document]:
+    for done, document in enumerate(documents, start=1):
+        yield document
+        if done % 1000 == 0 or done == total:
+            bar(done, total)
+
+
+def _write(path: Path, documents: Iterable[Document]) -> int:
+    """Write a file that appears when it is whole."""
+    from hybridrank.errors import InputError
+
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    number = 0
+    try:
+        with draft.open("w", encoding="utf-8", newline="\n") as out:
+            for document in documents:
+                out.write(_line(document) + "\n")
+                number += 1
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return number
+
+
+def _line(document: Document) -> str:
+    fields: dict[str, Any] = {"id": document.id}
+    if document.title is not None:
+        fields["title"] = document.title
+    if document.metadata:
+        fields["metadata"] = dict(document.metadata)
+    return json.dumps({**fields, "text": document.text}, ensure_ascii=False)
+
+
+def import_documents(
+    file: Annotated[str, typer.Argument(help="What export wrote; - is standard input.")],
+    into: IntoOption,
+    config: ConfigOption = None,
+    index_field: IndexFieldOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add the documents that export wrote to a collection, new or old; for any other file there is index.
+
+    A document replaces the one that is held under its id. Should a line be wrong, what stands before it may have
+    been stored: mend it, and import the file again.
+    """
+    documents = _imported(file)
+    first = next(documents, None)  # nothing is made for a file that cannot be read
+    with made_or_opened(into, config, index_field) as collection, progress("importing") as bar:
+        number = 0 if first is None else collection.add(_all(first, documents), progress=bar)
+    print(json.dumps({"imported": number}) if as_json else f"{counted(number, 'document')} imported")
+
+
+def _all(first: Document, others: Iterable[Document]) -> Iterator[Document]:
+    yield first
+    yield from others
+
+
+def _imported(file: str) -> Iterator[Document]:
+    from hybridrank.errors import InputError
+    from hybridrank.loading.records import json_lines, json_records
+
+    path = Path(file)
+    records = json_records(sys.stdin.buffer, "standard input") if file == "-" else json_lines(path, path.name)
+    for where, record in records:
+        if unknown := sorted(record.keys() - {"id", "text", "title", "metadata"}):
+            raise InputError(f"{where} has a field {unknown[0]!r}, so it is no export; use index for such a file")
+        try:
+            yield Document(**record)
+        except (InputError, TypeError) as error:
+            raise InputError(f"{where} is no exported document: {error}") from None

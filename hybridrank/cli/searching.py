@@ -1,0 +1,120 @@
+"""``hybridrank search`` and ``hybridrank demo``: ask, and see what each stage thought."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hybridrank.cli.output import JsonOption, err, progress, show
+from hybridrank.cli.stored import FilterOption, is_collection, parsed_filter
+
+if TYPE_CHECKING:
+    from hybridrank.pipeline import Pipeline
+
+__all__ = ["demo", "search"]
+
+
+def demo(
+    documents: Annotated[int, typer.Option(min=10, help="Index at most this many docstrings.")] = 1000,
+    k: Annotated[int, typer.Option("-k", min=1, help="Results for each question.")] = 3,
+    reranker: Annotated[str | None, typer.Option(help="A registered reranker, or none.")] = None,
+) -> None:
+    """Search the Python standard library by meaning, and see what each stage thought."""
+    from hybridrank.demo import QUESTIONS, standard_library
+    from hybridrank.pipeline import Pipeline
+
+    corpus = standard_library(documents)
+    print(f"Indexing {len(corpus)} docstrings of the standard library for BM25 and for vectors …", flush=True)
+    options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
+    with progress("indexing") as bar:
+        pipeline = Pipeline.build(corpus, progress=bar, **options)
+    for question in QUESTIONS:
+        print(f"\n— {question}", flush=True)
+        show(pipeline.search(question, k=k), explain=True)
+    if sys.stdin.isatty():
+        _ask(pipeline, k=k, explain=True)
+
+
+def search(
+    source: Annotated[Path, typer.Argument(help="A collection's directory; or a file, or a directory of files.")],
+    query: Annotated[list[str] | None, typer.Argument(help="What to look for; without it, you are asked.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Results for each query.")] = 5,
+    filters: FilterOption = None,
+    per_document: Annotated[
+        bool, typer.Option("--per-document", help="Only the best passage of each document.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="A pipeline's TOML file, for files.")] = None,
+    reranker: Annotated[str | None, typer.Option(help="A registered reranker, or none.")] = None,
+    text_field: Annotated[
+        str | None, typer.Option(help="The field that holds the text, in records; else text.")
+    ] = None,
+    id_field: Annotated[
+        str | None, typer.Option(help="The field that holds the id, in records; else id or _id.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show every stage's ranks and scores.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Search a collection; or index a file or a directory of files in memory, and search that."""
+    from hybridrank.errors import InputError
+    from hybridrank.types import Query
+
+    chosen = parsed_filter(filters)
+    queries = [Query(text, filters=chosen) for text in query or ()]
+    if not queries and (as_json or not sys.stdin.isatty()):
+        raise InputError("give at least one query")
+    options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
+    if is_collection(source):
+        fixed = {"--config": config, "--text-field": text_field, "--id-field": id_field}
+        if given := [name for name, value in fixed.items() if value is not None]:
+            raise InputError(f"{source} is a collection, and was built with its own {given[0]}; leave that out")
+        pipeline = _opened(source, options)
+    else:
+        pipeline = _built(source, text_field or "text", id_field, config, options)
+    with pipeline:
+        if not queries:
+            _ask(pipeline, k=k, explain=explain, filters=chosen, per_document=per_document)
+        for asked in queries:
+            result = pipeline.search(asked, k=k, per_document=per_document)
+            if as_json:
+                print(json.dumps(result.to_dict(), ensure_ascii=False))
+            else:
+                print(f"— {asked.text}")
+                show(result, explain=explain)
+
+
+def _opened(path: Path, options: dict[str, Any]) -> Pipeline:
+    from hybridrank.pipeline import Pipeline
+
+    with progress("making indexes again") as bar:
+        return Pipeline.open(path, progress=bar, **options)
+
+
+def _built(
+    path: Path, text_field: str, id_field: str | None, config: Path | None, options: dict[str, Any]
+) -> Pipeline:
+    from hybridrank.loading import load_documents
+    from hybridrank.pipeline import Pipeline
+
+    def skipped(path: Path, reason: str) -> None:
+        err(f"skipped {path}: {reason}")
+
+    documents = load_documents(path, text_field=text_field, id_field=id_field, on_skip=skipped)
+    with progress("indexing") as bar:
+        return Pipeline.build(documents, config=config, progress=bar, **options)
+
+
+def _ask(pipeline: Pipeline, *, k: int, explain: bool, **options: Any) -> None:
+    """Answer questions from the terminal until there are no more."""
+    while True:
+        try:
+            question = input("\nquery (empty to stop)> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        if not question:
+            return
+        show(pipeline.search(question, k=k, **options), explain=explain)

@@ -1,0 +1,199 @@
+"""Adding documents: the slow part beside searches and other writers, batch after batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from hybridrank.collection.documents import checked, json_metadata
+from hybridrank.collection.indexes import Added, Indexes
+from hybridrank.collection.live import LiveIndexes
+from hybridrank.collection.store import Store
+from hybridrank.collection.vectors import given_vectors, unit_vectors
+from hybridrank.errors import InputError
+from hybridrank.protocols import VectorIndex
+from hybridrank.splitting import Splitter
+from hybridrank.types import Document, Passage, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Adder"]
+
+_BATCH = 8192  # documents in a transaction
+_BATCH_TO_EMBED = 512  # which takes long: what a killed process loses is little
+_BATCH_CHARACTERS = 1 << 26
+
+
+class Adder:
+    """Splits, tokenises and embeds documents, and stores them. While a batch is stored the next is prepared."""
+
+    def __init__(
+        self, store: Store, live: LiveIndexes, embedders: Mapping[str, int], splitter: Splitter | None
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._embedders = embedders
+        self._splitter = splitter
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        *,
+        vectors: Mapping[str, NDArray[np.float32]] | None = None,
+        source: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Store documents, for a source if one is named; `Collection.add` says how. Returns how many."""
+        if vectors and not isinstance(documents, Sequence):
+            raise InputError("documents must be a sequence where vectors are given, so that rows can be counted")
+        count = len(documents) if isinstance(documents, Sized) else 0
+        given = given_vectors(vectors, self._live.indexes.arms, count=count, splits=self._splitter is not None)
+        all_given = {self._embedders[name] for name in given} == set(self._embedders.values())
+        done = 0
+        with _Behind() as behind:
+            for batch, report in self._batched(documents, progress, all_given=all_given):
+                rows = slice(done, done + len(batch))
+                some = {arm: unit_vectors(arm, matrix[rows]) for arm, matrix in given.items()}
+                behind.call(self._put, self._prepared(batch, some, report), source)
+                done += len(batch)
+        return done
+
+    def _batched(
+        self, documents: Iterable[Document], progress: Progress | None, *, all_given: bool
+    ) -> Iterator[tuple[list[Document], Progress]]:
+        """Batches to be stored one by one, and what to report the progress of each to."""
+        total = len(documents) if isinstance(documents, Sized) else None
+        done = 0
+        for batch in _batches(documents, _BATCH if all_given else _BATCH_TO_EMBED):
+
+            def report(encoded: int, of: int, before: int = done, size: int = len(batch)) -> None:
+                if progress is not None:
+                    now = before + (size * encoded // of if of else size)
+                    progress(now, now if total is None else total)
+
+            yield batch, report
+            done += len(batch)
+
+    def _prepared(
+        self, documents: Sequence[Document], given: Mapping[str, NDArray[np.float32]], progress: Progress
+    ) -> _Batch:
+        """All of adding a batch that is slow, and changes nothing."""
+        metadata = [json_metadata(document) for document in documents]
+        passages = [[] if self._splitter is None else self._splitter.split(document) for document in documents]
+        units: Sequence[Document] = (
+            documents if self._splitter is None else [each for some in passages for each in some]
+        )
+        digests = _digests(units) if self._embedders else []
+        indexes = self._live.indexes
+        vectors = {self._embedders[name]: rows for name, rows in given.items()}
+        encoded: dict[str, Any] = {}
+        for name, index in indexes.arms.items():
+            if isinstance(index, VectorIndex):
+                embedder = self._embedders[name]
+                if embedder not in vectors:
+                    vectors[embedder] = self._embedded(index, embedder, units, digests, progress)
+                encoded[name] = vectors[embedder]
+            else:
+                encoded[name] = index.encode(units)
+        progress(len(units), len(units))
+        ids = [unit.id for unit in units]
+        return _Batch(documents, metadata, passages, digests, vectors, indexes, (ids, encoded))
+
+    def _put(self, batch: _Batch, source: str | None) -> None:
+        with self._live.changing("adding documents") as change:
+            number = None
+            if source is not None:
+                number = change.writer.source(source)
+                if (other := change.writer.other_source([d.id for d in batch.documents], number)) is not None:
+                    raise InputError(
+                        f"the id {other[0]!r} of {source} is held by a document of {other[1]}; ids must differ"
+                    )
+            numbers, removed = change.writer.put(batch.documents, batch.metadata, batch.passages, source=number)
+            for embedder, rows in batch.vectors.items():
+                change.writer.put_vectors(embedder, numbers, batch.digests, rows)
+            change.removed += removed
+            change.added.append(batch.added)
+            change.indexes = batch.indexes
+
+    def _embedded(
+        self,
+        index: VectorIndex,
+        embedder: int,
+        units: Sequence[Document],
+        digests: Sequence[bytes],
+        progress: Progress,
+    ) -> NDArray[np.float32]:
+        """Vectors of units: those of contents that were embedded before are looked up."""
+        import numpy as np
+
+        with self._store.reading() as reader:
+            known = reader.known_vectors(embedder, set(digests))
+        missing = {digest: unit for digest, unit in zip(digests, units, strict=True) if digest not in known}
+        if missing:
+            fresh = index.encode(list(missing.values()), progress=progress)
+            known.update(zip(missing, (row.tobytes() for row in np.asarray(fresh, np.float32)), strict=True))
+        return np.frombuffer(b"".join(map(known.__getitem__, digests)), np.float32).reshape(len(units), -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Documents ready to be stored; what they are for the indexes is good for `indexes` alone."""
+
+    documents: Sequence[Document]
+    metadata: Sequence[str]
+    passages: Sequence[Sequence[Passage]]
+    digests: Sequence[bytes]
+    vectors: Mapping[int, NDArray[np.float32]]
+    indexes: Indexes
+    added: Added
+
+
+class _Behind:
+    """Runs one call at a time in another thread, while its caller prepares the next."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hybridrank-store")
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run this after what was called before, whose failure is raised."""
+        self._finish()
+        self._last = self._pool.submit(function, *arguments)
+
+    def _finish(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._pool.shutdown()
+
+
+def _batches(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    """Documents in batches of at most `size` that are not too long together."""
+    batch: list[Document] = []
+    characters = 0
+    for document in checked(documents):
+        batch.append(document)
+        characters += len(document.text)
+        if len(batch) == size or characters > _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _digests(units: Sequence[Document]) -> list[bytes]:
+    return [hashlib.blake2b(unit.content.encode(), digest_size=16).digest() for unit in units]

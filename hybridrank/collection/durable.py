@@ -1,0 +1,405 @@
+"""A collection on disk: documents in SQLite, and indexes over them that follow its every change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Collection as SizedIterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from hybridrank.collection.adding import Adder
+from hybridrank.collection.arms import configured, default_retrievers, embedder_numbers, identities, named
+from hybridrank.collection.documents import checked_ids, json_metadata, patched
+from hybridrank.collection.live import LiveIndexes
+from hybridrank.collection.schema import FORMAT, create_tables, told, upgrade
+from hybridrank.collection.store import Reader, Store
+from hybridrank.collection.view import View
+from hybridrank.errors import InputError, StorageError
+from hybridrank.filters import Filter
+from hybridrank.protocols import ImprovingIndex, Indexer
+from hybridrank.splitting import Splitter
+from hybridrank.types import Document, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Collection"]
+
+_DATABASE = "collection.db"
+
+
+class Collection:
+    """Documents that are stored on disk, with the local indexes over them.
+
+    SQLite has the truth, and what `add`, `delete` and `update_metadata` return from is on the disk. The indexes
+    are in memory, follow the database by sequence number, and are saved from time to time so that opening is
+    quick; where what was saved is missing or damaged they are made again from the database, without embedding.
+
+    Threads may share a collection, and processes may open the same directory: any number of them read, one at a
+    time writes. A search sees everything that was committed before it began, by whomever, and nothing later.
+    The directory must be on a local file system (SQLite's write-ahead log is shared memory).
+    """
+
+    def __init__(self, path: Path, store: Store, retrievers: Mapping[str, Indexer], reader: Reader) -> None:
+        settings = reader.settings()
+        self.path = path
+        self.config: dict[str, Any] = settings["config"]
+        self.retrievers = dict(retrievers)
+        self.indexed_fields: tuple[str, ...] = tuple(self.config.get("indexed_fields", ()))
+        stored = self.config.get("splitter")
+        self.splitter = None if stored is None else Splitter.from_config(stored)
+        self._store = store
+        self._embedders = embedder_numbers(self.retrievers, reader.embedders())
+        self._live = LiveIndexes(path, store, self.retrievers, self._embedders)
+        self._adder = Adder(store, self._live, self._embedders, self.splitter)
+
+    # ── making, opening, closing ─────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def create(
+        cls,
+        path: str | PathLike[str],
+        retrievers: Mapping[str, Indexer] | None = None,
+        *,
+        splitter: Splitter | None = None,
+        indexed_fields: SizedIterable[str] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Make an empty collection in a directory that does not exist yet, or is empty.
+
+        `retrievers` are BM25 (``bm25``) and FAISS (``dense``) unless they are given. `splitter` cuts documents
+        into passages. `indexed_fields` are metadata fields by which documents are often filtered: an index makes
+        that quick, and adding a little slower. `config` is kept beside them, for a pipeline.
+
+        Raises:
+            StorageError: the directory is in use, or cannot be written.
+        """
+        folder = Path(path)
+        arms = default_retrievers() if retrievers is None else dict(retrievers)
+        if isinstance(indexed_fields, str):
+            raise InputError(f'indexed_fields must be names, not one str; write ["{indexed_fields}"]')
+        settings = {
+            "config": {
+                **(config or {}),
+                "retrievers": (config or {}).get("retrievers", {name: named(arm) for name, arm in arms.items()}),
+                "splitter": None if splitter is None else splitter.to_config(),
+                "indexed_fields": list(dict.fromkeys(indexed_fields)),
+            },
+        }
+        database = folder / _DATABASE
+        existed = folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                what = "a collection: open it" if database.exists() else "something else: choose another directory"
+                raise StorageError(f"{folder} already holds {what}")
+            draft = folder / f".{_DATABASE}"
+            store = Store(draft)
+            with store.connection() as connection:
+                create_tables(connection)
+            with store.writing() as writer:
+                writer.create(settings, identities(arms.values()))
+            store.close()  # the last connection brings the write-ahead log home
+            draft.rename(database)
+            _sync(folder)
+        except OSError as error:
+            raise StorageError(f"no collection can be made in {folder}: {error}") from error
+        except StorageError:
+            if not existed:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return cls.open(folder, arms)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | PathLike[str],
+        retrievers: Mapping[str, Indexer] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Open a collection. `retrievers` go before those that it was created with: same vectors, other options.
+
+        `progress` is called with (units, total) while indexes have to be made again.
+
+        Raises:
+            StorageError: there is none, it is damaged, or a newer version of hybridrank wrote it.
+            ConfigError: an arm's vectors were made by another embedder.
+        """
+        store = _store(Path(path))
+        try:
+            with store.reading() as reader:
+                config = reader.settings()["config"]
+                arms = configured(config) if retrievers is None else dict(retrievers)
+                store.indexed = {name: number for number, name in enumerate(config.get("indexed_fields", ()))}
+                store.splits = config.get("splitter") is not None
+                collection = cls(Path(path), store, arms, reader)
+            collection._live.load(progress)
+        except BaseException:
+            store.close()
+            raise
+        return collection
+
+    @staticmethod
+    def stored_config(path: str | PathLike[str]) -> dict[str, Any]:
+        """What the collection at `path` was created with; for a pipeline, its whole configuration.
+
+        Raises:
+            StorageError: as for `open`.
+        """
+        store = _store(Path(path))
+        try:
+            with store.reading() as reader:
+                config: dict[str, Any] = reader.settings()["config"]
+                return config
+        finally:
+            store.close()
+
+    def close(self) -> None:
+        """Let go of the files. Nothing is lost by not closing."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def reading(self) -> AbstractContextManager[View]:
+        """Hold one state, the newest: inside, the documents and every index belong together."""
+        return self._live.reading()
+
+    def refresh(self) -> bool:
+        """Bring the indexes up to date now, rather than in the next search. True if anything had changed."""
+        before = self._live.indexes.sequence
+        with self.reading():
+            return self._live.indexes.sequence != before
+
+    def get(self, ids: SizedIterable[str]) -> dict[str, Document]:
+        """Those of the documents that are held, whole."""
+        with self._store.reading() as reader:
+            return reader.documents(checked_ids(ids))
+
+    def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
+        """How many documents there are, or match."""
+        with self._store.reading() as reader:
+            return reader.counts()[0] if filters is None else reader.count(Filter.of(filters))
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __contains__(self, doc_id: object, /) -> bool:
+        return isinstance(doc_id, str) and bool(self.get([doc_id]))
+
+    def __iter__(self) -> Iterator[str]:
+        with self._store.reading() as reader:
+            yield from reader.ids()
+
+    def documents(self, filters: Filter | Mapping[str, Any] | None = None) -> Iterator[Document]:
+        """All documents, or those that match: what was added or replaced last comes last. One state throughout."""
+        chosen = None if filters is None else Filter.of(filters)
+        with self._store.reading() as reader:
+            yield from reader.each_document(chosen)
+
+    def sources(self) -> dict[str, str]:
+        """The sources that were put, by name, with the digests that they were put with."""
+        with self._store.reading() as reader:
+            return reader.sources()
+
+    def statistics(self) -> dict[str, Any]:
+        """JSON values: how much there is, how large it is on disk, and how each arm is built."""
+        with self.reading() as view, self._store.reading() as reader:
+            documents, units = reader.counts()
+            arms = {
+                name: {
+                    "documents" if self.splitter is None else "passages": len(index),
+                    **(index.statistics() if isinstance(index, ImprovingIndex) else {}),
+                }
+                for name, index in view.indexes.items()
+            }
+            return {
+                "path": str(self.path),
+                "format": FORMAT,
+                "documents": documents,
+                **({} if self.splitter is None else {"passages": units}),
+                "sequence": reader.sequence(),
+                "indexed_fields": list(self.indexed_fields),
+                "sources": len(reader.sources()),
+                "embedders": list(reader.embedders()),
+                "bytes": {
+                    "database": sum(
+                        path.stat().st_size for path in self.path.iterdir() if path.name.startswith(_DATABASE)
+                    ),
+                    "indexes": self._live.generations.size(),
+                },
+                "unsaved_changes": self._live.indexes.unsaved,
+                "arms": arms,
+            }
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        *,
+        vectors: Mapping[str, NDArray[np.float32]] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Store documents, each in place of the one already held under its id; returns how many.
+
+        They go in batches of 512, or of 8,192 where nothing is to be embedded: each batch is stored and indexed
+        whole or not at all. `progress` counts documents as they are embedded and stored; its total is what is
+        known of it, if `documents` has no length.
+
+        `vectors` maps an arm to what its embedder would make of the documents: float32, shape
+        (len(documents), dim), any length but zero.
+
+        Raises:
+            InputError: something is not a `Document`, two share an id, or metadata is not JSON. Batches before
+                the one that it is in have been stored.
+            LockedError: another writer was at work for too long.
+            StorageError: the disk is full, or the database failed. Nothing of the batch was stored.
+        """
+        done = self._adder.add(documents, vectors=vectors, progress=progress)
+        self._live.maintain()
+        return done
+
+    def put_source(
+        self, name: str, digest: str, documents: Iterable[Document], *, progress: Progress | None = None
+    ) -> int:
+        """Make these the documents of a source (a file, say), in place of those that it had; returns how many.
+
+        `digest` is remembered when all of them are stored, so that the caller can tell what has not changed.
+
+        Raises:
+            InputError: as for `add`; or an id belongs to a document of another source.
+        """
+        with self._store.reading() as reader:
+            before = reader.sequence() + 1
+        done = self._adder.add(documents, source=name, progress=progress)
+        with self._live.changing("replacing a source") as change:
+            source = change.writer.source(name)
+            change.remove(change.writer.of_source(name, before=before))
+            change.writer.finish_source(source, digest)
+        self._live.maintain()
+        return done
+
+    def drop_sources(self, names: Iterable[str]) -> int:
+        """Delete all documents of these sources, and forget them. Returns how many documents there were."""
+        dropped = 0
+        with self._live.changing("dropping sources") as change:
+            for name in names:
+                numbers = change.writer.of_source(name)
+                change.remove(numbers)
+                change.writer.drop_source(name)
+                dropped += len(numbers)
+        self._live.maintain()
+        return dropped
+
+    def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
+        """Delete documents by id, and those that match; ids not held are passed over. Returns how many there were.
+
+        Raises:
+            InputError: `ids` is one str, or holds something else than str. Nothing was changed.
+        """
+        wanted = checked_ids(ids)
+        chosen = None if filters is None else Filter.of(filters)
+        with self._live.changing("deleting") as change:
+            numbers = change.writer.numbers(ids=wanted, filters=chosen)
+            change.remove(numbers)
+        self._live.maintain()
+        return len(numbers)
+
+    def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
+        """Set metadata fields of documents, by id: None takes a field away. Nothing is indexed or embedded again.
+
+        Returns how many documents were changed.
+
+        Raises:
+            InputError: there is no such document, or a value is not JSON. Nothing was changed.
+        """
+        with self._live.changing("updating metadata") as change:
+            held = change.writer.documents(changes)
+            for doc_id, fields in changes.items():
+                if doc_id not in held:
+                    raise InputError(f"there is no document {doc_id!r}; nothing was changed")
+                document = patched(held[doc_id], fields)
+                (number,) = change.writer.numbers(ids=[doc_id])
+                change.writer.put_metadata(number, document.metadata, json_metadata(document))
+        return len(changes)
+
+    def compact(self) -> None:
+        """Reorganise what has grown or shrunk, forget what was deleted, and save the indexes.
+
+        Vectors of texts that are no more are forgotten too: should the texts come again, they are embedded again.
+        Searches go on meanwhile; other writers wait.
+        """
+        self._live.compact()
+
+    def snapshot(self, path: str | PathLike[str]) -> None:
+        """Copy the collection, as it stands, to a new or empty directory: open that to restore it.
+
+        Others may read and write meanwhile. The copy makes its indexes again when it is first opened.
+
+        Raises:
+            StorageError: there is something at `path`, or it cannot be written.
+        """
+        folder = Path(path)
+        draft = folder / f".{_DATABASE}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise StorageError(f"{folder} is not empty: choose another directory for the snapshot")
+            with self._store.connection() as source, told(draft):
+                copy = sqlite3.connect(draft)
+                try:
+                    source.execute("BEGIN")  # one state, however long it takes
+                    source.execute("SELECT sequence FROM state").fetchone()
+                    source.backup(copy)
+                    copy.execute("DELETE FROM generations")
+                    copy.commit()
+                finally:
+                    copy.close()
+            draft.rename(folder / _DATABASE)
+            _sync(folder)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise StorageError(f"no snapshot can be made in {folder}: {error}") from error
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def _store(folder: Path) -> Store:
+    """The database of the collection in a directory, in this version's format."""
+    database = folder / _DATABASE
+    if not database.is_file():
+        raise StorageError(
+            f"there is no collection in {folder}; make one with Pipeline.build(documents, path={str(folder)!r})"
+        )
+    store = Store(database)
+    try:
+        with store.connection() as connection:
+            upgrade(connection, database)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _sync(folder: Path) -> None:
+    """Have a directory's entries on the disk, where the system can do that."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,96 @@
+"""The indexes of a collection, which follow its database by sequence number."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from hybridrank.collection.store import Reader
+from hybridrank.protocols import Index, Indexer, VectorIndex
+from hybridrank.types import Document, Progress
+
+__all__ = ["Added", "Indexes"]
+
+Added: TypeAlias = tuple[Sequence[str], Mapping[str, Any]]
+"""Ids of units, and what each arm's index made of them."""
+
+_BATCH = 8192
+
+
+class Indexes:
+    """One index for each arm, all of them at the same `sequence` number of the database.
+
+    `embedders` tells for an arm whose index holds vectors which of the stored ones it takes. `unsaved` counts the
+    units that changed since the indexes were loaded or saved, as the `generation` of that name; `mended` says
+    that those saved could not be used.
+    """
+
+    def __init__(self, retrievers: Mapping[str, Indexer], embedders: Mapping[str, int]) -> None:
+        self.arms: dict[str, Index] = {name: each.create_index() for name, each in retrievers.items()}
+        self.sequence = 0
+        self.generation = ""
+        self.unsaved = 0
+        self.mended = False
+        self._embedders = embedders
+
+    def encode(self, reader: Reader, numbers: Sequence[int], units: Sequence[Document]) -> Added:
+        """Prepare units that the database holds; their vectors are read, nothing is embedded."""
+        return [unit.id for unit in units], self._encoded(self.arms, reader, numbers, units)
+
+    def _encoded(
+        self, arms: Mapping[str, Index], reader: Reader, numbers: Sequence[int], units: Sequence[Document]
+    ) -> dict[str, Any]:
+        return {
+            name: reader.vectors(self._embedders[name], numbers)
+            if isinstance(index, VectorIndex)
+            else index.encode(units)
+            for name, index in arms.items()
+        }
+
+    def missed(self, reader: Reader) -> tuple[list[str], list[Added]]:
+        """What the database removed and added since, ready for `apply`."""
+        added = [self.encode(reader, *some) for some in reader.units_after(self.sequence, size=_BATCH)]
+        return reader.removed_after(self.sequence), added
+
+    def apply(self, removed: Sequence[str], added: Iterable[Added], sequence: int) -> None:
+        """Follow a change that leads to `sequence`; excludes searches, and its caller sees to that."""
+        gone = set(removed)
+        self.unsaved += len(removed)
+        if gone:
+            for index in self.arms.values():
+                index.delete(gone)
+        for ids, encoded in added:
+            self.unsaved += len(ids)
+            for name, index in self.arms.items():
+                index.add(ids, encoded[name])
+        self.sequence = sequence
+
+    def take(self, generation: str, sequence: int, saved: Mapping[str, Index], reader: Reader) -> None:
+        """Go on from indexes that were saved; arms that none was saved for are made from the database."""
+        absent = {name: index for name, index in self.arms.items() if name not in saved}
+        self.arms.update(saved)
+        self.sequence, self.generation = sequence, generation
+        for numbers, units in reader.units_after(0, size=_BATCH) if absent else ():
+            old = bisect_right(numbers, sequence)  # the newer ones come to all arms by `catch_up`
+            if old:
+                encoded = self._encoded(absent, reader, numbers[:old], units[:old])
+                for name, index in absent.items():
+                    index.add([unit.id for unit in units[:old]], encoded[name])
+
+    def catch_up(self, reader: Reader, *, progress: Progress | None = None) -> None:
+        """Follow the database batch by batch, while nobody searches here."""
+        sequence, (_, total) = reader.sequence(), reader.counts()
+        self.apply(reader.removed_after(self.sequence), (), self.sequence)
+        done = min(map(len, self.arms.values()), default=0)
+        for numbers, units in reader.units_after(self.sequence, size=_BATCH):
+            self.apply((), [self.encode(reader, numbers, units)], numbers[-1])
+            done += len(units)
+            if progress is not None:
+                progress(done, total)
+        self.sequence = sequence
+
+    def agree(self, reader: Reader) -> bool:
+        """Whether every index holds as many units as the database."""
+        _, units = reader.counts()
+        return all(len(index) == units for index in self.arms.values())

@@ -1,0 +1,225 @@
+"""The indexes of a collection in memory: how they follow the database, and who may go in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hybridrank.collection.generations import Generations
+from hybridrank.collection.indexes import Added, Indexes
+from hybridrank.collection.locks import ReadWriteLock, WriterLock
+from hybridrank.collection.store import Reader, Store, Writer
+from hybridrank.collection.view import Chosen, View
+from hybridrank.errors import LockedError, StorageError
+from hybridrank.protocols import ImprovingIndex, Indexer
+from hybridrank.types import Progress
+
+__all__ = ["Change", "LiveIndexes"]
+
+_log = logging.getLogger(__name__)
+
+_SAVE_AFTER = 10_000  # changed units; or a twentieth of all, if that is more
+
+
+class Change:
+    """A transaction, and what the indexes must do when it is committed."""
+
+    def __init__(self, writer: Writer, indexes: Indexes) -> None:
+        self.writer = writer
+        self.indexes = indexes
+        self.removed: list[str] = []
+        self.added: list[Added] = []
+
+    def remove(self, numbers: Collection[int]) -> None:
+        """Remove documents by number."""
+        self.removed += self.writer.remove(numbers)
+
+
+class LiveIndexes:
+    """Indexes that every search finds in step with the database.
+
+    A search holds one state of both. A change is made in the database first; when it is committed the indexes
+    follow, before another search begins. What other processes commit is followed by the next search. `folder` is
+    the collection's directory.
+    """
+
+    def __init__(
+        self, folder: Path, store: Store, retrievers: Mapping[str, Indexer], embedders: Mapping[str, int]
+    ) -> None:
+        self.generations = Generations(folder / "indexes")
+        self._folder = folder
+        self._store = store
+        self._retrievers = retrievers
+        self._embedders = embedders
+        self._renew()
+
+    def _renew(self) -> None:
+        """Hold indexes that know nothing, and locks that nobody has."""
+        self._owner = os.getpid()
+        self._writer = WriterLock(self._folder / "writer.lock", timeout=60.0)
+        self._lock = ReadWriteLock()
+        self._catching_up = threading.RLock()
+        self._reloading = threading.Lock()
+        self._chosen = Chosen()
+        self._indexes = Indexes(self._retrievers, self._embedders)
+        self._broken = True  # until they are loaded
+
+    @property
+    def indexes(self) -> Indexes:
+        """The indexes as they are now; others may take their place when the database has run far ahead."""
+        if self._owner != os.getpid():  # a fork: other threads' locks came along, but not they
+            self._renew()
+        return self._indexes
+
+    @contextmanager
+    def reading(self) -> Iterator[View]:
+        """Hold one state, the newest: inside, the database and every index belong together."""
+        while True:
+            with self._store.reading() as reader:
+                sequence = reader.sequence()
+                if self.indexes.sequence < sequence or self._broken:
+                    self._catch_up(reader, sequence)
+                with self._lock:
+                    if self._indexes.sequence == sequence and not self._broken:
+                        yield View(
+                            self._indexes.arms,
+                            splits=self._store.splits,
+                            chosen=self._chosen,
+                            choose=reader.choose,
+                            units=reader.units,
+                        )
+                        return
+
+    @contextmanager
+    def changing(self, doing: str) -> Iterator[Change]:
+        """One transaction, and the same change to the indexes once it is committed."""
+        indexes = self.indexes
+        with self._writer.holding(doing), self._catching_up:
+            with self._store.writing() as writer:
+                sequence = writer.sequence()
+                if self._broken or indexes.sequence < sequence:
+                    self._catch_up(writer, sequence)
+                change = Change(writer, self._indexes)
+                yield change
+                sequence = writer.sequence()
+            if change.indexes is self._indexes and sequence != self._indexes.sequence:
+                self._apply(change.removed, change.added, sequence)
+
+    def _apply(self, removed: Sequence[str], added: Sequence[Added], sequence: int) -> None:
+        """Make the indexes follow, in a step that no search sees half done."""
+        with self._lock.writing():
+            self._broken = True  # a failure leaves it so: the next search loads them anew
+            self._indexes.apply(removed, added, sequence)
+            self._chosen = Chosen()
+            self._broken = False
+
+    def _catch_up(self, reader: Reader, sequence: int) -> None:
+        """Bring the indexes to the state that a transaction sees, or to a later one."""
+        with self._catching_up:
+            if self._broken or self._indexes.sequence < reader.floor():
+                self._adopt(self._loaded())
+            if self._indexes.sequence < sequence:
+                self._apply(*self._indexes.missed(reader), sequence)
+        saved = reader.generation()
+        if saved is not None and saved[0] != self._indexes.generation and self._reloading.acquire(blocking=False):
+            threading.Thread(target=self._reload, name="hybridrank-reload", daemon=True).start()
+
+    def load(self, progress: Progress | None = None) -> None:
+        """Open what was saved, or make the indexes from the database; `progress` counts units of the latter."""
+        with self._catching_up:
+            indexes = self._loaded(progress)
+            self._adopt(indexes)
+        self.maintain(mend=indexes.mended)
+
+    def _loaded(self, progress: Progress | None = None) -> Indexes:
+        """New indexes at the newest state: the saved ones and what came after, or all from the database."""
+        problem = None
+        tried = ""
+        while True:
+            with self._store.reading() as reader:
+                saved = reader.generation()
+                if saved is None or saved[0] == tried:
+                    break
+                tried, sequence, digest = saved
+                indexes = Indexes(self._retrievers, self._embedders)
+                try:
+                    indexes.take(tried, sequence, self.generations.load(tried, digest, self._retrievers), reader)
+                    if sequence >= reader.floor():
+                        indexes.catch_up(reader)
+                        if indexes.agree(reader):
+                            return indexes
+                    problem = "they do not hold what the database holds"
+                except StorageError as error:  # perhaps a newer generation has just taken its place
+                    problem = str(error)
+        if problem is not None:
+            _log.warning("the saved indexes of %s cannot be used and are made again: %s", self._folder, problem)
+        with self._store.reading() as reader:
+            indexes = Indexes(self._retrievers, self._embedders)
+            indexes.catch_up(reader, progress=progress)
+            indexes.generation, indexes.mended = tried, problem is not None
+            return indexes
+
+    def _adopt(self, indexes: Indexes) -> None:
+        with self._lock.writing():
+            self._indexes = indexes
+            self._chosen = Chosen()
+            self._broken = False
+
+    def _reload(self) -> None:
+        """Take over a generation that another process has saved: it is in better shape, and shared memory."""
+        try:
+            indexes = self._loaded()
+            with self._catching_up, self._store.reading() as reader:
+                indexes.catch_up(reader)
+                if indexes.sequence >= self._indexes.sequence:
+                    self._adopt(indexes)
+        except StorageError as error:
+            _log.warning("the indexes of %s cannot be loaded anew: %s", self._folder, error)
+        finally:
+            self._reloading.release()
+
+    def maintain(self, *, mend: bool = False) -> None:
+        """Reorganise and save the indexes when enough has changed since they were, or to mend what was saved."""
+        if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not mend:
+            return
+        try:
+            with self._writer.holding("saving the indexes", timeout=0):
+                self._improve_and_save()
+        except LockedError:
+            pass  # whoever is writing will come to it
+        except StorageError as error:  # the documents are safe; the indexes can be made again
+            _log.warning("the indexes of %s could not be saved: %s", self._folder, error)
+
+    def compact(self) -> None:
+        """Reorganise and save the indexes now, and make room in the database."""
+        with self._writer.holding("compacting"):
+            self._improve_and_save(purge=True)
+            self._store.shrink()
+
+    def _units(self) -> int:
+        with self._store.reading() as reader:
+            return reader.counts()[1]
+
+    def _improve_and_save(self, *, purge: bool = False) -> None:
+        """With the writer's lock, so that nothing changes meanwhile; searches go on."""
+        with self._catching_up:
+            with self._store.reading() as reader:
+                sequence = reader.sequence()
+                if self._broken or self._indexes.sequence < sequence:
+                    self._catch_up(reader, sequence)
+            indexes = self._indexes
+            for index in indexes.arms.values():
+                if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
+                    with self._lock.writing():
+                        swap()
+            name, digest = self.generations.save(indexes.arms, indexes.sequence)
+            with self._store.writing() as writer:
+                writer.put_generation(name, indexes.sequence, digest)
+                if purge:
+                    writer.purge()
+            indexes.generation, indexes.unsaved = name, 0
+            self.generations.sweep(name)

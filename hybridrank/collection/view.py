@@ -1,0 +1,68 @@
+"""One state of a collection, as a search sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from hybridrank.filters import Filter
+from hybridrank.protocols import Index
+from hybridrank.types import Document, Query
+
+__all__ = ["Chosen", "View"]
+
+_REMEMBERED = 32
+
+Choose: TypeAlias = Callable[[frozenset[str] | None, Filter | None], frozenset[str]]
+
+
+class Chosen:
+    """What filters chose, remembered while nothing changes: the same filter gives the same frozenset."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[Any, frozenset[str]] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, query: Query, choose: Choose) -> frozenset[str]:
+        """Ids of the units that a query's ids and filters leave."""
+        key = (query.filters, query.ids)
+        with self._guard:
+            found = self._found.get(key)
+        if found is None:
+            found = choose(query.ids, query.filters)
+            with self._guard:
+                self._found[key] = found
+                if len(self._found) > _REMEMBERED:
+                    self._found.popitem(last=False)
+        return found
+
+
+class View:
+    """What the indexes and the documents of a collection say together.
+
+    The indexes hold *units*: documents, or where the collection `splits`, passages.
+    """
+
+    def __init__(
+        self,
+        indexes: Mapping[str, Index],
+        *,
+        splits: bool,
+        chosen: Chosen,
+        choose: Choose,
+        units: Callable[[Collection[str]], Mapping[str, Document]],
+    ) -> None:
+        self.indexes = indexes
+        self.splits = splits
+        self.units = units
+        self._chosen = chosen
+        self._choose = choose
+
+    def resolve(self, query: Query) -> Query:
+        """The query with its ids and filters as ids of units, which are all that an index knows."""
+        if query.filters is None and (query.ids is None or not self.splits):
+            return query
+        return replace(query, ids=self._chosen.get(query, self._choose), filters=None)
