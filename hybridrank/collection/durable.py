@@ -162,8 +162,11 @@ class Collection:
             store.close()
 
     def close(self) -> None:
-        """Let go of the files. Nothing is lost by not closing."""
-        self._store.close()
+        """Save the indexes if much has changed, and let go of the files. Nothing is lost by not closing."""
+        try:
+            self._live.finish()
+        finally:
+            self._store.close()
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 from hybridrank.collection.generations import Generations
 from hybridrank.collection.indexes import Added, Indexes
@@ -67,6 +68,8 @@ class LiveIndexes:
         self._chosen = Chosen()
         self._indexes = Indexes(self._retrievers, self._embedders)
         self._broken = True  # until they are loaded
+        self._wrote = False
+        self._rests_until = 0.0
 
     @property
     def indexes(self) -> Indexes:
@@ -108,6 +111,7 @@ class LiveIndexes:
                 sequence = writer.sequence()
             if change.indexes is self._indexes and sequence != self._indexes.sequence:
                 self._apply(change.removed, change.added, sequence)
+                self._wrote = True
 
     def _apply(self, removed: Sequence[str], added: Sequence[Added], sequence: int) -> None:
         """Make the indexes follow, in a step that no search sees half done."""
@@ -183,7 +187,13 @@ class LiveIndexes:
             self._reloading.release()
 
     def maintain(self, *, mend: bool = False) -> None:
-        """Reorganise and save the indexes when enough has changed since they were, or to mend what was saved."""
+        """Reorganise and save the indexes when enough has changed since they were, or to mend what was saved.
+
+        A process that changes much in many small steps spends a tenth of its time here at most; `finish` does
+        what is then left.
+        """
+        if monotonic() < self._rests_until and not mend:
+            return
         if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not mend:
             return
         try:
@@ -193,6 +203,12 @@ class LiveIndexes:
             pass  # whoever is writing will come to it
         except StorageError as error:  # the documents are safe; the indexes can be made again
             _log.warning("the indexes of %s could not be saved: %s", self._folder, error)
+
+    def finish(self) -> None:
+        """Save the indexes, if this process has changed much since they were."""
+        if self._wrote and not self._broken:
+            self._wrote, self._rests_until = False, 0.0
+            self.maintain()
 
     def compact(self) -> None:
         """Reorganise and save the indexes now, and make room in the database."""
@@ -206,6 +222,7 @@ class LiveIndexes:
 
     def _improve_and_save(self, *, purge: bool = False) -> None:
         """With the writer's lock, so that nothing changes meanwhile; searches go on."""
+        started = monotonic()
         with self._catching_up:
             with self._store.reading() as reader:
                 sequence = reader.sequence()
@@ -223,3 +240,4 @@ class LiveIndexes:
                     writer.purge()
             indexes.generation, indexes.unsaved = name, 0
             self.generations.sweep(name)
+        self._rests_until = monotonic() + 9 * (monotonic() - started)

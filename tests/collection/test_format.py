@@ -1,0 +1,63 @@
+"""The format's version: an older collection is upgraded when it is opened, a newer one is refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support import TOPICS
+
+from hybridrank import Collection, Document
+from hybridrank.errors import StorageError
+from hybridrank.retrieval import BM25
+
+ARMS = {"bm25": BM25()}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with Collection.create(tmp_path / "c", ARMS) as collection:
+        collection.add(TOPICS)
+    return tmp_path / "c"
+
+
+def run(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path / "collection.db")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_an_older_collection_is_upgraded(path: Path) -> None:
+    run(
+        path,  # back to format 1, which knew no sources
+        "DROP INDEX documents_of_source",
+        "ALTER TABLE documents DROP COLUMN source",
+        "DROP TABLE sources",
+        "PRAGMA user_version = 1",
+    )
+
+    with Collection.open(path) as collection:
+        assert list(collection.documents()) == TOPICS
+        collection.put_source("a.txt", "1", [Document("a", "text")])
+        assert collection.sources() == {"a.txt": "1"}
+        assert collection.statistics()["format"] == 2
+    with Collection.open(path) as collection:
+        assert len(collection) == 8
+
+
+def test_a_newer_collection_is_refused(path: Path) -> None:
+    run(path, "PRAGMA user_version = 3")
+    with pytest.raises(StorageError, match=r"has format 3, .* formats up to 2: upgrade hybridrank"):
+        Collection.open(path)
+
+
+def test_what_is_no_collection_is_refused(path: Path) -> None:
+    run(path, "PRAGMA application_id = 0")
+    with pytest.raises(StorageError, match="no collection of hybridrank"):
+        Collection.open(path)
+    (path / "collection.db").write_text("Dear reader, " * 1000)
+    with pytest.raises(StorageError, match="not a database.*restore it from a backup"):
+        Collection.open(path)
