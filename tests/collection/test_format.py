@@ -59,5 +59,5 @@ def test_what_is_no_collection_is_refused(path: Path) -> None:
     with pytest.raises(StorageError, match="no collection of hybridrank"):
         Collection.open(path)
     (path / "collection.db").write_text("Dear reader, " * 1000)
-    with pytest.raises(StorageError, match="not a database.*restore it from a backup"):
+    with pytest.raises(StorageError, match=r"not a database.*restore it from a backup"):
         Collection.open(path)
