@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,3 +20,28 @@ def arms() -> dict[str, Any]:
 @pytest.fixture
 def pipeline(arms: dict[str, Any]) -> Pipeline:
     return Pipeline.build(TOPICS, retrievers=arms, reranker=SharedWords())
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[Any, str, str]]:
+    """Run the command line here: its exit status, and what it wrote to standard output and standard error."""
+    from hybridrank.cli import main
+
+    def run(*arguments: object) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hybridrank", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return stopped.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def words_only(tmp_path: Path) -> Path:
+    """A pipeline without models, for tests of the command line itself."""
+    path = tmp_path / "words.toml"
+    path.write_text('reranker = "none"\n[retrievers.bm25]\nuse = "bm25"\n')
+    return path

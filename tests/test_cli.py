@@ -9,29 +9,8 @@ import sys
 import pytest
 
 from hybridrank import __version__
-from hybridrank.cli import main
 
 RUN = [sys.executable, "-c", "from hybridrank.cli import main; main()"]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hybridrank", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        out, err = capsys.readouterr()
-        return stopped.value.code, out, err
-
-    return run
-
-
-@pytest.fixture
-def words_only(tmp_path):
-    """A pipeline without models, for tests of the command line itself."""
-    path = tmp_path / "words.toml"
-    path.write_text('reranker = "none"\n[retrievers.bm25]\nuse = "bm25"\n')
-    return path
 
 
 @pytest.fixture
