@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from hybridrank.component import Component
-from hybridrank.errors import ConfigError, InputError, StorageError
+from hybridrank.errors import InputError, StorageError
 from hybridrank.retrieval.postings import Ints, InvertedIndex, Postings
 from hybridrank.retrieval.scoring import Formula, Scorer
 from hybridrank.retrieval.selection import Selections
@@ -188,7 +188,7 @@ class BM25Index:
             "terms": len(self._vocabulary.terms),
             "tokens": inverted.tokens,
             "rows": len(inverted),
-            "dead": 1.0 - inverted.live / max(len(inverted), 1),
+            "dead": len(inverted.dropped) / max(len(inverted), 1),
             "segments": inverted.segments,
             "postings": inverted.postings,
             "bytes": inverted.nbytes,
@@ -341,7 +341,7 @@ class BM25Index:
             )
         try:
             index = cls(BM25.from_config(options) if component is None else component)
-        except ConfigError as error:
+        except (TypeError, ValueError) as error:
             raise StorageError(
                 f"the index at {folder} was saved with options that cannot be read: {error}"
             ) from error

@@ -379,7 +379,8 @@ class FaissIndex:
                     faiss().write_index(vectors.base, str(path / "base.faiss"))
         except RuntimeError as error:
             raise OSError(reason(error)) from error
-        (path / "empty.faiss").write_bytes(self._empty)
+        if self._empty:
+            (path / "empty.faiss").write_bytes(self._empty)
 
     def _load(self, path: Path) -> None:
         try:
@@ -409,8 +410,8 @@ class FaissIndex:
                     del rows[ids[row]]
             if len(rows) != len(ids) - len(dead):
                 raise ValueError("its files do not belong together")
-            self._empty = (path / "empty.faiss").read_bytes()
             if header["built"]:
+                self._empty = (path / "empty.faiss").read_bytes()
                 self._built = Built(**header["built"])
                 self._set_search(base, self._built)
         except (OSError, EOFError, ValueError, TypeError, LookupError, RuntimeError) as error:

@@ -2,6 +2,8 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -9,13 +11,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hybridrank.errors import InputError
-from hybridrank.retrieval.bm25 import BM25
+from hybridrank.protocols import ImprovingIndex
+from hybridrank.retrieval.bm25 import BM25, BM25Index
 from hybridrank.types import Document, Query
 
 IDS = [f"d{n:02}" for n in range(40)]
 WORDS = ["ant", "bee", "cat", "dog", "eel", "fox"]  # so few that ties and words in most documents are common
 QUERIES = [Query("ant"), Query("bee bee cat"), Query("eel unheard fox ant dog"), Query("unheard")]
 QUERIES += [Query("cat dog", ids=frozenset(IDS[::2])), Query("ant", ids=frozenset())]
+
+SELECTED = frozenset([*IDS[::3], *(f"base{n:03}" for n in range(0, 400, 2))])  # the same object at every search
+QUERIES += [Query("bee dog", ids=SELECTED)]
+BASE = {  # so many, of such like lengths, that a few changes leave weights that were computed before in use
+    f"base{n:03}": " ".join([WORDS[n % 6], WORDS[n % 5], WORDS[n % 4], "gnu" if n % 90 == 7 else "hen"])
+    for n in range(400)
+}
 
 ids = st.sampled_from(IDS)
 texts = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
@@ -33,11 +43,18 @@ class Changes(RuleBasedStateMachine):
     @initialize(
         variant=st.sampled_from(["lucene", "okapi", "bm25l", "bm25+"]),
         held=st.dictionaries(ids, texts, max_size=40),
+        base=st.sampled_from([{}, BASE]),
     )
-    def start(self, variant, held):
+    def start(self, variant, held, base):
         self.component = BM25(variant=variant, language=None)
-        self.index = build(self.component, held)
-        self.held = dict(held)
+        self.held = {**base, **held}
+        self.index = build(self.component, self.held)
+        self.folder = TemporaryDirectory()
+        self.saves = 0
+
+    def teardown(self):
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
 
     @rule(documents=st.dictionaries(ids, texts, max_size=8))
     def add(self, documents):
@@ -54,10 +71,27 @@ class Changes(RuleBasedStateMachine):
         self.index.delete(doomed)
         self.held = {doc_id: text for doc_id, text in self.held.items() if doc_id not in doomed}
 
+    @rule(doomed=st.lists(st.sampled_from(list(BASE)), max_size=10))
+    def delete_of_the_base(self, doomed):
+        self.delete(doomed)
+
     @rule()
     def delete_all(self):
-        self.index.delete(IDS)
+        self.index.delete([*IDS, *BASE])
         self.held = {}
+
+    @rule()
+    def improve(self):
+        if (swap := self.index.improve()) is not None:
+            swap()
+        assert self.index.statistics()["dead"] <= 0.2
+
+    @rule()
+    def save_and_load(self):
+        self.saves += 1
+        path = Path(self.folder.name) / f"index{self.saves}"
+        self.index.save(path)
+        self.index = BM25Index.load(path)
 
     @invariant()
     def answers_as_if_made_afresh(self):
@@ -72,6 +106,89 @@ class Changes(RuleBasedStateMachine):
 
 TestChanges = Changes.TestCase
 TestChanges.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+
+
+def segmented():
+    """An index in nine segments that could be one, and what it holds."""
+    held = {}
+    index = BM25(language=None).create_index()
+    for batch, size in enumerate([1200, 1200, 1200, 300, 300, 300, 75, 75, 75]):
+        some = {f"b{batch}n{n}": " ".join((WORDS[n % 6], WORDS[n % 5], f"x{n % 7}")) for n in range(size)}
+        index.add(list(some), index.encode([Document(doc_id, text) for doc_id, text in some.items()]))
+        held |= some
+    assert index.statistics()["segments"] == 9
+    return index, held
+
+
+def test_improving_merges_segments_and_then_has_nothing_to_do():
+    index, held = segmented()
+    assert isinstance(index, ImprovingIndex)
+    queries = [Query("ant x3"), Query("bee cat"), Query("x5", ids=frozenset(list(held)[::3]))]
+    expected = build(index.component, held).retrieve(queries, k=50)
+    assert index.retrieve(queries, k=50) == expected
+    before = index.statistics()
+    swap = index.improve()
+    assert index.statistics() == before
+    swap()
+    after = index.statistics()
+    assert {name for name in before if before[name] != after[name]} == {"segments", "bytes"}
+    assert (after["segments"], after["documents"], after["tokens"], after["dead"]) == (1, 4725, 3 * 4725, 0.0)
+    assert index.retrieve(queries, k=50) == expected
+    assert index.improve() is None
+
+
+@pytest.mark.parametrize("deleted", [0, 400, 2000])
+def test_threads_search_while_the_index_is_improved(deleted):
+    index, held = segmented()
+    doomed = list(held)[1::2][:deleted]
+    index.delete(doomed)
+    held = {doc_id: text for doc_id, text in held.items() if doc_id not in set(doomed)}
+    queries = [Query(f"{a} {b}") for a in WORDS for b in ("x1", "x6", "ant")]
+    queries += [Query("dog", ids=frozenset(list(held)[::5]))]
+    expected = build(index.component, held).retrieve(queries, k=20)
+    improved = threading.Event()
+
+    def search():
+        answers = []
+        while not improved.is_set():
+            answers.append(index.retrieve(queries, k=20))
+        return answers
+
+    with ThreadPoolExecutor(4) as threads:
+        searches = [threads.submit(search) for _ in range(4)]
+        try:
+            swap = index.improve()
+        finally:
+            improved.set()
+    assert all(answer == expected for running in searches for answer in running.result())
+    swap()
+    assert index.statistics()["segments"] == 1
+    assert (index.statistics()["dead"] == 0) == (deleted != 400)  # so few may stay
+    assert index.retrieve(queries, k=20) == expected
+    fresh = Document("fresh", "ant bee unheard")
+    index.add(["fresh"], index.encode([fresh]))
+    queries.append(Query("unheard"))
+    expected = build(index.component, {**held, "fresh": fresh.text}).retrieve(queries, k=20)
+    assert index.retrieve(queries, k=20) == expected
+
+
+@pytest.mark.parametrize("variant", ["lucene", "okapi", "bm25l", "bm25+"])
+def test_weights_computed_before_small_changes_serve_after_them(variant):
+    component = BM25(variant=variant, language=None)
+    held = dict(BASE)
+    index = build(component, held)
+    queries = [*QUERIES, Query("gnu ant")]
+    index.retrieve(queries, k=5)
+    (scorer,) = index._scorers.values()
+    for n in range(15):
+        doc_id, text = f"d{n:02}", f"{WORDS[n % 6]} gnu hen {WORDS[n % 4]}"
+        index.add([doc_id], index.encode([Document(doc_id, text)]))
+        held[doc_id] = text
+        gone = f"base{n * 17:03}" if n % 3 else doc_id
+        index.delete([gone])
+        del held[gone]
+        assert index.retrieve(queries, k=5) == build(component, held).retrieve(queries, k=5)
+    assert list(index._scorers.values()) == [scorer]
 
 
 def test_a_document_added_under_a_held_id_takes_its_place():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hybridrank.errors import InputError, StorageError
+from hybridrank.protocols import SavedIndex, SavedIndexer
 from hybridrank.retrieval.bm25 import BM25, BM25Index
 from hybridrank.types import Document, Query
 
@@ -64,6 +65,13 @@ def test_a_loaded_index_changes_and_is_saved_again(saved, tmp_path):
     assert BM25Index.load(saved).retrieve(QUERIES, k=9) == build(BM25(k1=1.5), HELD).retrieve(QUERIES, k=9)
 
 
+def test_of_the_protocols(saved):
+    component = BM25(k1=1.5)
+    assert isinstance(component, SavedIndexer)
+    assert isinstance(index := component.load_index(saved), SavedIndex)
+    assert index.component is component
+
+
 @pytest.mark.parametrize("held", [{}, {"blank": ""}])
 def test_an_index_without_terms_is_saved_and_loaded(held, tmp_path):
     build(BM25(), held).save(tmp_path / "index")
@@ -107,6 +115,21 @@ def test_a_damaged_file_is_refused(saved, name, damage):
         path.write_bytes(path.read_bytes()[: -3 if damage == "cut" else 0])
     with pytest.raises(StorageError, match=r"is damaged|no BM25 index"):
         BM25Index.load(saved)
+
+
+@pytest.mark.parametrize("options", [None, {"use": "bm25", "k1": -1}, {"use": "bm25", "colour": "red"}])
+def test_options_that_cannot_be_read_are_refused_unless_others_are_given(saved, options):
+    header = json.loads((saved / "index.json").read_text())
+    (saved / "index.json").write_text(json.dumps({**header, "component": options}))
+    with pytest.raises(StorageError, match="options that cannot be read"):
+        BM25Index.load(saved)
+    assert len(BM25().load_index(saved)) == 4
+
+
+def test_where_nothing_can_be_written_says_so(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be saved"):
+        build(BM25(), HELD).save(tmp_path / "file" / "index")
 
 
 def test_files_of_two_indexes_are_refused(saved, tmp_path):
