@@ -3,11 +3,12 @@ PIP = -m pip --disable-pip-version-check install --quiet --constraint constraint
 PLUGINS = $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 EXAMPLES = $(sort $(dir $(wildcard examples/*/pyproject.toml)))
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test stress lint format clean
 
 help:
 	@echo "make demo    search the Python standard library by meaning (makes .venv, without torch)"
 	@echo "make test    run every test (makes .venv-test, with all plugins and torch)"
+	@echo "make stress  kill, damage and crowd a collection for minutes on end (make test does a little of it)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make clean   remove both environments"
 
@@ -32,6 +33,9 @@ demo: .venv/made
 test: .venv-test/made
 	.venv-test/bin/hybridrank plugins check proximity
 	.venv-test/bin/python -m pytest
+
+stress: .venv-test/made
+	HYBRIDRANK_STRESS=1 .venv-test/bin/python -m pytest -m stress
 
 lint: .venv-test/made
 	.venv-test/bin/ruff check .

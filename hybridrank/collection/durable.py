@@ -200,7 +200,10 @@ class Collection:
         return self.count()
 
     def __contains__(self, doc_id: object, /) -> bool:
-        return isinstance(doc_id, str) and bool(self.get([doc_id]))
+        try:
+            return isinstance(doc_id, str) and bool(self.get([doc_id]))
+        except InputError:  # a lone surrogate: no text, and no id
+            return False
 
     def __iter__(self) -> Iterator[str]:
         with self._store.reading() as reader:
@@ -286,6 +289,7 @@ class Collection:
             InputError: as for `add`; or an id belongs to a document of another source.
         """
         with self._store.reading() as reader:
+            reader.require_text(name, digest)
             before = reader.sequence() + 1
         done = self._adder.add(documents, source=name, progress=progress)
         with self._live.changing("replacing a source") as change:

@@ -87,6 +87,10 @@ class Generations:
             if isinstance(indexer, SavedIndexer) and (folder / _folder_name(arm)).is_dir()
         }
 
+    def drop(self, name: str) -> None:
+        """Remove a generation that could not be registered."""
+        shutil.rmtree(self._folder / name, ignore_errors=True)
+
     def sweep(self, keep: str) -> None:
         """Remove all generations but one.
 

@@ -178,8 +178,8 @@ class LiveIndexes:
         try:
             indexes = self._loaded()
             with self._catching_up, self._store.reading() as reader:
-                indexes.catch_up(reader)
-                if indexes.sequence >= self._indexes.sequence:
+                if indexes.sequence >= reader.floor():  # else it missed removals: the next change tries again
+                    indexes.catch_up(reader)
                     self._adopt(indexes)
         except StorageError as error:
             _log.warning("the indexes of %s cannot be loaded anew: %s", self._folder, error)
@@ -234,10 +234,14 @@ class LiveIndexes:
                     with self._lock.writing():
                         swap()
             name, digest = self.generations.save(indexes.arms, indexes.sequence)
-            with self._store.writing() as writer:
-                writer.put_generation(name, indexes.sequence, digest)
-                if purge:
-                    writer.purge()
+            try:
+                with self._store.writing() as writer:
+                    writer.put_generation(name, indexes.sequence, digest)
+                    if purge:
+                        writer.purge()
+            except BaseException:
+                self.generations.drop(name)
+                raise
             indexes.generation, indexes.unsaved = name, 0
             self.generations.sweep(name)
         self._rests_until = monotonic() + 9 * (monotonic() - started)

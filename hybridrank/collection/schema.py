@@ -67,15 +67,17 @@ def told(path: Path) -> Iterator[None]:
     """Say SQLite's failures as our own."""
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise InputError(f"a lone surrogate is not text: {error}") from error
     except sqlite3.DataError as error:
         raise InputError(f"a value is too large to be stored: {error}") from error
     except sqlite3.DatabaseError as error:
-        hint = ""
-        if error.sqlite_errorname == "SQLITE_FULL":
+        hint, name = "", getattr(error, "sqlite_errorname", "")  # Python's own, of text that is none, have no name
+        if name == "SQLITE_FULL":
             hint = "; free some space, and try again: nothing of this change was stored"
-        elif error.sqlite_errorname.startswith("SQLITE_IOERR"):
+        elif name.startswith("SQLITE_IOERR"):
             hint = "; nothing of this change was stored"
-        elif error.sqlite_errorname in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+        elif name in ("", "SQLITE_CORRUPT", "SQLITE_NOTADB"):
             hint = "; restore it from a backup that snapshot() made"
         raise StorageError(f"the collection's database {path} failed: {error}{hint}") from error
 

@@ -44,6 +44,10 @@ class Reader:
     def _rows(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, parameters)
 
+    def require_text(self, *values: str) -> None:
+        """Have values refused that cannot be stored."""
+        self._rows(f"SELECT {', '.join('?' * len(values))}", values)
+
     def sequence(self) -> int:
         """The number of the last change."""
         (sequence,) = self._rows("SELECT sequence FROM state").fetchone()
