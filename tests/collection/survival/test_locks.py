@@ -167,15 +167,17 @@ def test_what_a_forked_child_adds_outlives_its_parents_connections(path: Path) -
     documents = {name: Document(name, f"copy {name}") for name in ("parent", "child")}
     collection = Collection.open(path, arms())
     collection.add([documents["parent"]])
+    reading, has_read = os.pipe()
     waiting, going = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(going)
-        assert len(collection) == 1
+        if len(collection) == 1:
+            os.write(has_read, b"1")
         os.read(waiting, 1)
         collection.add([documents["child"]])
         os._exit(0)
-    os.close(waiting)
+    assert os.read(reading, 1) == b"1"  # the child has connections of its own now
     collection.close()
     os.close(going)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
