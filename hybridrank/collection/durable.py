@@ -16,8 +16,9 @@ from hybridrank.collection.adding import Adder
 from hybridrank.collection.arms import configured, default_retrievers, embedder_numbers, identities, named
 from hybridrank.collection.documents import checked_ids, json_metadata, patched
 from hybridrank.collection.live import LiveIndexes
+from hybridrank.collection.reader import Reader
 from hybridrank.collection.schema import FORMAT, create_tables, told, upgrade
-from hybridrank.collection.store import Reader, Store
+from hybridrank.collection.store import Store
 from hybridrank.collection.view import View
 from hybridrank.errors import InputError, StorageError
 from hybridrank.filters import Filter

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from hybridrank.collection.store import Reader
+from hybridrank.collection.reader import Reader
 from hybridrank.protocols import Index, Indexer, VectorIndex
 from hybridrank.types import Document, Progress
 

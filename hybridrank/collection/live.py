@@ -13,8 +13,10 @@ from time import monotonic
 from hybridrank.collection.generations import Generations
 from hybridrank.collection.indexes import Added, Indexes
 from hybridrank.collection.locks import ReadWriteLock, WriterLock
-from hybridrank.collection.store import Reader, Store, Writer
+from hybridrank.collection.reader import Reader
+from hybridrank.collection.store import Store
 from hybridrank.collection.view import Chosen, View
+from hybridrank.collection.writer import Writer
 from hybridrank.errors import LockedError, StorageError
 from hybridrank.protocols import ImprovingIndex, Indexer
 from hybridrank.types import Progress
@@ -82,7 +84,7 @@ class LiveIndexes:
     def reading(self) -> Iterator[View]:
         """Hold one state, the newest: inside, the database and every index belong together."""
         while True:
-            with self._store.reading() as reader:
+            with self._store.reading() as reader:  # which is inside the store
                 sequence = reader.sequence()
                 if self.indexes.sequence < sequence or self._broken:
                     self._catch_up(reader, sequence)
@@ -101,7 +103,7 @@ class LiveIndexes:
     def changing(self, doing: str) -> Iterator[Change]:
         """One transaction, and the same change to the indexes once it is committed."""
         indexes = self.indexes
-        with self._writer.holding(doing), self._catching_up:
+        with self._writer.holding(doing), self._store.inside(), self._catching_up:
             with self._store.writing() as writer:
                 sequence = writer.sequence()
                 if self._broken or indexes.sequence < sequence:
@@ -134,7 +136,7 @@ class LiveIndexes:
 
     def load(self, progress: Progress | None = None) -> None:
         """Open what was saved, or make the indexes from the database; `progress` counts units of the latter."""
-        with self._catching_up:
+        with self._store.inside(), self._catching_up:
             indexes = self._loaded(progress)
             self._adopt(indexes)
         self.maintain(mend=indexes.mended)
@@ -177,12 +179,13 @@ class LiveIndexes:
         """Take over a generation that another process has saved: it is in better shape, and shared memory."""
         try:
             indexes = self._loaded()
-            with self._catching_up, self._store.reading() as reader:
+            with self._store.inside(), self._catching_up, self._store.reading() as reader:
                 if indexes.sequence >= reader.floor():  # else it missed removals: the next change tries again
                     indexes.catch_up(reader)
                     self._adopt(indexes)
         except StorageError as error:
-            _log.warning("the indexes of %s cannot be loaded anew: %s", self._folder, error)
+            if not self._store.closed:
+                _log.warning("the indexes of %s cannot be loaded anew: %s", self._folder, error)
         finally:
             self._reloading.release()
 
@@ -223,7 +226,7 @@ class LiveIndexes:
     def _improve_and_save(self, *, purge: bool = False) -> None:
         """With the writer's lock, so that nothing changes meanwhile; searches go on."""
         started = monotonic()
-        with self._catching_up:
+        with self._store.inside(), self._catching_up:
             with self._store.reading() as reader:
                 sequence = reader.sequence()
                 if self._broken or self._indexes.sequence < sequence:

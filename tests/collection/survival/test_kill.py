@@ -54,7 +54,7 @@ def test_a_killed_process_loses_nothing_and_leaves_nothing_half_done(
     rng = random.Random(SEED)
     state, number = State(), 0
     done: dict[str, int] = {}
-    for attempt in range(times(200, 8)):
+    for attempt in range(times(200, 6)):
         lines = run_and_kill(path, snapshots, log, number, rng, attempt)
         begun = [line for line in lines if line.startswith("begin ")]
         acknowledged = sum(line.startswith("done ") for line in lines)

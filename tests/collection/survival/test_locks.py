@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from collection.survival.common import arms, assert_whole, child
+from collection.survival.common import arms, assert_whole, child, times
 
 from hybridrank import Document, Pipeline
 from hybridrank.collection import Collection
@@ -183,6 +183,45 @@ def test_what_a_forked_child_adds_outlives_its_parents_connections(path: Path) -
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     with Collection.open(path, arms()) as collection:
         assert_whole(collection, documents)
+
+
+def test_forks_while_threads_search_and_write(path: Path) -> None:
+    with Pipeline.open(path, retrievers=arms(), reranker=None) as pipeline:
+        pipeline.add([Document(f"d{number}", f"copy d{number}") for number in range(50)])
+        done = threading.Event()
+        added = 0
+
+        def write() -> None:
+            nonlocal added
+            while not done.is_set():
+                pipeline.add([Document(f"thread{added}", f"copy thread{added}")])
+                added += 1
+
+        def search() -> None:
+            while not done.is_set():
+                pipeline.search("copy d7", filters={"$not": {"a": 1}})
+
+        threads = [threading.Thread(target=write), threading.Thread(target=search)]
+        for thread in threads:
+            thread.start()
+        forks = times(60, 4)
+        statuses = []
+        try:
+            for number in range(forks):
+
+                def work(number: int = number) -> None:
+                    pipeline.add([Document(f"fork{number}", f"copy fork{number}")])
+                    assert pipeline.search(f"fork{number}").hits[0].document.id == f"fork{number}"
+
+                statuses.append(in_a_fork(work))
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        assert statuses == [0] * forks
+        names = [f"d{n}" for n in range(50)]
+        names += [f"thread{n}" for n in range(added)] + [f"fork{n}" for n in range(forks)]
+        assert_whole(pipeline.collection, {i: Document(i, f"copy {i}") for i in names})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,197 @@
+"""What one transaction writes into a collection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from hybridrank.collection.reader import MANY, Reader, unit_ids
+from hybridrank.collection.sql_filter import field_rows
+from hybridrank.errors import InputError
+from hybridrank.types import Document, Passage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Writer"]
+
+_ROWS = 128  # rows inserted by one statement
+
+
+class Writer(Reader):
+    """One transaction that writes: all of it is stored, or nothing."""
+
+    def _next(self, count: int) -> int:
+        """Take the next `count` numbers; returns the first of them."""
+        first = self.sequence() + 1
+        self._rows("UPDATE state SET sequence = sequence + ?", [count])
+        return first
+
+    def create(self, settings: Mapping[str, Any], embedders: Iterable[str]) -> None:
+        """Remember what the collection is created with, and make a table for each embedder's vectors."""
+        self._connection.executemany(
+            "INSERT INTO settings VALUES (?, ?)",
+            [(name, json.dumps(value, ensure_ascii=False)) for name, value in settings.items()],
+        )
+        for number, identity in enumerate(embedders):
+            self._rows("INSERT INTO embedders VALUES (?, ?)", [number, identity])
+            self._rows(
+                f"CREATE TABLE vectors_{number:d} "
+                "(unit INTEGER PRIMARY KEY, digest BLOB NOT NULL, vector BLOB NOT NULL)"
+            )
+            self._rows(f"CREATE INDEX vectors_{number:d}_digest ON vectors_{number:d} (digest)")
+
+    def put(
+        self,
+        documents: Sequence[Document],
+        metadata: Sequence[str],
+        passages: Sequence[Sequence[Passage]],
+        *,
+        source: int | None = None,
+    ) -> tuple[list[int], list[str]]:
+        """Store documents, each in place of the one with its id: their units' numbers, and ids of units removed.
+
+        `metadata` is each one's JSON, `passages` are each one's (none: it is a unit itself).
+        """
+        removed = self.remove([number for number, _, _ in self._by_id([d.id for d in documents])])
+        sizes = [max(1, len(some)) for some in passages]
+        first = self._next(sum(sizes))
+        numbers = []
+        for size in sizes:
+            numbers.append(first)
+            first += size
+        self._insert(
+            "documents (number, id, passages, metadata, source)",
+            (
+                (number, document.id, len(some), text, source)
+                for number, document, some, text in zip(numbers, documents, passages, metadata, strict=True)
+            ),
+        )
+        self._insert(
+            "texts", ((number, each.title, each.text) for number, each in zip(numbers, documents, strict=True))
+        )
+        self._insert(
+            "passages",
+            (
+                (number + place, number, each.start, each.end, json.dumps(each.headings, ensure_ascii=False))
+                for number, some in zip(numbers, passages, strict=True)
+                for place, each in enumerate(some)
+            ),
+        )
+        if self._indexed:
+            self._insert(
+                "fields",
+                (
+                    row
+                    for number, document in zip(numbers, documents, strict=True)
+                    for row in field_rows(number, document.metadata, self._indexed)
+                ),
+            )
+        self._rows("UPDATE state SET documents = documents + ?, units = units + ?", [len(documents), sum(sizes)])
+        units = [n + place for n, size in zip(numbers, sizes, strict=True) for place in range(size)]
+        return units, removed
+
+    def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Insert rows, many with one statement: it runs without Python's lock, beside what other threads do."""
+        waiting = iter(rows)
+        while some := list(islice(waiting, _ROWS)):
+            marks = ", ".join(["(" + ", ".join("?" * len(some[0])) + ")"] * len(some))
+            self._rows(f"INSERT INTO {table} VALUES {marks}", list(chain.from_iterable(some)))
+
+    def put_vectors(
+        self, embedder: int, numbers: Sequence[int], digests: Sequence[bytes], vectors: NDArray[np.float32]
+    ) -> None:
+        """Store units' vectors, float32 (len(numbers), dim), with the digests of what they were made of.
+
+        Raises:
+            InputError: the vectors stored before have another dimension.
+        """
+        held = self._rows(f"SELECT length(vector) FROM vectors_{embedder:d} LIMIT 1").fetchone()
+        if held is not None and held[0] != vectors.shape[1] * 4:
+            raise InputError(f"the collection holds vectors of {held[0] // 4} dimensions, not {vectors.shape[1]}")
+        rows = (row.data for row in vectors)
+        self._insert(f"vectors_{embedder:d}", zip(numbers, digests, rows, strict=True))
+
+    def remove(self, numbers: Collection[int]) -> list[str]:
+        """Remove documents by number, leaving tombstones and vectors; returns the ids of their units."""
+        if not numbers:
+            return []
+        chosen = [json.dumps(list(numbers))]
+        among = "IN (SELECT value FROM json_each(?))"
+        gone = self._rows(f"SELECT number, id, passages FROM documents WHERE number {among}", chosen).fetchall()
+        units = [unit for _, doc_id, passages in gone for unit in unit_ids(doc_id, passages)]
+        first = self._next(len(gone))
+        self._insert(
+            "tombstones", ((first + at, doc_id, passages) for at, (_, doc_id, passages) in enumerate(gone))
+        )
+        self._connection.executemany(
+            "DELETE FROM passages WHERE number BETWEEN ? AND ?",
+            ((number, number + passages - 1) for number, _, passages in gone if passages),
+        )
+        if self._indexed:
+            self._rows(f"DELETE FROM fields WHERE document {among}", chosen)
+        self._rows(f"DELETE FROM texts WHERE document {among}", chosen)
+        self._rows(f"DELETE FROM documents WHERE number {among}", chosen)
+        self._rows("UPDATE state SET documents = documents - ?, units = units - ?", [len(gone), len(units)])
+        return units
+
+    def put_metadata(self, number: int, metadata: Mapping[str, Any], text: str) -> None:
+        """Give a document other metadata; `text` is its JSON."""
+        self._next(1)
+        self._rows("UPDATE documents SET metadata = ? WHERE number = ?", [text, number])
+        if self._indexed:
+            self._rows("DELETE FROM fields WHERE document = ?", [number])
+            self._insert("fields", field_rows(number, metadata, self._indexed))
+
+    def source(self, name: str) -> int:
+        """The number of a source, whose digest is unknown until `finish_source`."""
+        self._rows("INSERT INTO sources (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET digest = NULL", [name])
+        (number,) = self._rows("SELECT number FROM sources WHERE name = ?", [name]).fetchone()
+        return int(number)
+
+    def finish_source(self, source: int, digest: str) -> None:
+        """Say that all documents of a source are stored."""
+        self._rows("UPDATE sources SET digest = ? WHERE number = ?", [digest, source])
+
+    def drop_source(self, name: str) -> None:
+        """Forget a source."""
+        self._rows("DELETE FROM sources WHERE name = ?", [name])
+
+    def of_source(self, name: str, *, before: int | None = None) -> list[int]:
+        """Numbers of a source's documents, of those that are lower than `before` where that is given."""
+        rows = self._rows(
+            "SELECT d.number FROM documents AS d JOIN sources AS s ON s.number = d.source "
+            "WHERE s.name = ? AND d.number < ? ORDER BY d.number",
+            [name, 2**62 if before is None else before],
+        )
+        return [number for (number,) in rows]
+
+    def other_source(self, ids: Collection[str], source: int) -> tuple[str, str] | None:
+        """One of the ids that is held for another source, and that source's name."""
+        wanted = list(ids)
+        for start in range(0, len(wanted), MANY):
+            some = wanted[start : start + MANY]
+            row: tuple[str, str] | None = self._rows(
+                "SELECT d.id, s.name FROM documents AS d JOIN sources AS s ON s.number = d.source "
+                f"WHERE d.source != ? AND d.id IN ({', '.join('?' * len(some))}) LIMIT 1",
+                [source, *some],
+            ).fetchone()
+            if row is not None:
+                return row
+        return None
+
+    def put_generation(self, name: str, sequence: int, digest: str) -> None:
+        """Say which saved generation of indexes is to be opened from now on."""
+        self._rows("DELETE FROM generations")
+        self._rows("INSERT INTO generations VALUES (?, ?, ?)", [name, sequence, digest])
+
+    def purge(self) -> None:
+        """Remove the tombstones, and the vectors of units that are no more."""
+        self._rows("DELETE FROM tombstones")
+        self._rows("UPDATE state SET floor = sequence")
+        units = "SELECT number FROM passages" if self._splits else "SELECT number FROM documents"
+        for number in self.embedders().values():
+            self._rows(f"DELETE FROM vectors_{number:d} WHERE unit NOT IN ({units})")
