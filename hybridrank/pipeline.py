@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from hybridrank.checks import checked_rankings, checked_scores
 from hybridrank.collection import Collection, MemoryCollection
+from hybridrank.collection.view import View
 from hybridrank.config import PipelineConfig
 from hybridrank.errors import (
     BackendResponseError,
@@ -59,6 +60,9 @@ class _Outcome:
     error: Exception | None
     seconds: float
 
+
+_Search: TypeAlias = tuple[list[Stage], Mapping[str, Document]]
+"""The stages of a query up to its fusion, and documents by id: those at least that later stages need."""
 
 _Plan: TypeAlias = Generator[Sequence[_Call], Sequence[_Outcome], list[SearchResult]]
 
@@ -323,34 +327,18 @@ class Pipeline:
         settings = self.config
         fetch_k = max(settings.fetch_k, k)
 
-        local = [_Call(partial(self._retrieve_local, queries, fetch_k, per_document))] if self._local else []
-        remote = [_remote_call(name, arm, queries, fetch_k) for name, arm in self._remote.items()]
-        outcomes = list((yield [*remote, *local]))
-        arms: dict[str, _Outcome] = {}
-        documents: dict[str, Document] = {}
-        if local:
-            whole = outcomes.pop()
-            if whole.error is not None:
-                raise whole.error
-            arms, documents = whole.value
         if self._remote:
+            calls = [_remote_call(name, arm, queries, fetch_k) for name, arm in self._remote.items()]
+            if self._local:
+                calls.append(_Call(partial(self._retrieve_local, queries, fetch_k, per_document)))
+            outcomes = list((yield calls))
+            arms, documents = _value(outcomes.pop()) if self._local else ({}, {})
             arms.update(zip(self._remote, outcomes, strict=True))
-            (fetched,) = yield [_Call(partial(self._fetch_remote, queries, arms, documents))]
-            if fetched.error is not None:
-                raise fetched.error
-        arms = {name: arms[name] for name in settings.retrievers}  # in the configuration's order
-        failed = {name: arm.error for name, arm in arms.items() if arm.error is not None}
-        for failure in failed.values():
-            if isinstance(failure, InputError):  # the query's fault, not the arm's
-                raise failure
-        if len(failed) == len(arms):
-            raise SearchError(failed) from next(iter(failed.values()))
-        for name, failure in failed.items():
-            _log.warning("retriever %r failed, the search goes on without it: %s", name, _said(failure))
-
-        searches = [
-            self._fused(arms, documents, number, len(queries), per_document) for number in range(len(queries))
-        ]
+            _value(*(yield [_Call(partial(self._fetch_remote, queries, arms, documents))]))
+            searches = self._fused(arms, queries, per_document, held=documents)
+        else:
+            (outcome,) = yield [_Call(partial(self._search_local, queries, k, fetch_k, per_document))]
+            searches = _value(outcome)
 
         reranked: list[Stage | None] = [None] * len(queries)
         if settings.reranker is not None:
@@ -389,16 +377,29 @@ class Pipeline:
             results.append(SearchResult(_hits(stages[-1], last, found, k), trace))
         return results
 
+    def _search_local(self, queries: Sequence[Query], k: int, fetch_k: int, per_document: bool) -> list[_Search]:
+        """Retrieve and fuse on one state of the collection, and fetch of it what later stages show."""
+        with self.collection.reading() as view:
+            searches = self._fused(self._arms(view, queries, fetch_k, per_document), queries, per_document)
+            shown = max(k, self.config.rerank_k if self.config.reranker is not None else 0)
+            found = view.units({doc_id for stages, _ in searches for doc_id in stages[-1].ids[:shown]})
+            return [(stages, found) for stages, _ in searches]
+
     def _retrieve_local(
         self, queries: Sequence[Query], k: int, per_document: bool
     ) -> tuple[dict[str, _Outcome], dict[str, Document]]:
-        """Run the local arms beside each other on one state of the collection, and fetch what they found."""
+        """Retrieve on one state of the collection, and fetch all that was found of it."""
         with self.collection.reading() as view:
-            asked = [view.resolve(query) for query in queries]
-            retrieve = _retrieve_parents if per_document and view.splits else _retrieve
-            outcomes = _run_all([_Call(partial(retrieve, n, arm, asked, k)) for n, arm in view.indexes.items()])
-            found = set().union(*(r.ids for outcome in outcomes if outcome.error is None for r in outcome.value))
-            return dict(zip(view.indexes, outcomes, strict=True)), dict(view.units(found))
+            arms = self._arms(view, queries, k, per_document)
+            found = set().union(*(r.ids for arm in arms.values() if arm.error is None for r in arm.value))
+            return arms, dict(view.units(found))
+
+    def _arms(self, view: View, queries: Sequence[Query], k: int, per_document: bool) -> dict[str, _Outcome]:
+        """Run the local arms beside each other."""
+        asked = [view.resolve(query) for query in queries]
+        retrieve = _retrieve_parents if per_document and view.splits else _retrieve
+        outcomes = _run_all([_Call(partial(retrieve, n, arm, asked, k)) for n, arm in view.indexes.items()])
+        return dict(zip(view.indexes, outcomes, strict=True))
 
     def _fetch_remote(
         self, queries: Sequence[Query], arms: dict[str, _Outcome], documents: dict[str, Document]
@@ -421,14 +422,36 @@ class Pipeline:
     def _fused(
         self,
         arms: Mapping[str, _Outcome],
-        held: Mapping[str, Document],
+        queries: Sequence[Query],
+        per_document: bool,
+        *,
+        held: Mapping[str, Document] | None = None,
+    ) -> list[_Search]:
+        """The stages of each query up to its fusion, and the documents that are at hand for it.
+
+        `held` are those that were fetched; without it no arm is remote, and all that is found can be fetched.
+        """
+        arms = {name: arms[name] for name in self.config.retrievers}  # in the configuration's order
+        failed = {name: arm.error for name, arm in arms.items() if arm.error is not None}
+        for failure in failed.values():
+            if isinstance(failure, InputError):  # the query's fault, not the arm's
+                raise failure
+        if len(failed) == len(arms):
+            raise SearchError(failed) from next(iter(failed.values()))
+        for name, failure in failed.items():
+            _log.warning("retriever %r failed, the search goes on without it: %s", name, _said(failure))
+        return [self._fused_one(arms, number, len(queries), per_document, held) for number in range(len(queries))]
+
+    def _fused_one(
+        self,
+        arms: Mapping[str, _Outcome],
         number: int,
         batch: int,
         per_document: bool,
-    ) -> tuple[list[Stage], Mapping[str, Document]]:
-        """The stages of one query up to its fusion, and the documents that they found."""
+        held: Mapping[str, Document] | None,
+    ) -> _Search:
         stages, rankings = [], {}
-        found: Mapping[str, Document] = held
+        found: Mapping[str, Document] = held or {}
         for name, arm in arms.items():
             if arm.error is not None:
                 stages.append(Stage(name, "retrieve", arm.seconds, error=_said(arm.error), batch=batch))
@@ -449,23 +472,31 @@ class Pipeline:
             k=sum(map(len, rankings.values())),
             source="the fusion",
         )
+        received = set().union(*(ranking.ids for ranking in rankings.values()))
+        if not received.issuperset(fused.ids):
+            raise BackendResponseError("the fusion returned documents that no retriever had found")
         details: Mapping[str, Any] = fused.details
         ids, scores = fused.ids, fused.scores
-        if not found.keys() >= set(ids):
+        if held is not None and not found.keys() >= set(ids):
             known = [(i, s) for i, s in zip(ids, scores, strict=True) if i in found]
             details = {**details, "unknown_documents": len(ids) - len(known)}
             ids, scores = tuple(i for i, _ in known), tuple(s for _, s in known)
-        if per_document:
+        if per_document and (held is not None or self.collection.splitter is not None):
             best: dict[str, tuple[str, float]] = {}
             for unit, score in zip(ids, scores, strict=True):
-                best.setdefault(_parent(found[unit]), (unit, score))
+                best.setdefault(_parent(unit, found), (unit, score))
             if len(best) < len(ids):
                 details = {**details, "passages": len(ids)}
             ids, scores = tuple(unit for unit, _ in best.values()), tuple(score for _, score in best.values())
-        received = len(set().union(*(ranking.ids for ranking in rankings.values())))
         seconds = perf_counter() - started
-        stages.append(Stage("fusion", "fuse", seconds, ids, scores, received, None, details))
+        stages.append(Stage("fusion", "fuse", seconds, ids, scores, len(received), None, details))
         return stages, found
+
+
+def _value(outcome: _Outcome) -> Any:
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
 
 
 def _said(error: BaseException) -> str:
@@ -504,8 +535,12 @@ def _down_to(ranking: Ranking, parents: Sequence[str], k: int) -> Ranking:
     return replace(ranking, ids=ranking.ids[:end], scores=ranking.scores[:end])
 
 
-def _parent(document: Document) -> str:
-    return document.parent if isinstance(document, Passage) else document.id
+def _parent(unit: str, found: Mapping[str, Document]) -> str:
+    """The document that a unit is, or is a passage of: what a remote arm brought along may be either."""
+    document = found.get(unit)
+    if document is None:
+        return unit.rpartition("#")[0]
+    return document.parent if isinstance(document, Passage) else unit
 
 
 def _query(query: str | Query, filters: Filter | Mapping[str, Any] | None) -> Query:

@@ -110,6 +110,18 @@ def test_a_given_vector_and_given_ids_reach_the_arms(pipeline):
     assert all(set(stage.ids) <= chosen for stage in result.trace.stages)
 
 
+class Inventor(RRF):
+    """A fusion that adds a document of its own."""
+
+    def fuse(self, rankings):
+        return Ranking.of({**dict.fromkeys(super().fuse(rankings).ids, 1.0), "invented": 2.0})
+
+
+def test_a_fusion_that_invents_documents_is_not_believed(pipeline):
+    with pytest.raises(BackendResponseError, match="no retriever had found"):
+        pipeline.replace(fusion=Inventor()).search(QUESTION)
+
+
 def test_fusion_can_be_swapped_and_weighted(pipeline):
     only_words = pipeline.replace(fusion=RRF(weights={"dense": 0.0}), reranker=None)
     result = only_words.search(QUESTION, k=2)
