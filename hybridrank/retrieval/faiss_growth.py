@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,14 @@ __all__ = ["Built", "build", "list_count", "rebuild", "tune"]
 _POINTS_PER_LIST = 64  # to train on
 _QUERIES = 256  # on which recall is measured: its standard error is 0.005 at a recall of 0.95
 _DEPTH = 10  # recall@10
-_BLOCK = 2**15
+_FAR = 0.5  # of another vector, in a query to measure recall with
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
     """How an approximate index was built, for `size` vectors, and how well it found when it held `tuned_at`.
 
-    `recall` is recall@10 against exact search over `queries` of the stored vectors, each without itself.
+    `recall` is recall@10 against exact search over so many `queries`, made of stored vectors.
     """
 
     factory: str
@@ -106,53 +106,66 @@ def _fill(index: Any, vectors: Vectors, rows: Rows) -> None:
 
 def tune(index: Any, built: Built, vectors: Vectors, rows: Rows, *, recall_target: float | None) -> Built:
     """Measure the recall of an index that holds some rows; with a target, probe as few lists as reach it."""
-    random = np.random.default_rng(len(rows))
-    queries = np.sort(random.choice(len(rows), min(_QUERIES, len(rows)), replace=False))
-    points = vectors.of(rows[queries])
-    truth = _exact(points, queries, vectors, rows)
+    points = _queries(vectors, rows)
+    truth = _exact(points, vectors, rows)
     ivf = inverted(index)
 
-    def recall(nprobe: int | None) -> float:
-        if nprobe is not None:
-            ivf.nprobe = nprobe
-        _, found = index.search(points, truth.shape[1] + 1, params=parameters(index))
-        hits = sum(
-            len(np.intersect1d(near[near != own], right))
-            for near, own, right in zip(found, queries, truth, strict=True)
-        )
-        return hits / max(1, truth.size)
+    def recall() -> float:
+        _, found = index.search(points, truth.shape[1], params=parameters(index))
+        hits = sum(len(np.intersect1d(near, right)) for near, right in zip(found, truth, strict=True))
+        return hits / truth.size
 
     if recall_target is None or ivf is None:
         nprobe = None if ivf is None else int(ivf.nprobe)
-        return Built(built.factory, built.size, len(rows), recall(None), len(queries), nprobe)
-    spread = sqrt(recall_target * (1 - recall_target) / max(1, truth.size))  # the sample's standard error
+        return Built(built.factory, built.size, len(rows), recall(), len(points), nprobe)
+    spread = sqrt(recall_target * (1 - recall_target) / truth.size)  # the sample's standard error
     wanted = min(1.0, recall_target + spread)
-    few, many = 0, 1
-    while (reached := recall(many)) < wanted and many < ivf.nlist:
-        few, many = many, min(2 * many, ivf.nlist)
-    while reached >= wanted and many - few > max(1, few // 8):
-        middle = (few + many) // 2
-        if (better := recall(middle)) >= wanted:
-            many, reached = middle, better
-        else:
-            few = middle
-    ivf.nprobe = many
-    return Built(built.factory, built.size, len(rows), reached, len(queries), many)
+    ivf.nprobe = _probes(ivf, points, vectors, rows[truth], wanted)
+    most = min(2 * ivf.nprobe, ivf.nlist)  # what quantising loses, more probes do not bring back
+    while (reached := recall()) < wanted and ivf.nprobe < most:
+        ivf.nprobe = min(ivf.nprobe + ivf.nprobe // 4 + 1, most)
+    return Built(built.factory, built.size, len(rows), reached, len(points), int(ivf.nprobe))
 
 
-def _exact(points: Floats, own: Rows, vectors: Vectors, rows: Rows) -> Rows:
-    """The nearest rows to each point but itself, places among `rows`: shape (len(points), up to 10)."""
-    k = min(_DEPTH, len(rows) - 1)
-    scores = np.full((len(points), k), -np.inf, np.float32)
-    best = np.zeros((len(points), k), np.int64)
+def _queries(vectors: Vectors, rows: Rows) -> Floats:
+    """What recall is measured on: shape (up to 256, dim), unit length.
+
+    Queries lie beside the documents, further from their neighbours than documents do. So each is a stored vector
+    and half of another, drawn at random: of the mixtures tried it takes the probes that the real queries of four
+    test collections take, or some more (`benchmarks/recall.py`).
+    """
+    random = np.random.default_rng(len(rows))
+    count = min(_QUERIES, len(rows))
+    near, far = random.choice(len(rows), count, replace=False), random.integers(len(rows), size=count)
+    points = vectors.of(rows[near]) + _FAR * vectors.of(rows[far])
+    faiss().normalize_L2(points)
+    return points
+
+
+def _exact(points: Floats, vectors: Vectors, rows: Rows) -> Rows:
+    """The nearest rows to each point, places among `rows`: shape (len(points), up to 10)."""
+    library = faiss()
+    k = min(_DEPTH, len(rows))
+    scores, places = np.empty((len(points), 0), np.float32), np.empty((len(points), 0), np.int64)
     first = 0
     for _, block in vectors.blocks(rows):
-        near = points @ block.T
-        mine = (own >= first) & (own < first + len(block))
-        near[np.flatnonzero(mine), own[mine] - first] = -np.inf
-        both = np.concatenate([scores, near], axis=1)
-        places = np.concatenate([best, np.broadcast_to(np.arange(first, first + len(block)), near.shape)], axis=1)
-        top = np.argpartition(-both, k - 1, axis=1)[:, :k] if k else np.zeros((len(points), 0), np.int64)
-        scores, best = np.take_along_axis(both, top, 1), np.take_along_axis(places, top, 1)
+        near = library.knn(points, block, min(k, len(block)), metric=library.METRIC_INNER_PRODUCT)
+        scores, places = np.concatenate([scores, near[0]], 1), np.concatenate([places, near[1] + first], 1)
+        top = np.argsort(-scores, axis=1)[:, :k]
+        scores, places = np.take_along_axis(scores, top, 1), np.take_along_axis(places, top, 1)
         first += len(block)
-    return best
+    return places
+
+
+def _probes(ivf: Any, points: Floats, vectors: Vectors, nearest: Rows, wanted: float) -> int:
+    """The inverted lists to probe so that a share `wanted` of each point's `nearest` rows is among what they hold.
+
+    Nothing is searched for that: a row is in the list whose centroid it is nearest to, and the lists are probed in
+    the order of their centroids' nearness to the point.
+    """
+    lists = ivf.quantizer.assign(vectors.of(nearest.ravel()), 1).reshape(nearest.shape)
+    order = ivf.quantizer.search(points, ivf.nlist)[1]
+    places = np.empty_like(order)
+    np.put_along_axis(places, order, np.broadcast_to(np.arange(1, ivf.nlist + 1), order.shape), 1)
+    needed = np.sort(np.take_along_axis(places, lists, 1), axis=None)
+    return int(needed[ceil(wanted * len(needed)) - 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -124,7 +125,7 @@ def test_quantised_vectors_are_measured_against_the_exact(quantise: str, least: 
     assert {"int8": "SQ8", "pq": "PQ8"}[quantise] in statistics["factory"]
     assert least < statistics["recall"] < 1.0
     held = {str(n): vector for n, vector in enumerate(vectors)}
-    assert recall(index, held, clustered(100, 1)) == pytest.approx(statistics["recall"], abs=0.07)
+    assert recall(index, held, clustered(100, 1)) == pytest.approx(statistics["recall"], abs=0.12)
     assert statistics["reached"] == (statistics["recall"] >= 0.95)
 
 
@@ -166,8 +167,13 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     index.add([str(n) for n in range(3000)], clustered(3000))
     improve(index)
     index.save(tmp_path / "saved")
-    files = sorted(path.name for path in (tmp_path / "saved").iterdir())
-    assert files == ["base.faiss", "dead.npy", "empty.faiss", "ids.json", "index.json", "tail.faiss"]
+    files = sorted(
+        path.relative_to(tmp_path / "saved").as_posix()
+        for path in (tmp_path / "saved").rglob("*")
+        if path.is_file()
+    )
+    ids = [f"ids/{name}.npy" for name in ("buckets", "hashes", "offsets", "rows", "seed", "text")]
+    assert files == ["base.faiss", "empty.faiss", *ids, "index.json", "tail.faiss"]
 
     for name in files:
         for size in (0, 0.5):
@@ -183,6 +189,26 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         Faiss(embedder=EMBEDDER, factory="Flat").load_index(tmp_path / "saved")
     with pytest.raises(StorageError):
         component.load_index(tmp_path / "nowhere")
+    shutil.rmtree(tmp_path / "broken")
+    index.delete([str(n) for n in range(1000)])
+    improve(index)
+    index.save(tmp_path / "broken")
+    shutil.rmtree(tmp_path / "broken" / "ids")
+    shutil.copytree(tmp_path / "saved" / "ids", tmp_path / "broken" / "ids")
+    with pytest.raises(StorageError, match="do not belong together"):
+        component.load_index(tmp_path / "broken")
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    component = Faiss(embedder=EMBEDDER)
+    index = component.create_index()
+    index.add(["a"], clustered(1))
+    index.save(tmp_path / "saved")
+    header = json.loads((tmp_path / "saved" / "index.json").read_text())
+    for version in (1, 3):
+        (tmp_path / "saved" / "index.json").write_text(json.dumps({**header, "format": version}))
+        with pytest.raises(StorageError, match=f"format {version} is not 2"):
+            component.load_index(tmp_path / "saved")
 
 
 def test_it_improves_beside_searches() -> None:
