@@ -88,21 +88,24 @@ class Adder:
         units: Sequence[Document] = (
             documents if self._splitter is None else [each for some in passages for each in some]
         )
-        digests = _digests(units) if self._embedders else []
         indexes = self._live.indexes
         vectors = {self._embedders[name]: rows for name, rows in given.items()}
+        digests: Sequence[bytes] = ()
         encoded: dict[str, Any] = {}
         for name, index in indexes.arms.items():
             if isinstance(index, VectorIndex):
                 embedder = self._embedders[name]
                 if embedder not in vectors:
+                    digests = digests or _digests(units)
                     vectors[embedder] = self._embedded(index, embedder, units, digests, progress)
                 encoded[name] = vectors[embedder]
             else:
                 encoded[name] = index.encode(units)
         progress(len(units), len(units))
         ids = [unit.id for unit in units]
-        return _Batch(documents, metadata, passages, digests, vectors, indexes, (ids, encoded))
+        made = dict.fromkeys(vectors, digests)
+        made |= {self._embedders[name]: [b""] * len(units) for name in given}  # only what was embedded is cached
+        return _Batch(documents, metadata, passages, made, vectors, indexes, (ids, encoded))
 
     def _put(self, batch: _Batch, source: str | None) -> None:
         with self._live.changing("adding documents") as change:
@@ -115,7 +118,7 @@ class Adder:
                     )
             numbers, removed = change.writer.put(batch.documents, batch.metadata, batch.passages, source=number)
             for embedder, rows in batch.vectors.items():
-                change.writer.put_vectors(embedder, numbers, batch.digests, rows)
+                change.writer.put_vectors(embedder, numbers, batch.digests[embedder], rows)
             change.removed += removed
             change.added.append(batch.added)
             change.indexes = batch.indexes
@@ -147,7 +150,7 @@ class _Batch:
     documents: Sequence[Document]
     metadata: Sequence[str]
     passages: Sequence[Sequence[Passage]]
-    digests: Sequence[bytes]
+    digests: Mapping[int, Sequence[bytes]]
     vectors: Mapping[int, NDArray[np.float32]]
     indexes: Indexes
     added: Added

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection.sql_filter import compile_filter, load_metadata
+from hybridrank.collection.sql_filter import compile_choice, compile_filter, load_metadata
 from hybridrank.errors import StorageError
 from hybridrank.filters import Filter
 from hybridrank.types import Document, Passage
@@ -106,8 +106,7 @@ class Reader:
         if filters is None:
             found: Iterable[tuple[str, int]] = ((doc_id, n) for _, doc_id, n in self._by_id(ids or ()))
         else:
-            where, values = compile_filter(filters, indexed=self._indexed)
-            found = self._rows(f"SELECT d.id, d.passages FROM documents AS d WHERE {where}", values)
+            found = self._rows(*compile_choice(filters, indexed=self._indexed))
             if ids is not None:
                 found = ((doc_id, passages) for doc_id, passages in found if doc_id in ids)
         if self._splits:
@@ -231,7 +230,10 @@ class Reader:
             some = wanted[start : start + MANY]
             marks = ", ".join("?" * len(some))
             known.update(
-                self._rows(f"SELECT digest, vector FROM vectors_{embedder:d} WHERE digest IN ({marks})", some)
+                self._rows(
+                    f"SELECT digest, vector FROM vectors_{embedder:d} WHERE digest IN ({marks}) AND digest != x''",
+                    some,
+                )
             )
         return known
 

@@ -17,7 +17,7 @@ from hybridrank.errors import InputError, StorageError
 
 __all__ = ["FORMAT", "connect", "create_tables", "told", "upgrade"]
 
-FORMAT = 2
+FORMAT = 3
 _APPLICATION = 0x68795271  # "hyRq": what SQLite's file header says that the file is
 
 _FIRST = """
@@ -57,6 +57,11 @@ _UPGRADES: Mapping[int, str] = {
 CREATE TABLE sources (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, digest TEXT);
 ALTER TABLE documents ADD COLUMN source INTEGER;
 CREATE INDEX documents_of_source ON documents (source) WHERE source IS NOT NULL;
+""",
+    2: """
+ALTER TABLE fields ADD COLUMN id TEXT;
+ALTER TABLE fields ADD COLUMN passages INTEGER;
+UPDATE fields SET (id, passages) = (SELECT id, passages FROM documents WHERE number = document);
 """,
 }
 """What makes the next format of each: a new collection is made in the same steps as an old one is upgraded."""

@@ -42,7 +42,9 @@ class Writer(Reader):
                 f"CREATE TABLE vectors_{number:d} "
                 "(unit INTEGER PRIMARY KEY, digest BLOB NOT NULL, vector BLOB NOT NULL)"
             )
-            self._rows(f"CREATE INDEX vectors_{number:d}_digest ON vectors_{number:d} (digest)")
+            self._rows(
+                f"CREATE INDEX vectors_{number:d}_digest ON vectors_{number:d} (digest) WHERE digest != x''"
+            )
 
     def put(
         self,
@@ -85,8 +87,8 @@ class Writer(Reader):
             self._insert(
                 "fields",
                 (
-                    row
-                    for number, document in zip(numbers, documents, strict=True)
+                    (*row, document.id, len(some))
+                    for number, document, some in zip(numbers, documents, passages, strict=True)
                     for row in field_rows(number, document.metadata, self._indexed)
                 ),
             )
@@ -105,6 +107,8 @@ class Writer(Reader):
         self, embedder: int, numbers: Sequence[int], digests: Sequence[bytes], vectors: NDArray[np.float32]
     ) -> None:
         """Store units' vectors, float32 (len(numbers), dim), with the digests of what they were made of.
+
+        An empty digest says that this is not known: such a vector is not looked for again.
 
         Raises:
             InputError: the vectors stored before have another dimension.
@@ -144,7 +148,8 @@ class Writer(Reader):
         self._rows("UPDATE documents SET metadata = ? WHERE number = ?", [text, number])
         if self._indexed:
             self._rows("DELETE FROM fields WHERE document = ?", [number])
-            self._insert("fields", field_rows(number, metadata, self._indexed))
+            of = self._rows("SELECT id, passages FROM documents WHERE number = ?", [number]).fetchone()
+            self._insert("fields", ((*row, *of) for row in field_rows(number, metadata, self._indexed)))
 
     def source(self, name: str) -> int:
         """The number of a source, whose digest is unknown until `finish_source`."""

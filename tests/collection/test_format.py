@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import TOPICS
 
-from hybridrank import Collection, Document
+from hybridrank import Collection, Document, Query
 from hybridrank.errors import StorageError
 from hybridrank.retrieval import BM25
 
@@ -18,7 +18,7 @@ ARMS = {"bm25": BM25()}
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    with Collection.create(tmp_path / "c", ARMS) as collection:
+    with Collection.create(tmp_path / "c", ARMS, indexed_fields=["year"]) as collection:
         collection.add(TOPICS)
     return tmp_path / "c"
 
@@ -32,7 +32,10 @@ def run(path: Path, *statements: str) -> None:
 
 def test_an_older_collection_is_upgraded(path: Path) -> None:
     run(
-        path,  # back to format 1, which knew no sources
+        path,  # back to format 2, whose declared fields did not know their documents' ids
+        "ALTER TABLE fields DROP COLUMN id",
+        "ALTER TABLE fields DROP COLUMN passages",
+        # back to format 1, which knew no sources
         "DROP INDEX documents_of_source",
         "ALTER TABLE documents DROP COLUMN source",
         "DROP TABLE sources",
@@ -41,16 +44,18 @@ def test_an_older_collection_is_upgraded(path: Path) -> None:
 
     with Collection.open(path) as collection:
         assert list(collection.documents()) == TOPICS
+        with collection.reading() as view:
+            assert view.resolve(Query("any", filters={"year": 2021})).ids == {"industry"}
         collection.put_source("a.txt", "1", [Document("a", "text")])
         assert collection.sources() == {"a.txt": "1"}
-        assert collection.statistics()["format"] == 2
+        assert collection.statistics()["format"] == 3
     with Collection.open(path) as collection:
         assert len(collection) == 8
 
 
 def test_a_newer_collection_is_refused(path: Path) -> None:
-    run(path, "PRAGMA user_version = 3")
-    with pytest.raises(StorageError, match=r"has format 3, .* formats up to 2: upgrade hybridrank"):
+    run(path, "PRAGMA user_version = 4")
+    with pytest.raises(StorageError, match=r"has format 4, .* formats up to 3: upgrade hybridrank"):
         Collection.open(path)
 
 

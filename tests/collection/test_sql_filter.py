@@ -10,14 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridrank.collection.sql_filter import MAX_DEPTH, compile_filter, dump_metadata, field_rows, load_metadata
+from hybridrank.collection.sql_filter import (
+    MAX_DEPTH,
+    compile_choice,
+    compile_filter,
+    dump_metadata,
+    field_rows,
+    load_metadata,
+)
 from hybridrank.errors import InputError
 from hybridrank.filters import MAX_CONDITIONS, MAX_VALUES, Filter
 from hybridrank.filters import MAX_DEPTH as FILTER_DEPTH
 
 SCHEMA = """
-CREATE TABLE documents (number INTEGER PRIMARY KEY, metadata TEXT NOT NULL) STRICT;
-CREATE TABLE fields (field INTEGER, kind INTEGER, value, document INTEGER,
+CREATE TABLE documents (number INTEGER PRIMARY KEY, metadata TEXT NOT NULL, id TEXT, passages INTEGER) STRICT;
+CREATE TABLE fields (field INTEGER, kind INTEGER, value, document INTEGER, id TEXT, passages INTEGER,
                      PRIMARY KEY (field, kind, value, document)) WITHOUT ROWID;
 """
 
@@ -26,15 +33,21 @@ def database(documents, indexed):
     connection = sqlite3.connect(":memory:")
     connection.executescript(SCHEMA)
     for number, metadata in enumerate(documents):
-        connection.execute("INSERT INTO documents VALUES (?, ?)", (number, dump_metadata(metadata)))
-        connection.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", field_rows(number, metadata, indexed))
+        connection.execute(
+            "INSERT INTO documents VALUES (?, ?, ?, 0)", (number, dump_metadata(metadata), str(number))
+        )
+        rows = [(*row, str(number), 0) for row in field_rows(number, metadata, indexed)]
+        connection.executemany("INSERT INTO fields VALUES (?, ?, ?, ?, ?, ?)", rows)
     return connection
 
 
 def chosen(connection, written, indexed):
     sql, parameters = compile_filter(Filter.of(written), indexed=indexed)
     rows = connection.execute(f"SELECT d.number FROM documents AS d WHERE {sql}", parameters)
-    return {number for (number,) in rows}
+    numbers = {number for (number,) in rows}
+    chosen = connection.execute(*compile_choice(Filter.of(written), indexed=indexed))
+    assert set(chosen) == {(str(number), 0) for number in numbers}
+    return numbers
 
 
 HOSTILE = [
@@ -213,6 +226,16 @@ def test_a_declared_field_is_sought_in_its_table_and_drives_the_query(condition,
         assert [step for step in steps if "fields" in step] == [
             f"SEARCH fields USING PRIMARY KEY ({columns})" for columns in sought
         ]
+    connection.close()
+
+
+def test_a_condition_on_one_declared_field_reads_its_table_alone():
+    connection = database([{"year": number} for number in range(50)], {"year": 0})
+    for condition in (3, [3, "a"], {"$gt": 3}, {"$prefix": "a"}, {"$exists": True}):
+        sql, values = compile_choice(Filter.of({"year": condition}), indexed={"year": 0})
+        steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert not [step for step in steps if " d" in step]
+        assert [step for step in steps if "SEARCH fields USING PRIMARY KEY" in step]
     connection.close()
 
 
