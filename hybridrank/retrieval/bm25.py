@@ -18,9 +18,9 @@ from pydantic import Field, model_validator
 
 from hybridrank.component import Component
 from hybridrank.errors import InputError, StorageError
+from hybridrank.retrieval.ids import IdTable
 from hybridrank.retrieval.postings import Ints, InvertedIndex, Postings
 from hybridrank.retrieval.scoring import Formula, Scorer
-from hybridrank.retrieval.selection import Selections
 from hybridrank.retrieval.vocabulary import Vocabulary
 from hybridrank.text import Language, analyzer
 from hybridrank.types import Document, Progress, Query, Ranking
@@ -28,7 +28,7 @@ from hybridrank.types import Document, Progress, Query, Ranking
 __all__ = ["BM25", "BM25Index"]
 
 _MAX_K1 = 1000.0
-_FORMAT = 1
+_FORMAT = 2
 _NO_INTS = np.zeros(0, dtype=np.int32)
 
 
@@ -105,17 +105,15 @@ class BM25Index:
         self.component = component
         self._vocabulary = Vocabulary(analyzer(component.language))
         self._inverted = InvertedIndex()
-        self._ids: list[str] = []
-        self._rows: dict[str, int] = {}
-        self._selections = Selections()
+        self._ids = IdTable()
         self._scorers: dict[tuple[float, float], Scorer] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._ids)
 
     def __contains__(self, doc_id: object, /) -> bool:
-        return doc_id in self._rows
+        return doc_id in self._ids
 
     def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> _Encoded:
         """Split the documents into terms and count them."""
@@ -142,20 +140,16 @@ class BM25Index:
         """Hold the encoded documents under `ids` (distinct), in place of any already held under them."""
         if len(ids) != len(encoded.lengths):
             raise InputError(f"{len(ids)} ids for {len(encoded.lengths)} encoded documents")
-        self._drop(ids)
-        first = len(self._ids)
-        self._ids += ids
-        self._rows.update(zip(ids, range(first, len(self._ids)), strict=True))
+        self._drop(self._ids.append(ids))
         self._inverted.append(encoded.lengths, encoded.postings)
 
     def delete(self, ids: Collection[str]) -> None:
         """Drop these documents; ids that are not held are passed over."""
-        self._drop(set(ids))
+        self._drop(self._ids.bury(ids))
 
-    def _drop(self, ids: Collection[str]) -> None:
-        if rows := [self._rows.pop(doc_id) for doc_id in ids if doc_id in self._rows]:
-            self._inverted.drop(np.array(rows))
-        self._selections.clear()
+    def _drop(self, rows: Ints) -> None:
+        if len(rows):
+            self._inverted.drop(rows)
 
     def improve(self) -> Callable[[], None] | None:
         """Leave out what was deleted, where that is a fifth of all, or else merge segments where they are many.
@@ -164,12 +158,10 @@ class BM25Index:
         """
         if len(self._inverted) > self._inverted.live * 5 // 4:
             inverted, kept = self._inverted.compacted()
-            ids = self._ids_of(kept)
-            rows = dict(zip(ids, range(len(ids)), strict=True))
+            ids = self._ids.kept(kept)
 
             def compact() -> None:
-                self._inverted, self._ids, self._rows = inverted, ids, rows
-                self._selections.clear()
+                self._inverted, self._ids = inverted, ids
                 self._scorers = {}
 
             return compact
@@ -217,11 +209,11 @@ class BM25Index:
         Raises:
             InputError: no document is held under `doc_id`; `k1` or `b` is out of its range.
         """
-        if doc_id not in self._rows:
+        row = self._ids.rows([doc_id])
+        if not len(row):
             raise InputError(f"no document is held under the id {doc_id!r}")
         text = Query.of(query).text
         names = {self._vocabulary.terms.get(t): t for t in analyzer(self.component.language).terms(text)}
-        row = np.array([self._rows[doc_id]], dtype=np.int32)
         numbers, hits, weights = self._scorer(k1, b).weights(self._vocabulary.count(text), row)
         if not hits.any():
             return {}
@@ -254,7 +246,7 @@ class BM25Index:
 
     def _rank(self, scorer: Scorer, query: Query, k: int) -> Ranking:
         counts = self._vocabulary.count(query.text)
-        among = None if query.ids is None else self._selections.rows(query.ids, self._rows)
+        among = None if query.ids is None else self._ids.selected(query.ids)
         rows = scorer.best(counts, k, among=among)
         scores, matched = scorer.scores(counts, rows)
         rows, scores = rows[matched], scores[matched]
@@ -263,15 +255,12 @@ class BM25Index:
         if len(rows) > k:
             last = float(np.partition(scores, len(scores) - k)[len(scores) - k])
             above = scores > last
-            tied = heapq.nsmallest(k - int(above.sum()), self._ids_of(rows[scores == last]))
+            tied = heapq.nsmallest(k - int(above.sum()), self._ids.names(rows[scores == last]))
             rows, scores = rows[above], scores[above]
         order = np.argsort(-scores)
-        pairs = sorted(zip((-scores[order]).tolist(), self._ids_of(rows[order]), strict=True))
+        pairs = sorted(zip((-scores[order]).tolist(), self._ids.names(rows[order]), strict=True))
         ids = [doc_id for _, doc_id in pairs] + tied
         return Ranking(tuple(ids), tuple([-score for score, _ in pairs] + [last] * len(tied)))
-
-    def _ids_of(self, rows: Ints) -> list[str]:
-        return list(map(self._ids.__getitem__, rows.tolist()))
 
     def save(self, path: str | Path) -> None:
         """Write the index to `path`, a directory that must not exist yet; it appears there whole, or not at all.
@@ -295,7 +284,6 @@ class BM25Index:
                 "analyzer": analyzer(self.component.language).identity,
                 "component": self.component.to_config(),
             },
-            "ids": self._ids_of(kept),
             "terms": [terms[number] for number in postings.terms.tolist()],
         }
         arrays = {
@@ -307,6 +295,7 @@ class BM25Index:
         folder = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
             folder.mkdir(parents=True)
+            self._ids.kept(kept).save(folder / "ids")
             for name, text in texts.items():
                 (folder / f"{name}.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
             for name, array in arrays.items():
@@ -352,13 +341,13 @@ class BM25Index:
                 "index the documents anew, or use the language that it was built with"
             )
         try:
-            ids, terms = _read(folder, "ids"), _read(folder, "terms")
+            ids, terms = IdTable.load(folder / "ids"), _read(folder, "terms")
             lengths, starts, rows, counts = (
                 np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
                 for name in ("lengths", "starts", "rows", "counts")
             )
-            sizes = len(ids), len(terms) + 1, len(rows), len(rows)
-            if sizes != (len(lengths), len(starts), int(starts[-1]), len(counts)) or starts[0] != 0:
+            sizes = len(ids), ids.total, len(terms) + 1, len(rows), len(rows)
+            if sizes != (len(lengths), len(lengths), len(starts), starts[-1], len(counts)) or starts[0] != 0:
                 raise ValueError("its files do not belong together")
         except (OSError, ValueError, EOFError, TypeError) as error:
             raise StorageError(f"the BM25 index at {folder} is damaged: {error}") from error
@@ -366,7 +355,6 @@ class BM25Index:
         index._vocabulary = Vocabulary(words, terms)
         index._inverted = InvertedIndex(postings, np.array(lengths))
         index._ids = ids
-        index._rows = dict(zip(ids, range(len(ids)), strict=True))
         return index
 
 

@@ -21,14 +21,14 @@ from hybridrank.registry import EmbedderOption
 from hybridrank.retrieval.faiss_factory import check_factory, faiss, inverted, reason
 from hybridrank.retrieval.faiss_growth import Built, build, list_count, rebuild, tune
 from hybridrank.retrieval.faiss_vectors import Floats, Rows, Vectors
-from hybridrank.retrieval.selection import Selections
+from hybridrank.retrieval.ids import IdTable
 from hybridrank.types import Document, Progress, Query, Ranking
 
 __all__ = ["Faiss", "FaissIndex"]
 
 _CHUNK = 256  # documents embedded between two calls of `progress`
 _ONE_BY_ONE = 2**15  # a filter of no more documents is ranked without FAISS's search: exactly, whatever the index
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Faiss(Component):
@@ -105,18 +105,15 @@ class FaissIndex:
         self._checking = threading.Lock()
         self._dim: int | None = None  # that the factory was checked for
         self._vectors: Vectors | None = None  # made when the first vectors say their dimension
-        self._ids: list[str] = []  # by row, dead rows included
-        self._rows: dict[str, int] = {}  # the living
-        self._alive = np.ones(0, bool)  # by row, with room to grow
+        self._ids = IdTable()
         self._empty = b""  # the base, trained and without vectors
         self._built: Built | None = None  # how the base was, if it is approximate
-        self._selections = Selections()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._ids)
 
     def __contains__(self, doc_id: object, /) -> bool:
-        return doc_id in self._rows
+        return doc_id in self._ids
 
     @property
     def embedder(self) -> Embedder:
@@ -158,24 +155,12 @@ class FaissIndex:
             self._vectors = Vectors(encoded.shape[1])
         if encoded.shape != (len(ids), self._vectors.dim):
             raise BackendResponseError(f"{len(ids)} ids for vectors of shape {encoded.shape}, dim {self.dim}")
-        first = len(self._ids)
         self._vectors.add(np.ascontiguousarray(encoded, np.float32))
-        self._bury(ids)
-        self._ids.extend(ids)
-        self._rows.update(zip(ids, range(first, len(self._ids)), strict=True))
-        if len(self._ids) > len(self._alive):
-            self._alive = np.concatenate([self._alive[:first], np.ones(len(self._ids) * 5 // 4 - first, bool)])
-        self._selections.clear()
+        self._ids.append(ids)
 
     def delete(self, ids: Collection[str]) -> None:
         """Drop these documents; ids that are not held are passed over."""
-        self._bury(ids)
-        self._selections.clear()
-
-    def _bury(self, ids: Collection[str]) -> None:
-        if self._rows:
-            dead = [row for doc_id in ids if (row := self._rows.pop(doc_id, None)) is not None]
-            self._alive[dead] = False
+        self._ids.bury(ids)
 
     def retrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
         """Rank the `k` documents nearest to each query; scores are cosines, computed alike for any batch.
@@ -189,7 +174,7 @@ class FaissIndex:
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
         rankings = [Ranking()] * len(queries)
-        if not self._rows or self._vectors is None:
+        if not len(self._ids) or self._vectors is None:
             return rankings
         points = self._query_vectors(queries, self._vectors.dim)
         by_filter: dict[frozenset[str] | None, list[int]] = {}
@@ -238,11 +223,11 @@ class FaissIndex:
         different rows. So the candidates, and all that may tie with the last of them, are scored again, each by
         the same operations wherever it lies.
         """
-        total = len(self._ids)
+        total = self._ids.total
         if ids is None:
-            allowed = None if len(self._rows) == total else self._alive[:total]
+            allowed = None if len(self._ids) == total else self._ids.alive
         else:
-            chosen = self._selections.rows(ids, self._rows)
+            chosen = self._ids.selected(ids)
             if len(chosen) <= _ONE_BY_ONE:
                 candidates = vectors.of(chosen)
                 return [self._ranked(point, chosen, candidates, k) for point in points]
@@ -256,8 +241,7 @@ class FaissIndex:
         if len(rows) > k:
             keep = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
             rows, scores = rows[keep], scores[keep]
-        ids = [self._ids[row] for row in rows.tolist()]
-        best = sorted(zip((-scores).tolist(), ids, strict=True))[:k]
+        best = sorted(zip((-scores).tolist(), self._ids.names(rows), strict=True))[:k]
         return Ranking(tuple([doc_id for _, doc_id in best]), tuple([-negative for negative, _ in best]))
 
     # ── growing ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,14 +254,14 @@ class FaissIndex:
         vectors = self._vectors
         if vectors is None:
             return None
-        rows = np.flatnonzero(self._alive[: len(self._ids)])
+        rows = np.flatnonzero(self._ids.alive)
         count, tail = len(rows), len(vectors) - vectors.split
-        dead = len(self._ids) - count
+        dead = self._ids.total - count
         factory = self._factory(count, vectors.dim)
         retrain = factory is not None and (self._built is None or count >= 4 * self._built.size)
         if factory is not None and self._built is not None and not retrain:
             factory = self._built.factory
-        stale = dead * 4 > len(self._ids) or (vectors.base is not None and tail * 20 > max(vectors.split, 2**16))
+        stale = dead * 4 > self._ids.total or (vectors.base is not None and tail * 20 > max(vectors.split, 2**16))
         target = self._target
         if factory is None:
             if not (stale or self._built is not None):
@@ -285,7 +269,7 @@ class FaissIndex:
             exact = Vectors(vectors.dim)
             for _, block in vectors.blocks(rows):
                 exact.add(block)
-            return lambda: self._replace(exact, rows, b"", None)
+            return self._replacing(exact, rows, b"", None)
         if retrain or self._built is None:
             try:
                 base, empty, built = build(
@@ -293,7 +277,7 @@ class FaissIndex:
                 )
             except RuntimeError:  # too few vectors to train on: it stays as it is
                 return None
-            return lambda: self._replace(Vectors(vectors.dim, base), rows, empty, built)
+            return self._replacing(Vectors(vectors.dim, base), rows, empty, built)
         moved = not self._built.tuned_at * 2 / 3 < count < self._built.tuned_at * 3 / 2
         if not stale and not moved:
             return None
@@ -302,7 +286,7 @@ class FaissIndex:
         built = self._built
         if moved:
             built = tune(base, built, Vectors(vectors.dim, base), np.arange(count), recall_target=target)
-        return lambda: self._replace(Vectors(vectors.dim, base), rows, self._empty, built)
+        return self._replacing(Vectors(vectors.dim, base), rows, self._empty, built)
 
     @property
     def _target(self) -> float | None:
@@ -323,13 +307,14 @@ class FaissIndex:
             return f"{'IVF1' if count <= self.EXACT else lists},PQ{parts}"
         return None if quantise is not None or count <= self.EXACT else f"{lists},Flat"
 
-    def _replace(self, vectors: Vectors, rows: Rows, empty: bytes, built: Built | None) -> None:
-        """Hold these vectors, which were the living `rows`, instead."""
-        self._vectors, self._empty, self._built = vectors, empty, built
-        self._ids = [self._ids[row] for row in rows.tolist()]
-        self._rows = dict(zip(self._ids, range(len(self._ids)), strict=True))
-        self._alive = np.ones(len(self._ids), bool)
-        self._selections.clear()
+    def _replacing(self, vectors: Vectors, rows: Rows, empty: bytes, built: Built | None) -> Callable[[], None]:
+        """Prepare the step that puts these vectors, which are the living `rows`, in place."""
+        ids = self._ids.kept(rows)
+
+        def replace() -> None:
+            self._vectors, self._ids, self._empty, self._built = vectors, ids, empty, built
+
+        return replace
 
     def statistics(self) -> dict[str, Any]:
         """JSON values: the factory, and how well it finds.
@@ -341,7 +326,7 @@ class FaissIndex:
         told: dict[str, Any] = {
             "factory": "Flat" if built is None else built.factory,
             "dim": self.dim,
-            "rows": len(self._ids),
+            "rows": self._ids.total,
             "tail": 0 if vectors is None or built is None else len(vectors) - vectors.split,
             "recall": 1.0 if built is None else round(built.recall, 4),
         }
@@ -357,7 +342,7 @@ class FaissIndex:
     def save(self, path: Path) -> None:
         """Write the index to `path`, a directory that must not exist yet.
 
-        The files are JSON, NumPy's format for the dead rows, and FAISS's own.
+        The files are JSON, arrays of the ids in NumPy's format, and FAISS's own.
         """
         path.mkdir(parents=True)
         vectors = self._vectors
@@ -370,8 +355,7 @@ class FaissIndex:
             "built": None if self._built is None else self._built.to_dict(),
         }
         (path / "index.json").write_text(json.dumps(header), encoding="utf-8")
-        (path / "ids.json").write_text(json.dumps(self._ids, ensure_ascii=False), encoding="utf-8")
-        np.save(path / "dead.npy", np.flatnonzero(~self._alive[: len(self._ids)]), allow_pickle=False)
+        self._ids.save(path / "ids")
         try:
             if vectors is not None:
                 faiss().write_index(vectors.tail, str(path / "tail.faiss"))
@@ -385,8 +369,6 @@ class FaissIndex:
     def _load(self, path: Path) -> None:
         try:
             header = json.loads((path / "index.json").read_text(encoding="utf-8"))
-            ids = json.loads((path / "ids.json").read_text(encoding="utf-8"))
-            dead = np.load(path / "dead.npy", allow_pickle=False)
             if header["format"] != _FORMAT:
                 raise ValueError(f"format {header['format']!r} is not {_FORMAT}, which this version reads")
             said = header["factory"], header["quantise"]
@@ -394,21 +376,14 @@ class FaissIndex:
                 raise ValueError(f"it was built with the factory and quantisation {said}")
             if header["dim"] is None:
                 return
+            ids = IdTable.load(path / "ids")
             mapped = faiss().IO_FLAG_MMAP_IFC
             if header["split"]:
                 base, tail = _read(path / "base.faiss", mapped), _read(path / "tail.faiss", 0)
             else:
                 base, tail = _read(path / "tail.faiss", mapped), None
             vectors = Vectors(header["dim"], base, tail)
-            rows = {doc_id: row for row, doc_id in enumerate(ids)}
-            if not (base.d == header["dim"] == vectors.tail.d and len(ids) == len(vectors)):
-                raise ValueError("its files do not belong together")
-            self._alive = np.ones(len(ids), bool)
-            self._alive[dead] = False
-            for row in dead.tolist():
-                if rows.get(ids[row]) == row:
-                    del rows[ids[row]]
-            if len(rows) != len(ids) - len(dead):
+            if not (base.d == header["dim"] == vectors.tail.d and ids.total == len(vectors)):
                 raise ValueError("its files do not belong together")
             if header["built"]:
                 self._empty = (path / "empty.faiss").read_bytes()
@@ -416,7 +391,7 @@ class FaissIndex:
                 self._set_search(base, self._built)
         except (OSError, EOFError, ValueError, TypeError, LookupError, RuntimeError) as error:
             raise StorageError(f"the FAISS index at {path} cannot be used: {error}") from error
-        self._vectors, self._ids, self._rows, self._dim = vectors, ids, rows, header["dim"]
+        self._vectors, self._ids, self._dim = vectors, ids, header["dim"]
 
     def _set_search(self, base: Any, built: Built) -> None:
         """Give an index the parameters that it is to be searched with."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,12 @@ class Selections:
         self._kept: dict[int, tuple[frozenset[str], NDArray[np.int32]]] = {}
         self._lock = threading.Lock()
 
-    def rows(self, ids: frozenset[str], row_of: Mapping[str, int]) -> NDArray[np.int32]:
-        """The rows of those of `ids` that are held, ascending."""
+    def rows(self, ids: frozenset[str], find: Callable[[frozenset[str]], NDArray[np.int32]]) -> NDArray[np.int32]:
+        """What `find` found for these ids, or finds now."""
         with self._lock:
             if found := self._kept.get(id(ids)):
                 return found[1]
-        rows = np.sort(np.array([row for row in map(row_of.get, ids) if row is not None], dtype=np.int32))
+        rows = find(ids)
         with self._lock:
             while len(self._kept) >= self._KEPT:
                 del self._kept[next(iter(self._kept))]

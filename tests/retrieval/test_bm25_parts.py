@@ -154,14 +154,18 @@ def test_segments_stay_few_and_large_ones_wait_for_the_improvement():
 
 def test_the_rows_of_ids_are_remembered_by_identity_until_they_are_cleared():
     selections, row_of = Selections(), {f"d{n}": n for n in range(100)}
+
+    def find(ids):
+        return np.array(sorted(row_of[doc_id] for doc_id in ids if doc_id in row_of), np.int32)
+
     ids = frozenset(["d7", "d3", "not held", "d50"])
-    rows = selections.rows(ids, row_of)
+    rows = selections.rows(ids, find)
     assert rows.tolist() == [3, 7, 50]
-    assert rows.dtype == np.int32
-    assert selections.rows(ids, row_of) is rows
+    assert selections.rows(ids, find) is rows
     for n in range(50):  # each dies at once, were it not held: others would take its address
-        assert selections.rows(frozenset([f"d{n}"]), row_of).tolist() == [n]
-    assert selections.rows(ids, row_of).tolist() == [3, 7, 50]
+        assert selections.rows(frozenset([f"d{n}"]), find).tolist() == [n]
+    assert selections.rows(ids, find).tolist() == [3, 7, 50]
     selections.clear()
-    assert selections.rows(ids, {"d50": 1}).tolist() == [1]
-    assert selections.rows(frozenset(), row_of).tolist() == []
+    row_of = {"d50": 1}
+    assert selections.rows(ids, find).tolist() == [1]
+    assert selections.rows(frozenset(), find).tolist() == []

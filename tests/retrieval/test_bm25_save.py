@@ -8,6 +8,7 @@ import pytest
 from hybridrank.errors import InputError, StorageError
 from hybridrank.protocols import SavedIndex, SavedIndexer
 from hybridrank.retrieval.bm25 import BM25, BM25Index
+from hybridrank.retrieval.ids import IdTable
 from hybridrank.types import Document, Query
 
 HELD = {"a": "Wind over the sea", "é": "snow, snow and wind", "blank": " ", "d": "the rain"}
@@ -39,10 +40,11 @@ def test_a_loaded_index_answers_as_the_saved_one(saved):
 
 
 def test_the_files_are_plain_and_hold_what_is_held(saved):
-    assert {path.suffix for path in saved.iterdir()} == {".json", ".npy"}
+    files = [path for path in saved.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".npy"}
     assert sorted(json.loads((saved / "terms.json").read_text())) == ["over", "rain", "sea", "snow", "wind"]
     assert [path.name for path in saved.parent.iterdir()] == ["index"]
-    for path in saved.glob("*.npy"):
+    for path in saved.rglob("*.npy"):
         np.load(path, allow_pickle=False)
 
 
@@ -96,15 +98,18 @@ def test_an_index_of_another_analyzer_is_refused(saved):
         BM25Index.load(saved)
 
 
-def test_a_newer_format_is_refused(saved):
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_format_is_refused(saved, version):
     header = json.loads((saved / "index.json").read_text())
-    (saved / "index.json").write_text(json.dumps({**header, "format": 2}))
-    with pytest.raises(StorageError, match=r"format 2.*upgrade hybridrank"):
+    (saved / "index.json").write_text(json.dumps({**header, "format": version}))
+    with pytest.raises(StorageError, match=rf"format {version}.*upgrade hybridrank, or index the documents anew"):
         BM25Index.load(saved)
 
 
 @pytest.mark.parametrize(
-    "name", ["ids.json", "terms.json", "lengths.npy", "starts.npy", "rows.npy", "counts.npy", "index.json"]
+    "name",
+    ["index.json", "terms.json", "lengths.npy", "starts.npy", "rows.npy", "counts.npy"]
+    + [f"ids/{name}.npy" for name in ("text", "offsets", "hashes", "rows", "buckets", "seed")],
 )
 @pytest.mark.parametrize("damage", ["cut", "empty", "missing"])
 def test_a_damaged_file_is_refused(saved, name, damage):
@@ -132,9 +137,20 @@ def test_where_nothing_can_be_written_says_so(tmp_path):
         build(BM25(), HELD).save(tmp_path / "file" / "index")
 
 
-def test_files_of_two_indexes_are_refused(saved, tmp_path):
+@pytest.mark.parametrize("name", ["rows.npy", "ids"])
+def test_files_of_two_indexes_are_refused(saved, tmp_path, name):
     build(BM25(), {"a": "wind"}).save(tmp_path / "other")
-    (saved / "rows.npy").write_bytes((tmp_path / "other" / "rows.npy").read_bytes())
+    (saved / name).rename(tmp_path / "away")
+    (tmp_path / "other" / name).rename(saved / name)
+    with pytest.raises(StorageError, match="do not belong together"):
+        BM25Index.load(saved)
+
+
+def test_ids_with_dead_rows_are_refused(saved):
+    ids = IdTable.load(saved / "ids")
+    ids.bury(["a"])
+    (saved / "ids").rename(saved / "away")
+    ids.save(saved / "ids")
     with pytest.raises(StorageError, match="do not belong together"):
         BM25Index.load(saved)
 
