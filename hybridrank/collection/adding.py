@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Adder"]
 
-_BATCH = 8192  # documents in a transaction
+_BATCH = 4096  # documents in a transaction
 _BATCH_TO_EMBED = 512  # which takes long: what a killed process loses is little
 _BATCH_CHARACTERS = 1 << 26
 

@@ -152,11 +152,11 @@ class BM25Index:
             self._inverted.drop(rows)
 
     def improve(self) -> Callable[[], None] | None:
-        """Leave out what was deleted, where that is a fifth of all, or else merge segments where they are many.
+        """Leave out what was deleted, where that is a twentieth of all, or else merge segments where they are many.
 
         Does so beside searches, changing nothing, and returns the quick step that puts the result in place.
         """
-        if len(self._inverted) > self._inverted.live * 5 // 4:
+        if len(self._inverted) > self._inverted.live * 20 // 19:
             inverted, kept = self._inverted.compacted()
             ids = self._ids.kept(kept)
 

@@ -90,7 +90,7 @@ class Faiss(Component):
 class FaissIndex:
     """Vectors in rows that are known by document id: a base that `improve` builds, and what came since.
 
-    A deleted row stays, and searches pass it over by a bitmap, until `improve` finds that more than a quarter of
+    A deleted row stays, and searches pass it over by a bitmap, until `improve` finds that more than a twentieth of
     the rows are dead. Many threads may search at once, and encode and improve meanwhile; `add`, `delete` and the
     step that `improve` returns exclude searches and each other, and their caller sees to that.
     """
@@ -261,7 +261,7 @@ class FaissIndex:
         retrain = factory is not None and (self._built is None or count >= 4 * self._built.size)
         if factory is not None and self._built is not None and not retrain:
             factory = self._built.factory
-        stale = dead * 4 > self._ids.total or (vectors.base is not None and tail * 20 > max(vectors.split, 2**16))
+        stale = dead * 20 > self._ids.total or (vectors.base is not None and tail * 20 > max(vectors.split, 2**16))
         target = self._target
         if factory is None:
             if not (stale or self._built is not None):

@@ -144,14 +144,16 @@ def _queries(vectors: Vectors, rows: Rows) -> Floats:
 
 def _exact(points: Floats, vectors: Vectors, rows: Rows) -> Rows:
     """The nearest rows to each point, places among `rows`: shape (len(points), up to 10)."""
-    library = faiss()
     k = min(_DEPTH, len(rows))
-    scores, places = np.empty((len(points), 0), np.float32), np.empty((len(points), 0), np.int64)
+    scores = np.full((len(points), k), -np.inf, np.float32)
+    places = np.zeros((len(points), k), np.int64)
     first = 0
     for _, block in vectors.blocks(rows):
-        near = library.knn(points, block, min(k, len(block)), metric=library.METRIC_INNER_PRODUCT)
-        scores, places = np.concatenate([scores, near[0]], 1), np.concatenate([places, near[1] + first], 1)
-        top = np.argsort(-scores, axis=1)[:, :k]
+        near = points @ block.T
+        better = np.flatnonzero((near > scores.min(axis=1, keepdims=True)).any(axis=0))  # few, after some blocks
+        scores = np.concatenate([scores, near[:, better]], axis=1)
+        places = np.concatenate([places, np.broadcast_to(first + better, (len(points), len(better)))], axis=1)
+        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         scores, places = np.take_along_axis(scores, top, 1), np.take_along_axis(places, top, 1)
         first += len(block)
     return places
