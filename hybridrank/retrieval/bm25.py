@@ -152,7 +152,7 @@ class BM25Index:
             self._inverted.drop(rows)
 
     def improve(self) -> Callable[[], None] | None:
-        """Leave out what was deleted, where that is a twentieth of all, or else merge segments where they are many.
+        """Leave out what was deleted, if that is a twentieth of all, or else merge segments where they are many.
 
         Does so beside searches, changing nothing, and returns the quick step that puts the result in place.
         """

@@ -72,12 +72,19 @@ def test_metadata_of_strange_names_and_values(collection: Collection) -> None:
 def test_ids_of_every_plane_and_length(tmp_path: Path, splitter: Splitter | None) -> None:
     numbered = [f"{name}#{number}" for name in ["", "#", *PLANES] for number in range(2)]
     ids = list(dict.fromkeys([*filter(None, STRANGE), *PLANES, *numbered, "x" * 10_000 + "#0"]))
-    documents = {each: Document(each, f"copy n{n} " + "wing " * 60) for n, each in enumerate(ids)}
+    documents = {
+        each: Document(each, f"copy n{n} " + "wing " * 60, None, {"kept": True}) for n, each in enumerate(ids)
+    }
     words = {each: document.text.split()[1] for each, document in documents.items()}
-    with Collection.create(tmp_path / "collection", arms(), splitter=splitter) as made:
+    with Collection.create(tmp_path / "collection", arms(), splitter=splitter, indexed_fields=["kept"]) as made:
         made.add(documents.values())
         made.compact()
         assert_whole(made, documents, telling=splitter is None)
+        with made.reading() as view:
+            for filters in ({"$not": {"lang": "en"}}, {"kept": True}):
+                chosen = view.resolve(Query("wing", filters=filters)).ids
+                assert chosen is not None
+                assert {each if splitter is None else each.rpartition("#")[0] for each in chosen} == set(documents)
     with Pipeline.open(tmp_path / "collection", retrievers=arms(), reranker=None) as pipeline:
         for doc_id in list(documents)[:: times(1, 9)]:
             found = pipeline.search(words[doc_id], k=len(ids), per_document=True)
