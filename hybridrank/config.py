@@ -34,6 +34,8 @@ class PipelineConfig(BaseModel):
     other 1 (docs/quality.md has the measurements). `on_rerank_error` says what a search does when the reranker
     fails: give the fused order and say so (``"fused"``), or raise.
 
+    `max_searches` bounds the async searches that go on at once, waiting ones included: one more is refused.
+
     `splitter` cuts documents into passages, which are then what is found; `indexed_fields` are the metadata fields
     that a durable collection keeps an index on, for quick filters.
 
@@ -54,6 +56,7 @@ class PipelineConfig(BaseModel):
     fetch_k: int = Field(default=50, ge=1)
     rerank_k: int = Field(default=20, ge=1)
     on_rerank_error: Literal["fused", "raise"] = "fused"
+    max_searches: int = Field(default=256, ge=1)
     splitter: Splitter | None = None
     indexed_fields: tuple[str, ...] = ()
 

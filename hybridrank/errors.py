@@ -16,6 +16,7 @@
     │   └── AuthenticationError          the key is missing or refused
     ├── StorageError                     a collection's files cannot be read or written
     │   └── LockedError                  another writer is at work; ``holder`` says who
+    ├── OverloadedError                  too many searches are going on; nothing was done
     └── SearchError                      no arm of a search answered; ``causes`` holds each arm's exception
 
 Whatever a library underneath raised is chained as ``__cause__``. No message ever holds a secret.
@@ -37,6 +38,7 @@ __all__ = [
     "LockedError",
     "MissingDependencyError",
     "ModelError",
+    "OverloadedError",
     "RateLimitedError",
     "SearchError",
     "StorageError",
@@ -114,6 +116,10 @@ class LockedError(StorageError):
     def __init__(self, message: str, *, holder: str) -> None:
         super().__init__(message)
         self.holder = holder
+
+
+class OverloadedError(HybridrankError):
+    """Too many searches are going on at once. Nothing was done; later it may go."""
 
 
 class SearchError(HybridrankError):

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import logging
-import os
 import shutil
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+import threading
 from collections.abc import Collection as Sized
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from platform import node
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from hybridrank.checks import checked_rankings, checked_scores
+from hybridrank.checks import checked_rankings
 from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.view import View
+from hybridrank.component import Component
 from hybridrank.config import PipelineConfig
+from hybridrank.costs import Cost, Costs
+from hybridrank.deadline import limited, remaining
+from hybridrank.drivers import Call, Outcome, Plan, Searching, adrive, drive, run_all
 from hybridrank.errors import (
     BackendResponseError,
+    BackendTimeoutError,
     ConfigError,
     InputError,
     MissingDependencyError,
@@ -27,10 +34,12 @@ from hybridrank.errors import (
     SearchError,
 )
 from hybridrank.filters import Filter
-from hybridrank.protocols import AsyncReranker, AsyncRetriever, Indexer, Reranker, Retriever
+from hybridrank.protocols import AsyncRetriever, Indexer, Retriever
+from hybridrank.reranking import Scored, score_all, score_in_time
 from hybridrank.result import Hit, SearchResult
 from hybridrank.trace import Stage, Trace
 from hybridrank.types import Candidates, Document, Passage, Progress, Query, Ranking, Scores
+from hybridrank.usage import Usage
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -46,81 +55,11 @@ _SETUP_ERRORS = (ConfigError, InputError, MissingDependencyError, ModelError)
 """Failures that waiting does not mend: a reranker's are raised whatever `on_rerank_error` says."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """Work that a plan asks its driver for: `arun`, where there is one, is the same without a thread."""
-
-    run: Callable[[], Any]
-    arun: Callable[[], Awaitable[Any]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    value: Any
-    error: Exception | None
-    seconds: float
-
-
 _Search: TypeAlias = tuple[list[Stage], Mapping[str, Document]]
 """The stages of a query up to its fusion, and documents by id: those at least that later stages need."""
 
-_Plan: TypeAlias = Generator[Sequence[_Call], Sequence[_Outcome], list[SearchResult]]
-
-
-@cache
-def _pool(purpose: str) -> ThreadPoolExecutor:
-    # Work in the "arm" pool never waits for other work in a pool; work in the "search" pool waits only for arms.
-    # That is why they are two: in one, searches could fill every thread and wait for arms that find none.
-    return ThreadPoolExecutor(32, thread_name_prefix=f"hybridrank-{purpose}")
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked child inherits no threads
-
-
-def _run(call: _Call) -> _Outcome:
-    started = perf_counter()
-    try:
-        return _Outcome(call.run(), None, perf_counter() - started)
-    except Exception as error:
-        return _Outcome(None, error, perf_counter() - started)
-
-
-def _run_all(calls: Sequence[_Call]) -> list[_Outcome]:
-    """Run calls beside each other: all but the last in threads, the last here."""
-    others = [_pool("arm").submit(_run, call) for call in calls[:-1]]
-    last = _run(calls[-1])
-    return [*(other.result() for other in others), last]
-
-
-async def _arun(call: _Call) -> _Outcome:
-    if call.arun is None:
-        return await asyncio.get_running_loop().run_in_executor(_pool("search"), _run, call)
-    started = perf_counter()
-    try:
-        return _Outcome(await call.arun(), None, perf_counter() - started)
-    except Exception as error:
-        return _Outcome(None, error, perf_counter() - started)
-
-
-def _drive(plan: _Plan) -> list[SearchResult]:
-    try:
-        calls = next(plan)
-        while True:
-            calls = plan.send(_run_all(calls))
-    except StopIteration as finished:
-        results: list[SearchResult] = finished.value
-        return results
-
-
-async def _adrive(plan: _Plan) -> list[SearchResult]:
-    try:
-        calls = next(plan)
-        while True:
-            calls = plan.send(await asyncio.gather(*map(_arun, calls)))
-    except StopIteration as finished:
-        results: list[SearchResult] = finished.value
-        return results
+_RESERVE = 0.05
+"""The part of a deadline that is kept for what comes after the arms and the reranker."""
 
 
 class Pipeline:
@@ -131,9 +70,15 @@ class Pipeline:
     same indexes. `collection` is where the documents are.
     """
 
-    def __init__(self, config: PipelineConfig, collection: Collection | MemoryCollection) -> None:
+    def __init__(
+        self, config: PipelineConfig, collection: Collection | MemoryCollection, *, costs: Costs | None = None
+    ) -> None:
         self.config = config
         self.collection = collection
+        path = collection.path / "costs.json" if isinstance(collection, Collection) else None
+        self._costs = Costs(path) if costs is None else costs
+        self._usage = Usage()
+        self._searching = Searching(config.max_searches)
         self._local = _indexers(config)
         self._remote = {
             name: arm
@@ -216,6 +161,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Let go of a durable collection's files. Nothing is lost by not closing."""
+        self._costs.save()
         if isinstance(self.collection, Collection):
             self.collection.close()
 
@@ -237,7 +183,7 @@ class Pipeline:
             if fixed in options:
                 raise ConfigError("that needs other indexes: use Pipeline.build()", path=f"$.{fixed}")
         kept = {name: getattr(self.config, name) for name in PipelineConfig.model_fields}
-        return type(self)(PipelineConfig(**{**kept, **options}), self.collection)
+        return type(self)(PipelineConfig(**{**kept, **options}), self.collection, costs=self._costs)
 
     @property
     def retrievers(self) -> Mapping[str, Retriever]:
@@ -279,19 +225,25 @@ class Pipeline:
         k: int = 10,
         filters: Filter | Mapping[str, Any] | None = None,
         per_document: bool = False,
+        deadline: float | None = None,
     ) -> SearchResult:
         """Find the best `k` documents, or passages where documents are split; fewer where fewer were found.
 
         `filters` choose documents by their metadata, before any arm cuts to its best; `hybridrank.filters` has
         the language. `per_document` gives each document's best passage alone, so that `k` documents are found.
 
+        `deadline` is in seconds, for the whole search: as many candidates are reranked, best first, as there is
+        time for, and an arm or a reranker that is late is left behind. The result's `degraded` says so; being
+        late raises nothing.
+
         Raises:
-            InputError: the query is blank, `k` < 1, or a filter is wrong.
+            InputError: the query is blank, `k` < 1, the deadline is not positive, or a filter is wrong.
             SearchError: every arm failed.
             BackendError: the reranker failed, and `on_rerank_error` is ``"raise"``.
             StorageError: a durable collection cannot be read.
         """
-        return _drive(self._plan([_query(query, filters)], k, per_document))[0]
+        with limited(_seconds(deadline)):
+            return drive(self._plan([_query(query, filters)], k, per_document))[0]
 
     async def asearch(
         self,
@@ -300,9 +252,15 @@ class Pipeline:
         k: int = 10,
         filters: Filter | Mapping[str, Any] | None = None,
         per_document: bool = False,
+        deadline: float | None = None,
     ) -> SearchResult:
-        """As `search`, without blocking the event loop."""
-        return (await _adrive(self._plan([_query(query, filters)], k, per_document)))[0]
+        """As `search`, without blocking the event loop. Cancelling it cancels what waits for a network.
+
+        Raises:
+            OverloadedError: `max_searches` are going on already. Nothing was done.
+        """
+        with self._searching, limited(_seconds(deadline)):
+            return (await adrive(self._plan([_query(query, filters)], k, per_document)))[0]
 
     def search_many(
         self,
@@ -316,11 +274,37 @@ class Pipeline:
         if isinstance(queries, (str, Query)):
             raise InputError("search_many takes several queries; use search() for one")
         batch = [_query(query, filters) for query in queries]
-        return _drive(self._plan(batch, k, per_document)) if batch else []
+        return drive(self._plan(batch, k, per_document)) if batch else []
+
+    def warm_up(self) -> None:
+        """Load what the first search would load, and learn what reranking takes on this machine."""
+        for depth in (self.config.rerank_k, 2, self.config.rerank_k):
+            self.replace(rerank_k=depth).search("what is this about?")
+
+    def usage(self, prices: Mapping[str, float] | None = None) -> dict[str, float]:
+        """What reranking has used since this pipeline was made: searches, documents, seconds, failures, and the
+        sum of everything that the reranker counts (``requests``, ``search_units``, ``tokens_read``, …).
+
+        `prices` are for one of each, as in ``{"search_units": 0.002}``; with them the sum is there as ``cost``.
+
+        Raises:
+            InputError: there is a price for what was never counted.
+        """
+        return self._usage.to_dict(prices)
+
+    @property
+    def _cost(self) -> Cost:
+        """What calls of the reranker take on this machine."""
+        reranker = self.config.reranker
+        name = type(reranker).__qualname__
+        if isinstance(reranker, Component):
+            with suppress(ConfigError):
+                name = json.dumps(reranker.to_config(), sort_keys=True)
+        return self._costs.of(f"{name} on {node()}")
 
     # The plan: what a search does, asking its driver for every call that may take long.
 
-    def _plan(self, queries: Sequence[Query], k: int, per_document: bool) -> _Plan:
+    def _plan(self, queries: Sequence[Query], k: int, per_document: bool) -> Plan[list[SearchResult]]:
         started = perf_counter()
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise InputError(f"k must be a whole number of at least 1, not {k!r}")
@@ -330,39 +314,26 @@ class Pipeline:
         if self._remote:
             calls = [_remote_call(name, arm, queries, fetch_k) for name, arm in self._remote.items()]
             if self._local:
-                calls.append(_Call(partial(self._retrieve_local, queries, fetch_k, per_document)))
-            outcomes = list((yield calls))
-            arms, documents = _value(outcomes.pop()) if self._local else ({}, {})
+                calls.append(Call(partial(self._retrieve_local, queries, fetch_k, per_document)))
+            with limited(_most()):
+                outcomes = list((yield calls))
+            arms, documents = {}, {}
+            if self._local:
+                whole = outcomes.pop()
+                arms, documents = (dict.fromkeys(self._local, whole), {}) if _is_late(whole) else whole.get()
             arms.update(zip(self._remote, outcomes, strict=True))
-            _value(*(yield [_Call(partial(self._fetch_remote, queries, arms, documents))]))
+            (fetched,) = yield [Call(partial(self._fetch_remote, queries, arms, documents))]
+            if not _is_late(fetched):
+                fetched.get()
             searches = self._fused(arms, queries, per_document, held=documents)
         else:
-            (outcome,) = yield [_Call(partial(self._search_local, queries, k, fetch_k, per_document))]
-            searches = _value(outcome)
+            (outcome,) = yield [Call(partial(self._search_local, queries, k, fetch_k, per_document))]
+            if _is_late(outcome):
+                searches = self._fused(dict.fromkeys(self._local, outcome), queries, per_document)
+            else:
+                searches = outcome.get()
 
-        reranked: list[Stage | None] = [None] * len(queries)
-        if settings.reranker is not None:
-            shown = [
-                Candidates(query, tuple(found[doc_id] for doc_id in stages[-1].ids[: settings.rerank_k]))
-                for query, (stages, found) in zip(queries, searches, strict=True)
-            ]
-            asked = [number for number, candidates in enumerate(shown) if len(candidates)]
-            if asked:
-                (outcome,) = yield [_rerank_call(settings.reranker, [shown[number] for number in asked])]
-                error = outcome.error
-                if error is not None:
-                    if settings.on_rerank_error == "raise" or isinstance(error, _SETUP_ERRORS):
-                        raise error
-                    _log.warning("the reranker failed, results are in fused order: %s", _said(error))
-                for position, number in enumerate(asked):
-                    reranked[number] = _rerank_stage(
-                        shown[number],
-                        None if error is not None else outcome.value[position],
-                        seconds=outcome.seconds,
-                        error=None if error is None else _said(error),
-                        batch=len(asked),
-                    )
-
+        reranked = yield from self._reranked(queries, searches)
         seconds = perf_counter() - started
         results = []
         for query, (stages, found), last in zip(queries, searches, reranked, strict=True):
@@ -377,32 +348,66 @@ class Pipeline:
             results.append(SearchResult(_hits(stages[-1], last, found, k), trace))
         return results
 
+    def _reranked(
+        self, queries: Sequence[Query], searches: Sequence[_Search]
+    ) -> Generator[Sequence[Call], Sequence[Outcome], list[Stage | None]]:
+        """The last stage of each query; None where there is no reranker, or nothing for it."""
+        settings = self.config
+        stages: list[Stage | None] = [None] * len(queries)
+        if settings.reranker is None:
+            return stages
+        shown = [
+            Candidates(query, tuple(found[doc_id] for doc_id in stages[-1].ids[: settings.rerank_k]))
+            for query, (stages, found) in zip(queries, searches, strict=True)
+        ]
+        asked = [number for number, candidates in enumerate(shown) if len(candidates)]
+        if not asked:
+            return stages
+        scoring = score_all if remaining() is None else score_in_time
+        scored = yield from scoring(settings.reranker, [shown[number] for number in asked], cost=self._cost)
+        if scored.error is not None:
+            strict = settings.on_rerank_error == "raise" and not scored.late
+            if strict or isinstance(scored.error, _SETUP_ERRORS):
+                raise scored.error
+            if not scored.late:
+                _log.warning("the reranker failed, results are in fused order: %s", _said(scored.error))
+        for number, candidates, scores in zip(asked, (shown[n] for n in asked), scored.scores, strict=True):
+            stage = stages[number] = _rerank_stage(candidates, scores, scored, batch=len(asked))
+            self._usage.add(stage)
+        return stages
+
     def _search_local(self, queries: Sequence[Query], k: int, fetch_k: int, per_document: bool) -> list[_Search]:
         """Retrieve and fuse on one state of the collection, and fetch of it what later stages show."""
-        with self.collection.reading() as view:
-            searches = self._fused(self._arms(view, queries, fetch_k, per_document), queries, per_document)
+        with _held(self.collection) as (view, late):
+            searches = self._fused(self._arms(view, queries, fetch_k, per_document, late), queries, per_document)
             shown = max(k, self.config.rerank_k if self.config.reranker is not None else 0)
             found = view.units({doc_id for stages, _ in searches for doc_id in stages[-1].ids[:shown]})
             return [(stages, found) for stages, _ in searches]
 
     def _retrieve_local(
         self, queries: Sequence[Query], k: int, per_document: bool
-    ) -> tuple[dict[str, _Outcome], dict[str, Document]]:
+    ) -> tuple[dict[str, Outcome], dict[str, Document]]:
         """Retrieve on one state of the collection, and fetch all that was found of it."""
-        with self.collection.reading() as view:
-            arms = self._arms(view, queries, k, per_document)
+        with _held(self.collection) as (view, late):
+            arms = self._arms(view, queries, k, per_document, late)
             found = set().union(*(r.ids for arm in arms.values() if arm.error is None for r in arm.value))
             return arms, dict(view.units(found))
 
-    def _arms(self, view: View, queries: Sequence[Query], k: int, per_document: bool) -> dict[str, _Outcome]:
-        """Run the local arms beside each other."""
+    def _arms(
+        self, view: View, queries: Sequence[Query], k: int, per_document: bool, late: list[Future[Outcome]]
+    ) -> dict[str, Outcome]:
+        """Run the local arms beside each other; those left behind are added to `late`."""
         asked = [view.resolve(query) for query in queries]
         retrieve = _retrieve_parents if per_document and view.splits else _retrieve
-        outcomes = _run_all([_Call(partial(retrieve, n, arm, asked, k)) for n, arm in view.indexes.items()])
+        with limited(_most()):
+            outcomes, left = run_all(
+                [Call(partial(retrieve, n, arm, asked, k), backend=arm) for n, arm in view.indexes.items()]
+            )
+        late += left
         return dict(zip(view.indexes, outcomes, strict=True))
 
     def _fetch_remote(
-        self, queries: Sequence[Query], arms: dict[str, _Outcome], documents: dict[str, Document]
+        self, queries: Sequence[Query], arms: dict[str, Outcome], documents: dict[str, Document]
     ) -> None:
         """Fetch what remote arms found and did not bring along; an arm that did not heed a filter has failed."""
         answers = [(name, arms[name]) for name in self._remote if arms[name].error is None]
@@ -417,11 +422,11 @@ class Pipeline:
                     query.filters.matches(known[doc_id].metadata) for doc_id in ranking.ids if doc_id in known
                 ):
                     problem = f"retriever {name!r} returned documents that do not match the query's filters"
-                    arms[name] = _Outcome(None, BackendResponseError(problem), arm.seconds)
+                    arms[name] = Outcome(None, BackendResponseError(problem), arm.seconds)
 
     def _fused(
         self,
-        arms: Mapping[str, _Outcome],
+        arms: Mapping[str, Outcome],
         queries: Sequence[Query],
         per_document: bool,
         *,
@@ -436,7 +441,7 @@ class Pipeline:
         for failure in failed.values():
             if isinstance(failure, InputError):  # the query's fault, not the arm's
                 raise failure
-        if len(failed) == len(arms):
+        if len(failed) == len(arms) and not all(map(_is_late, arms.values())):
             raise SearchError(failed) from next(iter(failed.values()))
         for name, failure in failed.items():
             _log.warning("retriever %r failed, the search goes on without it: %s", name, _said(failure))
@@ -444,7 +449,7 @@ class Pipeline:
 
     def _fused_one(
         self,
-        arms: Mapping[str, _Outcome],
+        arms: Mapping[str, Outcome],
         number: int,
         batch: int,
         per_document: bool,
@@ -465,6 +470,8 @@ class Pipeline:
                 )
             )
             rankings[name] = ranking
+        if not rankings:
+            return [*stages, Stage("fusion", "fuse", 0.0, received=0)], found
         started = perf_counter()
         (fused,) = checked_rankings(
             [self.config.fusion.fuse(rankings)],
@@ -493,10 +500,42 @@ class Pipeline:
         return stages, found
 
 
-def _value(outcome: _Outcome) -> Any:
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.value
+def _seconds(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < float("inf"):
+        raise InputError(f"deadline must be a positive number of seconds, not {deadline!r}")
+    return float(deadline)
+
+
+def _most() -> float | None:
+    """The time that is left, but for a reserve; None without a deadline."""
+    seconds = remaining()
+    return None if seconds is None else seconds * (1 - _RESERVE)
+
+
+def _is_late(outcome: Outcome) -> bool:
+    """Whether a deadline is why there is no value."""
+    return isinstance(outcome.error, BackendTimeoutError) and remaining() is not None
+
+
+@contextmanager
+def _held(collection: Collection | MemoryCollection) -> Iterator[tuple[View, list[Future[Outcome]]]]:
+    """One state of the collection, held until all that was left behind is done with it: a list to be filled."""
+    late: list[Future[Outcome]] = []
+    stack = ExitStack()
+    try:
+        yield stack.enter_context(collection.reading()), late
+    finally:
+
+        def release() -> None:
+            wait(late)
+            stack.close()
+
+        if all(future.done() for future in late):
+            release()
+        else:
+            threading.Thread(target=release, name="hybridrank-left-behind", daemon=True).start()
 
 
 def _said(error: BaseException) -> str:
@@ -557,32 +596,31 @@ def _indexers(config: PipelineConfig) -> dict[str, Indexer]:
     return {name: arm for name, arm in config.retrievers.items() if isinstance(arm, Indexer)}
 
 
-def _remote_call(name: str, arm: Any, queries: Sequence[Query], k: int) -> _Call:
+def _remote_call(name: str, arm: Any, queries: Sequence[Query], k: int) -> Call:
     async def native() -> Sequence[Ranking]:
         return _believed(name, await arm.aretrieve(queries, k=k), queries, k)
 
     is_native = isinstance(arm, AsyncRetriever)
-    return _Call(partial(_retrieve, name, arm, queries, k), native if is_native else None)
+    return Call(partial(_retrieve, name, arm, queries, k), native if is_native else None, backend=arm)
 
 
-def _rerank_call(reranker: Reranker, batch: Sequence[Candidates]) -> _Call:
-    def run() -> Sequence[Scores]:
-        return checked_scores(reranker.score(batch), batch, source="the reranker")
-
-    async def native() -> Sequence[Scores]:
-        return checked_scores(await reranker.ascore(batch), batch, source="the reranker")  # type: ignore[attr-defined]
-
-    return _Call(run, native if isinstance(reranker, AsyncReranker) else None)
-
-
-def _rerank_stage(
-    candidates: Candidates, scores: Scores | None, *, seconds: float, error: str | None, batch: int
-) -> Stage:
-    if scores is None:
-        return Stage("rerank", "rerank", seconds, received=len(candidates), error=error, batch=batch)
-    ranking = Ranking.of(zip((document.id for document in candidates.documents), scores, strict=True))
+def _rerank_stage(candidates: Candidates, scores: Scores, scored: Scored, *, batch: int) -> Stage:
+    """What came out for one query: as many of the first candidates as there are scores."""
+    ranked = candidates.documents[: len(scores)]
+    ranking = Ranking.of(zip((document.id for document in ranked), scores, strict=True))
+    error = None if scored.error is None else _said(scored.error)
+    if scored.late:
+        error = f"deadline: reranked {len(scores)} of {len(candidates)}"
     return Stage(
-        "rerank", "rerank", seconds, ranking.ids, ranking.scores, len(candidates), None, scores.details, batch
+        "rerank",
+        "rerank",
+        scored.seconds,
+        ranking.ids,
+        ranking.scores,
+        len(candidates),
+        error,
+        scores.details,
+        batch,
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "ImprovingIndex",
     "Index",
     "Indexer",
+    "PointwiseReranker",
     "Reranker",
     "Retriever",
     "SavedIndex",
@@ -174,6 +175,20 @@ class AsyncReranker(Protocol):
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Sequence[float]]:
         """As `Reranker.score`, with the same answer."""
+        ...
+
+
+@runtime_checkable
+class PointwiseReranker(Reranker, Protocol):
+    """A reranker that says whether it scores each document for itself."""
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether a document's score is the same whatever it is scored with, in whatever calls.
+
+        Under a deadline such a reranker is called several times for one query, with some of its documents each,
+        unless its calls are seen to cost much whatever they read.
+        """
         ...
 
 

@@ -31,6 +31,7 @@ class SentenceTransformerReranker(TorchModel):
     """
 
     use = "sentence-transformers"
+    pointwise: ClassVar[bool] = True
 
     model: str = "cross-encoder/ms-marco-MiniLM-L6-v2"
     activation: Activation = "none"
