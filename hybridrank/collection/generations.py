@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from hybridrank.protocols import Index, Indexer, SavedIndex, SavedIndexer
 
 __all__ = ["Generations"]
 
-_BLOCK = 1 << 24
+_BLOCK = 1 << 22
 _MANIFEST = "manifest.json"
 
 
@@ -43,10 +43,7 @@ class Generations:
             files = sorted(path for path in draft.rglob("*") if path.is_file())
             manifest = {
                 "sequence": sequence,
-                "files": {
-                    path.relative_to(draft).as_posix(): {"bytes": path.stat().st_size, "xxh3_128": _digest(path)}
-                    for path in files
-                },
+                "files": {path.relative_to(draft).as_posix(): _measured(path, each=map) for path in files},
             }
             text = json.dumps(manifest, indent=1)
             (draft / _MANIFEST).write_text(text, encoding="utf-8")
@@ -74,10 +71,8 @@ class Generations:
                 raise StorageError(f"{folder / _MANIFEST} is damaged")
             files = json.loads(text)["files"]
             with ThreadPoolExecutor(2) as pool:
-                for (path, said), found in zip(
-                    files.items(), pool.map(_measured, (folder / path for path in files)), strict=True
-                ):
-                    if found != said:
+                for path, said in files.items():
+                    if said != _measured(folder / path, each=pool.map):
                         raise StorageError(f"{folder / path} is damaged")
         except OSError as error:
             raise StorageError(f"the saved indexes in {folder} cannot be read: {error}") from error
@@ -112,14 +107,18 @@ def _folder_name(arm: str) -> str:
     return xxhash.xxh3_64_hexdigest(arm.encode())
 
 
-def _digest(path: Path) -> str:
-    state = xxhash.xxh3_128()
+def _measured(path: Path, *, each: Callable[..., Iterable[bytes]]) -> dict[str, object]:
+    """A file's size, and the digest of its blocks' digests: `each`, a `map`, may share them among threads."""
+    size = path.stat().st_size
+    blocks = each(partial(_block_digest, path), range(0, size, _BLOCK))
+    return {"bytes": size, "xxh3_128": xxhash.xxh3_128_hexdigest(b"".join(blocks))}
+
+
+def _block_digest(path: Path, start: int) -> bytes:
     with path.open("rb", buffering=0) as file:
-        buffer = memoryview(bytearray(_BLOCK))
-        while read := file.readinto(buffer):
-            state.update(buffer[:read])
-    return state.hexdigest()
-
-
-def _measured(path: Path) -> dict[str, object]:
-    return {"bytes": os.stat(path).st_size, "xxh3_128": _digest(path)}
+        file.seek(start)
+        buffer = bytearray(_BLOCK)
+        view, filled = memoryview(buffer), 0
+        while filled < _BLOCK and (read := file.readinto(view[filled:])):
+            filled += read
+        return xxhash.xxh3_128_digest(view[:filled])
