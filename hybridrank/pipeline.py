@@ -523,19 +523,19 @@ def _is_late(outcome: Outcome) -> bool:
 def _held(collection: Collection | MemoryCollection) -> Iterator[tuple[View, list[Future[Outcome]]]]:
     """One state of the collection, held until all that was left behind is done with it: a list to be filled."""
     late: list[Future[Outcome]] = []
-    stack = ExitStack()
-    try:
-        yield stack.enter_context(collection.reading()), late
-    finally:
+    with ExitStack() as stack:
+        view = stack.enter_context(collection.reading())
+        try:
+            yield view, late
+        finally:
+            if not all(future.done() for future in late):
+                held = stack.pop_all()
 
-        def release() -> None:
-            wait(late)
-            stack.close()
+                def release() -> None:
+                    wait(late)
+                    held.close()
 
-        if all(future.done() for future in late):
-            release()
-        else:
-            threading.Thread(target=release, name="hybridrank-left-behind", daemon=True).start()
+                threading.Thread(target=release, name="hybridrank-left-behind", daemon=True).start()
 
 
 def _said(error: BaseException) -> str:
