@@ -262,7 +262,7 @@ class Collection:
     ) -> int:
         """Store documents, each in place of the one already held under its id; returns how many.
 
-        They go in batches of 512, or of 8,192 where nothing is to be embedded: each batch is stored and indexed
+        They go in batches of 512, or of 4,096 where nothing is to be embedded: each batch is stored and indexed
         whole or not at all. `progress` counts documents as they are embedded and stored; its total is what is
         known of it, if `documents` has no length.
 
