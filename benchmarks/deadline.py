@@ -2,9 +2,9 @@
 
     python benchmarks/deadline.py DIRECTORY      # a collection in BEIR's layout; needs ir_measures
 
-Each search has its deadline alone: the whole query, embedding, both arms, fusion and as much reranking of the best 50
-as there is time for. The pipeline is warmed up before. Reported are the share of searches that took no longer than
-the deadline and a tenth, their 99th percentile, how many candidates were reranked, and nDCG@10.
+Each search has its deadline alone: the whole query, embedding, both arms, fusion and as much reranking of the
+best 50 as there is time for. The pipeline is warmed up before. Reported are the share of searches that took no
+longer than the deadline and a tenth, their 99th percentile, how many candidates were reranked, and nDCG@10.
 """
 
 from __future__ import annotations

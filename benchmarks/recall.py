@@ -2,9 +2,9 @@
 
     python benchmarks/recall.py DIRECTORY [DIRECTORY …]      # collections in BEIR's layout, with a test split
 
-`Faiss(factory="auto")` tunes its probes on vectors made of stored ones, since real queries are not known when an index
-is built. Here both are known: for each way of making them, the probes at which 95 % of the ten nearest documents are
-found, and what those probes find for the collection's real queries.
+`Faiss(factory="auto")` tunes its probes on vectors made of stored ones, since real queries are not known when an
+index is built. Here both are known: for each way of making them, the probes at which 95 % of the ten nearest
+documents are found, and what those probes find for the collection's real queries.
 """
 
 from __future__ import annotations

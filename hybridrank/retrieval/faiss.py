@@ -36,7 +36,7 @@ class Faiss(Component):
 
     ``factory="auto"`` compares the query with every vector, which is exact, up to 100,000 of them; beyond, it
     looks into as many inverted lists as it takes for `recall_target`, measured as recall@10 against exact search
-    for 256 queries made of stored vectors, and measured again as the index grows (`FaissIndex.statistics` tells it).
+    for 256 queries made of stored vectors, and again as the index grows (`FaissIndex.statistics` tells it).
     `quantise` stores each vector in fewer bytes: ``"int8"`` a quarter of them, ``"pq"`` about a sixteenth (Jégou
     et al., 2011); scores are then those of what is stored, and the recall target may be out of reach.
 
