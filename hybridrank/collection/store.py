@@ -120,7 +120,7 @@ class Store:
     def shrink(self) -> None:
         """Give room that is no longer needed back to the disk."""
         with self.connection() as connection:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.executescript("PRAGMA incremental_vacuum")  # execute() takes one step of it: one page
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:

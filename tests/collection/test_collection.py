@@ -403,6 +403,15 @@ def test_a_snapshot_opens(tmp_path: Path) -> None:
         assert found(copy, "organic waste", k=1) == ["compost"]
 
 
+def test_compact_gives_room_back_to_the_disk(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "c", {"bm25": BM25()}) as collection:
+        collection.add([Document(f"d{number}", f"copy {number} " * 500) for number in range(500)])
+        collection.delete(f"d{number}" for number in range(490))
+        before = collection.statistics()["bytes"]["database"]
+        collection.compact()
+        assert collection.statistics()["bytes"]["database"] < before / 5
+
+
 def test_compact_forgets_and_keeps(tmp_path: Path) -> None:
     with Pipeline.build(TOPICS, path=tmp_path / "c", retrievers=ARMS, reranker=None) as pipeline:
         reader = Pipeline.open(tmp_path / "c", retrievers=ARMS)
