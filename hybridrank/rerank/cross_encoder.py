@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
+from hybridrank.models import file_names, resolve
+from hybridrank.models.files import onnx_files
 from hybridrank.onnx_runtime import Encoder, Tokens
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
@@ -44,6 +48,7 @@ class CrossEncoder(Component):
     """
 
     use: ClassVar[str] = "cross-encoder"
+    pointwise: ClassVar[bool] = True
 
     model: str = "cross-encoder/ms-marco-MiniLM-L12-v2"
     revision: str | None = None
@@ -53,6 +58,30 @@ class CrossEncoder(Component):
     max_tokens: int | None = Field(default=None, ge=16)
     batch_tokens: PositiveInt | None = None
     threads: PositiveInt | None = None
+
+    @property
+    def identity(self) -> str:
+        """What decides the score of a pair, as configured: cross-encoders of equal identity give equal scores."""
+        options = self.model_dump(exclude={"threads"}, exclude_none=True)
+        return f"{self.use} {json.dumps(options, sort_keys=True)}"
+
+    @once
+    def fingerprint(self) -> str:
+        """What decides the score of a pair beside the configuration: the model's files, and what runs them."""
+        import onnxruntime
+        import tokenizers
+        from xxhash import xxh3_128
+
+        choose = partial(onnx_files, file=self.file)
+        directory = resolve(self.model, revision=self.revision, choose=choose)
+        digest = xxh3_128()
+        for name in choose(file_names(directory)):
+            with (directory / name).open("rb") as file:
+                content = xxh3_128()
+                while block := file.read(2**20):
+                    content.update(block)
+            digest.update(f"{name} {content.hexdigest()}\n".encode())
+        return f"{digest.hexdigest()} onnxruntime {onnxruntime.__version__} tokenizers {tokenizers.__version__}"
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """One score per document, in the documents' order, for each of the batch.

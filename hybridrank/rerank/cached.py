@@ -1,0 +1,192 @@
+"""Scores remembered on disk, so that no pair is read twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import Field
+
+from hybridrank.component import Component, once
+from hybridrank.errors import InputError, StorageError
+from hybridrank.registry import RerankerOption, create
+from hybridrank.rerank.members import (
+    ascore_member,
+    identity_of,
+    is_pointwise,
+    names_of,
+    provenance_of,
+    score_member,
+)
+from hybridrank.rerank.score_store import KEY_BYTES, ScoreStore
+from hybridrank.types import Candidates, Scores
+
+__all__ = ["Cached"]
+
+
+class _Asked(NamedTuple):
+    """What a search asks for, and what of it is known."""
+
+    batch: Sequence[Candidates]
+    keys: Sequence[Sequence[bytes]]  # a key for each document of each of the batch
+    known: Mapping[bytes, float]
+    missing: Sequence[Candidates]  # of those of the batch that miss something, each pair once
+    rows: Sequence[int]  # which those are
+    problem: str | None
+
+
+class Cached(Component):
+    """Remembers the scores of `reranker`, and asks it only for those that it has not given yet.
+
+    A score is kept under what decides the reranker's scores, the query's text and the document's `content`: so the
+    reranker must read nothing else, and be `pointwise`. What decides them is the `identity`, or else the whole
+    configuration, of the reranker and of those that it holds, the versions of their distributions, and where they
+    tell it (`fingerprint`) the content of their models' files: another model, option, file or release finds none
+    of the old scores. What a remote service changes behind one model name, nobody sees.
+
+    `path` is a directory (None: ``hybridrank/scores`` in the user's cache directory), shared by any number of
+    threads and processes; it holds digests and scores, no texts. `max_bytes` bounds it; what was not asked for of
+    late is forgotten first (`score_store` says how). A cache that is damaged, full or unwritable costs a search
+    nothing but the scores in it: they are made again, and a damaged file is set aside and replaced.
+
+    Keys are 128 bits of BLAKE2b, not of a faster hash such as xxHash: documents are written by strangers, who
+    could make two that collide there, and give one the other's score. Scores come back as they were, to the bit.
+
+    The details are the reranker's, where it was asked, with ``cache_hits`` and ``cache_misses``, in documents, and
+    ``cache_error``, where there was one.
+
+    Raises:
+        InputError: nothing tells what decides the reranker's scores, or it is not pointwise.
+    """
+
+    use: ClassVar[str] = "cached"
+
+    reranker: RerankerOption = Field(default_factory=lambda: create("reranker", "cross-encoder"))
+    path: str | None = None
+    max_bytes: int = Field(default=256 * 2**20, ge=2**20)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        identity_of(self.reranker)
+        (name,) = names_of([self.reranker])
+        if not is_pointwise(self.reranker):
+            raise InputError(
+                f'"{name}" does not say that it scores each document for itself (`pointwise`), so its scores '
+                f'cannot be kept; where it holds rerankers, put "{self.use}" around those'
+            )
+
+    pointwise: ClassVar[bool] = True
+
+    @property
+    def identity(self) -> str:
+        """The reranker's: where scores come from changes none of them."""
+        return identity_of(self.reranker)
+
+    def score(self, batch: Sequence[Candidates]) -> list[Scores]:
+        """The reranker's scores, remembered or new.
+
+        Raises:
+            HybridrankError: the reranker failed, with what it raised.
+        """
+        asked = self._look_up(batch)
+        rows = score_member(self.reranker, asked.missing, name=self._name) if asked.missing else []
+        return self._answer(asked, rows)
+
+    async def ascore(self, batch: Sequence[Candidates]) -> list[Scores]:
+        """As `score`; the cache is read and written in a thread."""
+        asked = await asyncio.to_thread(self._look_up, batch)
+        if not asked.missing:
+            return self._answer(asked, [])
+        rows = await ascore_member(self.reranker, asked.missing, name=self._name)
+        return await asyncio.to_thread(self._answer, asked, rows)
+
+    def _look_up(self, batch: Sequence[Candidates]) -> _Asked:
+        keys = [self._keys(candidates) for candidates in batch]
+        distinct = list(dict.fromkeys(key for row in keys for key in row))
+        known: Mapping[bytes, float] = {}
+        problem = None
+        try:
+            known = self._store.get(distinct) if distinct else {}
+        except StorageError as error:
+            problem = str(error)
+        wanted = set(distinct).difference(known)
+        missing, rows = [], []
+        for number, (candidates, row) in enumerate(zip(batch, keys, strict=True)):
+            documents = []
+            for key, document in zip(row, candidates.documents, strict=True):
+                if key in wanted:
+                    wanted.remove(key)
+                    documents.append(document)
+            if documents:
+                missing.append(Candidates(candidates.query, documents))
+                rows.append(number)
+        return _Asked(batch, keys, known, missing, rows, problem)
+
+    def _answer(self, asked: _Asked, rows: Sequence[Scores]) -> list[Scores]:
+        """Put the new scores among the known ones, and keep them."""
+        new: dict[bytes, float] = {}
+        for number, row in zip(asked.rows, rows, strict=True):
+            scores = iter(row)
+            for key in asked.keys[number]:
+                if key not in asked.known and key not in new:
+                    new[key] = next(scores)
+        problem = asked.problem
+        if new:
+            try:
+                self._store.put(new)
+            except StorageError as error:
+                problem = problem or str(error)
+        notes = {"cache_error": problem} if problem else {}
+        details = dict(zip(asked.rows, (row.details for row in rows), strict=True))
+        answers = []
+        for number, row_keys in enumerate(asked.keys):
+            hits = sum(key in asked.known for key in row_keys)
+            counts = {"cache_hits": hits, "cache_misses": len(row_keys) - hits}
+            answers.append(
+                Scores(
+                    [asked.known[key] if key in asked.known else new[key] for key in row_keys],
+                    details={**details.get(number, {}), **counts, **notes},
+                )
+            )
+        return answers
+
+    def _keys(self, candidates: Candidates) -> list[bytes]:
+        """A key for each document. Lengths stand before identity and query, so that nothing runs into the next."""
+        query = candidates.query.text.encode()
+        start = self._digest.copy()
+        start.update(len(query).to_bytes(8, "little") + query)
+        keys = []
+        for document in candidates.documents:
+            digest = start.copy()
+            digest.update(document.content.encode())
+            keys.append(digest.digest())
+        return keys
+
+    @once
+    def _name(self) -> str:
+        return names_of([self.reranker])[0]
+
+    @once
+    def _digest(self) -> blake2b:
+        identity = json.dumps([identity_of(self.reranker), *provenance_of(self.reranker)]).encode()
+        return blake2b(len(identity).to_bytes(8, "little") + identity, digest_size=KEY_BYTES)
+
+    @once
+    def _store(self) -> ScoreStore:
+        folder = Path(self.path) if self.path is not None else _cache_folder() / "hybridrank" / "scores"
+        return ScoreStore(folder, max_bytes=self.max_bytes)
+
+
+def _cache_folder() -> Path:
+    """Where this user's caches are, by the system's custom."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches")
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")

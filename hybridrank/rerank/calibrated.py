@@ -1,0 +1,146 @@
+"""Scores as probabilities, so that a threshold means the same for every reranker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from hybridrank.component import Component
+from hybridrank.errors import ConfigError, InputError
+from hybridrank.registry import RerankerOption, create
+from hybridrank.rerank.calibration import Calibration, Isotonic, Platt, in_order
+from hybridrank.rerank.members import ascore_member, identity_of, is_pointwise, names_of, score_member
+from hybridrank.types import Candidates, Scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Calibrated"]
+
+_METHODS: dict[str, type[Platt | Isotonic]] = {"platt": Platt, "isotonic": Isotonic}
+
+
+class Calibrated(Component):
+    """Gives the probability, in 0…1 and never 0 or 1, that a document is relevant, by the scores of `reranker`.
+
+    It has to be fitted on judged pairs, which `fit` does, and gives a new component: `calibration`, the fitted
+    curve, and `fitted_for`, what decided the reranker's scores then (its `identity`, or its configuration), are
+    options like any other, and go into a file with it. A curve that was fitted for another reranker or another
+    configuration of it is refused.
+
+    The order of the documents is the reranker's: the curves rise strictly (`calibration` says how), and where
+    rounding would make two of them equal the one with the higher raw score gets the next float up. The details
+    are the reranker's, with ``raw_scores``.
+
+    Raises:
+        ConfigError: the curve was fitted for another reranker.
+    """
+
+    use: ClassVar[str] = "calibrated"
+
+    reranker: RerankerOption = Field(default_factory=lambda: create("reranker", "cross-encoder"))
+    calibration: Calibration | None = None
+    fitted_for: str | None = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if (self.calibration is None) != (self.fitted_for is None):
+            raise ConfigError(
+                "calibration and fitted_for belong together: keep both as fit() gives them", path="$.fitted_for"
+            )
+        if self.fitted_for is not None and self.fitted_for != (identity := identity_of(self.reranker)):
+            raise ConfigError(
+                f"it was fitted for {self.fitted_for}, and the reranker is {identity}: fit it again",
+                path="$.fitted_for",
+            )
+
+    @property
+    def identity(self) -> str:
+        """What decides the scores, as configured: the reranker and the curve."""
+        curve = None if self.calibration is None else self.calibration.model_dump()
+        return f"{self.use} {json.dumps([identity_of(self.reranker), curve], sort_keys=True)}"
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each document is scored for itself: where the reranker does that."""
+        return is_pointwise(self.reranker)
+
+    def fit(
+        self,
+        batch: Sequence[Candidates],
+        relevance: Sequence[Sequence[bool | float]],
+        *,
+        method: Literal["platt", "isotonic"] = "platt",
+    ) -> Self:
+        """Fit to judged pairs: `relevance` holds, in the shape of the scores of `batch`, 1 for relevant, else 0.
+
+        The pairs should be what the reranker will see: the first candidates of real searches, not random
+        documents. Platt's curve needs some tens of them, an isotonic one some hundreds.
+
+        Raises:
+            InputError: the shapes differ, a judgement is neither 0 nor 1, all are the same, or higher scores are
+                not more relevant.
+            HybridrankError: the reranker failed, with what it raised.
+        """
+        if method not in _METHODS:
+            raise InputError(f"no such method: {method!r} (there are: {', '.join(_METHODS)})")
+        relevant = _judgements(batch, relevance)
+        rows = score_member(self.reranker, batch, name=self._name())
+        import numpy as np
+
+        scores = np.array([score for row in rows for score in row], np.float64)
+        return type(self)(
+            reranker=self.reranker,
+            calibration=_METHODS[method].fit(scores, relevant),
+            fitted_for=identity_of(self.reranker),
+        )
+
+    def score(self, batch: Sequence[Candidates]) -> list[Scores]:
+        """A probability for each document, in the documents' order.
+
+        Raises:
+            ConfigError: it has not been fitted.
+            HybridrankError: the reranker failed, with what it raised.
+        """
+        curve = self._curve()
+        return [_mapped(curve, row) for row in score_member(self.reranker, batch, name=self._name())]
+
+    async def ascore(self, batch: Sequence[Candidates]) -> list[Scores]:
+        """As `score`: a reranker that can wait without a thread does."""
+        curve = self._curve()
+        return [_mapped(curve, row) for row in await ascore_member(self.reranker, batch, name=self._name())]
+
+    def _curve(self) -> Platt | Isotonic:
+        if self.calibration is None:
+            raise ConfigError(
+                f'"{self.use}" has not been fitted: call fit(batch, relevance) with judged pairs, and use the '
+                "component that it returns",
+                path="$.calibration",
+            )
+        return self.calibration
+
+    def _name(self) -> str:
+        return names_of([self.reranker])[0]
+
+
+def _mapped(curve: Platt | Isotonic, row: Scores) -> Scores:
+    return Scores(in_order(row, list(map(curve, row))), details={**row.details, "raw_scores": list(row)})
+
+
+def _judgements(batch: Sequence[Candidates], relevance: Sequence[Sequence[bool | float]]) -> NDArray[np.bool_]:
+    import numpy as np
+
+    if [len(row) for row in relevance] != [len(candidates) for candidates in batch]:
+        raise InputError("relevance must hold one judgement for each document of each of the batch")
+    values = [value for row in relevance for value in row]
+    for value in values:
+        if value not in (0, 1):
+            raise InputError(f"a judgement is 1 (relevant) or 0, not {value!r}: say which grades are relevant")
+    relevant = np.array(values, bool)
+    if relevant.all() or not relevant.any():
+        raise InputError("fitting takes relevant documents and others, and these judgements are all the same")
+    return relevant

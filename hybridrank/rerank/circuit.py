@@ -1,0 +1,92 @@
+"""A circuit breaker: a backend that keeps failing is left alone for a while, then tried once."""
+
+from __future__ import annotations
+
+import threading
+from asyncio import Future as AsyncFuture
+from collections.abc import Callable
+from concurrent.futures import Future
+from time import monotonic
+from typing import Any, Literal
+from weakref import WeakSet
+
+__all__ = ["LEFT_BEHIND", "Circuit"]
+
+LEFT_BEHIND = 3
+"""A backend that so many calls are at work that nobody waits for any more is not asked until one ends."""
+
+
+class Circuit:
+    """Decides whether a backend is asked; safe to share between threads (Nygard, *Release It!*, 2007).
+
+    Closed, it lets every call through. After `failures` in a row it is open, and lets none through for `rest`
+    seconds. Then it is half-open: one call goes through as a probe, and closes it, or opens it again. It is open
+    too while `LEFT_BEHIND` calls that nobody waits for any more are still at work.
+
+    `clock` gives seconds, and never jumps. `reason` is the last failure, in words.
+    """
+
+    def __init__(self, *, failures: int, rest: float, clock: Callable[[], float] = monotonic) -> None:
+        self._failures = failures
+        self._rest = rest
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failed = 0  # in a row
+        self._opened: float | None = None
+        self._probing = False
+        self._turn = 0  # of opening and closing: what began before the last one has no say any more
+        self._left: WeakSet[Future[Any] | AsyncFuture[Any]] = WeakSet()
+        self.reason = ""
+
+    @property
+    def state(self) -> Literal["closed", "open", "half-open"]:
+        """Whether calls go through."""
+        with self._lock:
+            if self._crowded():
+                return "open"
+            if self._opened is None:
+                return "closed"
+            return "half-open" if self._clock() - self._opened >= self._rest else "open"
+
+    def admit(self) -> int | None:
+        """Let a call through, or not (None). Its number goes, in the end, to one of the next three."""
+        with self._lock:
+            if self._crowded():
+                return None
+            if self._opened is not None:
+                if self._probing or self._clock() - self._opened < self._rest:
+                    return None
+                self._probing = True
+            return self._turn
+
+    def succeeded(self, turn: int) -> None:
+        """The call was answered."""
+        with self._lock:
+            if turn == self._turn:
+                self._turn += self._opened is not None
+                self._opened, self._probing, self._failed = None, False, 0
+
+    def failed(self, turn: int, reason: str) -> None:
+        """The call failed."""
+        with self._lock:
+            self.reason = reason
+            if turn == self._turn:
+                self._failed += 1
+                self._probing = False
+                if self._opened is not None or self._failed >= self._failures:
+                    self._opened = self._clock()
+                    self._turn += 1
+
+    def withdrawn(self, turn: int) -> None:
+        """The call ended without telling anything about the backend."""
+        with self._lock:
+            if turn == self._turn:
+                self._probing = False
+
+    def leave_behind(self, work: Future[Any] | AsyncFuture[Any]) -> None:
+        """Nobody waits for `work` any more; it is counted until it ends."""
+        with self._lock:
+            self._left.add(work)
+
+    def _crowded(self) -> bool:
+        return sum(not work.done() for work in self._left) >= LEFT_BEHIND

@@ -1,0 +1,183 @@
+"""Rerankers in order: the first that answers wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from hybridrank.component import Component, once
+from hybridrank.deadline import limited, remaining
+from hybridrank.errors import (
+    AuthenticationError,
+    BackendError,
+    BackendResponseError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+    ConfigError,
+    InputError,
+    MissingDependencyError,
+    ModelError,
+    RateLimitedError,
+)
+from hybridrank.protocols import Reranker
+from hybridrank.registry import RerankerOption
+from hybridrank.rerank.circuit import Circuit
+from hybridrank.rerank.in_time import ascore_in_time, score_in_time
+from hybridrank.rerank.members import names_of
+from hybridrank.types import Candidates, Scores
+
+__all__ = ["Fallback"]
+
+_SETUP_ERRORS = (ConfigError, InputError, MissingDependencyError, ModelError)
+"""What another reranker would only hide: the caller's fault, or this machine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    reranker: Reranker
+    circuit: Circuit
+    share: float | None  # of the time that is left; None: all of it
+
+
+class Fallback(Component):
+    """Asks the `rerankers` in order until one answers; its scores are the result, whole, as they are.
+
+    A member that raises, or whose answer cannot be believed, has failed, and the next one is asked. Errors that
+    another member would only hide are raised: `ConfigError`, `InputError`, `MissingDependencyError`, `ModelError`.
+
+    Each member has a circuit breaker, shared by threads: after `failures` in a row it is not asked for `rest`
+    seconds, then one search tries it, and puts it back to work or leaves it alone for as long again.
+
+    Under a deadline each member but the last gets `share` of what is left. One that ignores the deadline is left
+    behind in its thread, which counts as a failure; while `circuit.LEFT_BEHIND` of its calls are still at work it
+    is not asked (searches that asked it before that was known come on top).
+
+    The details are those of the member that answered, with ``used``, its name; ``failed``, what became of those
+    before it; and ``circuit``, the state of each circuit that is not closed. Scores of different members are on
+    different scales: calibrate the members where that matters.
+    """
+
+    use: ClassVar[str] = "fallback"
+    identity: ClassVar[None] = None  # only the answer tells whose scores they are
+    pointwise: ClassVar[bool] = False  # another call may be answered by another member
+
+    rerankers: tuple[RerankerOption, ...] = Field(min_length=1)
+    failures: PositiveInt = 3
+    rest: float = Field(default=30.0, ge=0.0)
+    share: float = Field(default=0.5, gt=0.0, lt=1.0)
+
+    def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
+        """The scores of the first member that answers.
+
+        Raises:
+            BackendError: none did; of the last one's kind and chained to it, and naming all.
+        """
+        search = _Search(self._members)
+        for member in search.admitted():
+            with search.asking(member):
+                search.rows = score_in_time(
+                    member.reranker, batch, name=member.name, leave_behind=member.circuit.leave_behind
+                )
+            if search.rows is not None:
+                return search.answer(member, search.rows)
+        raise search.failure()
+
+    async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
+        """As `score`: members that can wait without a thread do."""
+        search = _Search(self._members)
+        for member in search.admitted():
+            with search.asking(member):
+                search.rows = await ascore_in_time(
+                    member.reranker, batch, name=member.name, leave_behind=member.circuit.leave_behind
+                )
+            if search.rows is not None:
+                return search.answer(member, search.rows)
+        raise search.failure()
+
+    @once
+    def _members(self) -> Sequence[_Member]:
+        last = len(self.rerankers) - 1
+        return [
+            _Member(
+                name,
+                reranker,
+                Circuit(failures=self.failures, rest=self.rest),
+                None if number == last else self.share,
+            )
+            for number, (name, reranker) in enumerate(zip(names_of(self.rerankers), self.rerankers, strict=True))
+        ]
+
+
+class _Search:
+    """One search on its way through the members."""
+
+    def __init__(self, members: Sequence[_Member]) -> None:
+        self.rows: Sequence[Scores] | None = None
+        self._members = members
+        self._failed: dict[str, str] = {}
+        self._last: Exception | None = None
+        self._turn = 0
+
+    def admitted(self) -> Iterator[_Member]:
+        """The members to ask, one after the other."""
+        for member in self._members:
+            if remaining() == 0.0:
+                self._failed[member.name] = "not asked: the deadline has passed"
+                late = BackendTimeoutError("the deadline has passed")
+                late.__cause__, self._last = self._last, late
+            elif (turn := member.circuit.admit()) is None:
+                self._failed[member.name] = f"not asked: its circuit is open ({member.circuit.reason})"
+            else:
+                self._turn = turn
+                yield member
+
+    @contextmanager
+    def asking(self, member: _Member) -> Iterator[None]:
+        """Give what is asked inside its time, tell the circuit how it went, and note a failure."""
+        seconds = remaining()
+        try:
+            with limited(None if seconds is None or member.share is None else seconds * member.share):
+                yield
+        except _SETUP_ERRORS:
+            member.circuit.withdrawn(self._turn)
+            raise
+        except Exception as error:
+            self._failed[member.name] = reason = f"{type(error).__name__}: {error}"
+            self._last = error
+            member.circuit.failed(self._turn, reason)
+        except BaseException:  # cancelled, interrupted
+            member.circuit.withdrawn(self._turn)
+            raise
+        else:
+            member.circuit.succeeded(self._turn)
+
+    def answer(self, member: _Member, rows: Sequence[Scores]) -> list[Scores]:
+        """The member's scores, with what happened on the way to them."""
+        notes: dict[str, Any] = {"used": member.name}
+        if self._failed:
+            notes["failed"] = self._failed
+        if circuits := {m.name: state for m in self._members if (state := m.circuit.state) != "closed"}:
+            notes["circuit"] = circuits
+        return [Scores(row, details={**row.details, **notes}) for row in rows]
+
+    def failure(self) -> BackendError:
+        """What to raise when no member answered."""
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self._failed.items())
+        error = _like(self._last, f"no reranker answered ({reasons})")
+        error.__cause__ = self._last
+        return error
+
+
+def _like(error: Exception | None, message: str) -> BackendError:
+    """An error of the same kind that says `message`."""
+    if isinstance(error, RateLimitedError):
+        return RateLimitedError(message, retry_after=error.retry_after)
+    for kind in (AuthenticationError, BackendResponseError, BackendTimeoutError):
+        if isinstance(error, kind):
+            return kind(message)
+    return BackendUnavailableError(message)

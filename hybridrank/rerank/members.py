@@ -1,0 +1,107 @@
+"""What a reranker that holds rerankers does with its members: it names, asks and identifies them.
+
+A reranker may have an `identity`, a str that says what decides its scores, as configured; without it, a
+component's whole configuration does. And it may have a `fingerprint`, a str that says what decides them beside the
+configuration: the content of its model's files, the version of what runs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from hybridrank.checks import checked_scores
+from hybridrank.component import Component
+from hybridrank.errors import ConfigError, InputError
+from hybridrank.protocols import AsyncReranker, PointwiseReranker, Reranker
+from hybridrank.registry import registered
+from hybridrank.types import Candidates, Scores
+
+__all__ = ["ascore_member", "identity_of", "is_pointwise", "names_of", "provenance_of", "score_member"]
+
+
+def names_of(rerankers: Sequence[Reranker]) -> list[str]:
+    """A name for each, for messages and traces: what it is registered as, or its class; a second one gets a 2."""
+    seen: Counter[str] = Counter()
+    names = []
+    for reranker in rerankers:
+        name = _name(reranker)
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+    return names
+
+
+def _name(reranker: object) -> str:
+    return str(getattr(reranker, "use", type(reranker).__name__))
+
+
+def score_member(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
+    """The member's answer, checked.
+
+    Raises:
+        BackendResponseError: it cannot be believed.
+    """
+    return checked_scores(reranker.score(batch), batch, source=f"reranker {name!r}")
+
+
+async def ascore_member(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
+    """As `score_member`: natively where the member can wait without a thread, else in one."""
+    if isinstance(reranker, AsyncReranker):
+        answer = await reranker.ascore(batch)
+    else:
+        answer = await asyncio.to_thread(reranker.score, batch)
+    return checked_scores(answer, batch, source=f"reranker {name!r}")
+
+
+def is_pointwise(reranker: Reranker) -> bool:
+    """Whether the reranker says that it scores each document for itself."""
+    return isinstance(reranker, PointwiseReranker) and reranker.pointwise
+
+
+def identity_of(reranker: Reranker) -> str:
+    """What decides the reranker's scores, as configured.
+
+    Raises:
+        InputError: nothing tells.
+    """
+    told = getattr(reranker, "identity", "")
+    if isinstance(told, str) and told:
+        return told
+    if told == "" and isinstance(reranker, Component):
+        try:
+            return json.dumps(reranker.to_config(), sort_keys=True)
+        except ConfigError as error:
+            raise InputError(f'nothing tells what decides the scores of "{reranker.use}": {error}') from error
+    raise InputError(
+        f'nothing tells what decides the scores of "{_name(reranker)}": give it a property `identity`, a str that '
+        "is another one whenever a pair would get another score"
+    )
+
+
+def provenance_of(reranker: Reranker) -> Iterator[str]:
+    """What decides the scores beside the configuration: the distribution's version, the files' `fingerprint`.
+
+    Both of the reranker, then of those that it holds.
+
+    Raises:
+        InputError: no installed distribution registers it, and it has no `identity` of its own to vouch for it.
+    """
+    cls = type(reranker)
+    entry = registered("reranker").get(_name(reranker))
+    if entry is not None and entry.dist and entry.value == f"{cls.__module__}:{cls.__qualname__}":
+        yield f"{entry.dist.name} {entry.dist.version}"
+    elif not isinstance(getattr(reranker, "identity", None), str):
+        raise InputError(
+            f'"{_name(reranker)}" is not registered by an installed distribution, so nothing tells its version: '
+            "register it, or give it a property `identity`"
+        )
+    if isinstance(fingerprint := getattr(reranker, "fingerprint", None), str):
+        yield fingerprint
+    if isinstance(reranker, Component):
+        for field in type(reranker).model_fields:
+            value = getattr(reranker, field)
+            for each in value if isinstance(value, tuple) else (value,):
+                if isinstance(each, Reranker):
+                    yield from provenance_of(each)
