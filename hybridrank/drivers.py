@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 
@@ -59,11 +60,71 @@ class Outcome:
 Plan: TypeAlias = Generator[Sequence[Call], Sequence[Outcome], T]
 
 
+class _Workers:
+    """Threads that run calls, at most so many; one whose call is left behind is replaced, and ends with its call.
+
+    They are daemons, unlike those of `concurrent.futures`: a call that never ends does not keep the process from
+    ending.
+    """
+
+    def __init__(self, name: str, *, most: int = 32) -> None:
+        self._name = name
+        self._most = most
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Future[Outcome], Callable[[], Outcome]]] = deque()
+        self._idle = 0
+        self._threads = 0
+        self._left: set[Future[Outcome]] = set()
+
+    def submit(self, run: Callable[[], Outcome]) -> Future[Outcome]:
+        """Have this run when a thread is free."""
+        future: Future[Outcome] = Future()
+        with self._changed:
+            self._waiting.append((future, run))
+            self._changed.notify()
+            self._staff()
+        return future
+
+    def leave(self, future: Future[Outcome]) -> bool:
+        """Nobody waits for this any more: it is not begun, if it was not. True if it goes on."""
+        if future.cancel():
+            return False
+        with self._changed:
+            if future.done():
+                return False
+            self._left.add(future)
+            self._threads -= 1
+            self._staff()
+        return True
+
+    def _staff(self) -> None:
+        if self._idle < len(self._waiting) and self._threads < self._most:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"hybridrank-{self._name}", daemon=True).start()
+
+    def _work(self) -> None:
+        future: Future[Outcome] | None = None
+        while True:
+            with self._changed:
+                if future in self._left:
+                    self._left.discard(future)
+                    return
+                self._idle += 1
+                while not self._waiting:
+                    future = None  # and what it holds
+                    self._changed.wait()
+                self._idle -= 1
+                future, run = self._waiting.popleft()
+            if future.set_running_or_notify_cancel():
+                future.set_result(run())
+            del run
+
+
 @cache
-def _pool(purpose: str) -> ThreadPoolExecutor:
-    # Work in the "arm" pool never waits for other work in a pool; work in the "search" pool waits only for arms.
+def _workers(purpose: str) -> _Workers:
+    # Work for the "arm" workers never waits for other work; work for the "search" workers waits only for arms.
     # That is why they are two: in one, searches could fill every thread and wait for arms that find none.
-    return ThreadPoolExecutor(32, thread_name_prefix=f"hybridrank-{purpose}")
+    return _Workers(purpose)
 
 
 class _LeftBehind:
@@ -95,7 +156,7 @@ _left_behind = _LeftBehind()
 
 def _after_fork() -> None:
     global _left_behind
-    _pool.cache_clear()  # a forked child inherits no threads
+    _workers.cache_clear()  # a forked child inherits no threads
     _left_behind = _LeftBehind()
 
 
@@ -143,41 +204,43 @@ def _refused() -> Outcome:
     return Outcome(None, BackendUnavailableError(problem), 0.0)
 
 
-def _spawn(call: Call) -> Future[Outcome]:
-    """Run a call in a thread of its own, which a hanging backend cannot take away from others."""
-    future: Future[Outcome] = Future()
+def _submit(call: Call, purpose: str) -> Future[Outcome]:
     if _left_behind.too_many(call.backend):
-        future.set_result(_refused())
-        return future
-    future.set_running_or_notify_cancel()  # from here on nobody can cancel it
-    context = copy_context()
-    threading.Thread(
-        target=lambda: future.set_result(context.run(_run, call)), name="hybridrank-timed", daemon=True
-    ).start()
-    return future
+        refused: Future[Outcome] = Future()
+        refused.set_result(_refused())
+        return refused
+    return _workers(purpose).submit(partial(copy_context().run, _run, call))
 
 
-def run_all(calls: Sequence[Call]) -> tuple[list[Outcome], list[Future[Outcome]]]:
+def _leave(call: Call, future: Future[Outcome], purpose: str) -> bool:
+    """Leave a call behind. True if it goes on."""
+    if going_on := _workers(purpose).leave(future):
+        _left_behind.add(call, future)
+    return going_on
+
+
+def run_all(calls: Sequence[Call], *, purpose: str = "arm") -> tuple[list[Outcome], list[Future[Outcome]]]:
     """Run calls beside each other and wait for them, until the deadline if there is one.
 
-    Returns each one's outcome, and of those that were left behind what they will come to.
+    `purpose` names the workers: what waits for the work of "arm" workers is the work of "search" workers. Returns
+    each call's outcome, and of those that were left behind and go on what they will come to.
     """
     seconds = remaining()
     if seconds is None:
-        others = [_pool("arm").submit(copy_context().run, _run, call) for call in calls[:-1]]
+        others = [_submit(call, purpose) for call in calls[:-1]]
         last = _run(calls[-1])
         return [*(other.result() for other in others), last], []
     started = perf_counter()
-    futures = [_spawn(call) for call in calls]
+    futures = [_submit(call, purpose) for call in calls]
     wait(futures, timeout=seconds)
     outcomes, late = [], []
     for call, future in zip(calls, futures, strict=True):
         if future.done():
             outcomes.append(future.result())
-        else:
-            _left_behind.add(call, future)
+            continue
+        outcomes.append(_late(started))
+        if _leave(call, future, purpose):
             late.append(future)
-            outcomes.append(_late(started))
     return outcomes, late
 
 
@@ -185,14 +248,12 @@ async def _arun(call: Call) -> Outcome:
     started = perf_counter()
     seconds = remaining()
     if call.arun is None:
-        if seconds is None:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(_pool("search"), copy_context().run, _run, call)
-        future = _spawn(call)
+        future = _submit(call, "search")
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
         except (TimeoutError, asyncio.CancelledError) as error:
-            _left_behind.add(call, future)
+            if not future.done():
+                _leave(call, future, "search")
             if isinstance(error, asyncio.CancelledError):
                 raise
             return _late(started)
@@ -210,7 +271,7 @@ def drive(plan: Plan[T]) -> T:
     try:
         calls = next(plan)
         while True:
-            calls = plan.send(run_all(calls)[0])
+            calls = plan.send(run_all(calls, purpose="search")[0])
     except StopIteration as finished:
         result: T = finished.value
         return result
