@@ -90,7 +90,7 @@ def provenance_of(reranker: Reranker) -> Iterator[str]:
     """
     cls = type(reranker)
     entry = registered("reranker").get(_name(reranker))
-    if entry is not None and entry.dist and entry.value == f"{cls.__module__}:{cls.__qualname__}":
+    if entry is not None and entry.dist and entry.load() is cls:
         yield f"{entry.dist.name} {entry.dist.version}"
     elif not isinstance(getattr(reranker, "identity", None), str):
         raise InputError(

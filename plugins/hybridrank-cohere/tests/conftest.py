@@ -7,6 +7,7 @@ import pytest
 from hybridrank_cohere import CohereReranker
 from hybridrank_cohere.testing import RerankServer
 
+from hybridrank.remote import Limits
 from hybridrank.types import Candidates, Document, Query, Scores
 
 KEY = "co-S3cret.key_for-tests~0123456789+/="
@@ -23,13 +24,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RerankServer]:
 
 @pytest.fixture
 def make(server: RerankServer) -> Callable[..., CohereReranker]:
-    """Make a reranker of `server`, with short pauses."""
-    return lambda **options: CohereReranker(**{"base_url": server.url, "max_wait": 0.05, **options})
+    """Make a reranker of `server`, with short pauses; its limits are options here."""
+
+    def make(**options: object) -> CohereReranker:
+        limits = {name: options.pop(name) for name in Limits.model_fields if name in options}
+        return CohereReranker(**{"base_url": server.url, **options}, limits={"max_wait": 0.05, **limits})
+
+    return make
 
 
 @pytest.fixture(params=["sync", "async"])
 def score(request: pytest.FixtureRequest) -> Callable[..., Sequence[Scores]]:
-    """Score a batch with each of the drivers."""
+    """Score a batch from a thread, and on a loop."""
     if request.param == "sync":
         return lambda reranker, batch: reranker.score(batch)
     return lambda reranker, batch: asyncio.run(reranker.ascore(batch))

@@ -14,6 +14,7 @@ from hybridrank_cohere import CohereReranker
 from hybridrank.errors import ConfigError
 from hybridrank.protocols import AsyncReranker, Reranker
 from hybridrank.registry import component_class, create, registered
+from hybridrank.rerank.members import is_pointwise
 from hybridrank.testing import checks
 
 OPTIONS = {
@@ -21,11 +22,8 @@ OPTIONS = {
     "api_key_env": "MY_KEY",
     "base_url": "https://rerank.example/cohere",
     "max_tokens_per_doc": 512,
-    "timeout": 2.5,
-    "max_retries": 0,
-    "max_wait": 1.0,
     "batch_size": 100,
-    "concurrency": 8,
+    "limits": {"concurrency": 4, "per_minute": 300.0, "timeout": 2.5, "retries": 0, "max_wait": 1.0},
 }
 
 
@@ -55,6 +53,24 @@ def test_it_is_registered():
 def test_it_keeps_the_protocols():
     assert isinstance(CohereReranker(), Reranker)
     assert isinstance(CohereReranker(), AsyncReranker)
+    assert is_pointwise(CohereReranker())
+
+
+@pytest.mark.parametrize("option", ["model", "base_url", "max_tokens_per_doc"])
+def test_what_decides_scores_is_its_identity(option):
+    assert CohereReranker(**{option: OPTIONS[option]}).identity != CohereReranker().identity
+
+
+@pytest.mark.parametrize("option", ["api_key_env", "batch_size", "limits"])
+def test_what_decides_no_score_is_not(option):
+    assert CohereReranker(**{option: OPTIONS[option]}).identity == CohereReranker().identity
+
+
+def test_the_server_that_the_environment_names_is_part_of_it(monkeypatch):
+    monkeypatch.delenv("CO_API_URL", raising=False)
+    cohere = CohereReranker().identity
+    monkeypatch.setenv("CO_API_URL", "https://rerank.example")
+    assert CohereReranker().identity == CohereReranker(base_url="https://rerank.example").identity != cohere
 
 
 @pytest.mark.parametrize(
@@ -67,14 +83,11 @@ def test_it_keeps_the_protocols():
         ({"base_url": "ftp://example"}, r"\$\.base_url"),
         ({"base_url": "https://user:pass@example"}, r"\$\.base_url"),
         ({"max_tokens_per_doc": 0}, r"\$\.max_tokens_per_doc"),
-        ({"timeout": 0}, r"\$\.timeout"),
-        ({"timeout": float("inf")}, r"\$\.timeout"),
-        ({"max_retries": -1}, r"\$\.max_retries"),
-        ({"max_retries": 11}, r"\$\.max_retries"),
-        ({"max_wait": -1}, r"\$\.max_wait"),
         ({"batch_size": 0}, r"\$\.batch_size"),
         ({"batch_size": 10_001}, r"\$\.batch_size"),
-        ({"concurrency": 0}, r"\$\.concurrency"),
+        ({"timeout": 2.5}, r'\$\.timeout: "cohere" has no such option \(options: .*limits\)'),
+        ({"limits": {"timeout": 0}}, r"\$\.limits\.timeout"),
+        ({"limits": {"max_retries": 1}}, r'\$\.limits\.max_retries: .*did you mean "retries"'),
     ],
 )
 def test_a_wrong_option_is_refused_with_its_place(options, message):

@@ -14,6 +14,7 @@ from hybridrank_cohere import CohereReranker
 from hybridrank_cohere.testing import RerankServer
 
 from hybridrank.registry import create
+from hybridrank.remote import Limits
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -39,12 +40,13 @@ def test_a_python_block_runs_and_prints_what_it_says(block):
 
 def test_the_toml_block_is_a_configuration():
     [block] = blocks("toml")
-    assert create("reranker", tomllib.loads(block)["reranker"]).model == "rerank-v5.0-fast"
+    reranker = create("reranker", tomllib.loads(block)["reranker"])
+    assert (reranker.model, reranker.limits.timeout) == ("rerank-v5.0-fast", 2.0)
 
 
 def test_the_table_holds_every_option_with_its_default():
-    rows = dict(re.findall(r"^\| `(\w+)` \| (?:`(.+?)`|none) \|", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (?:`(.+?)`|none) \|", README, re.MULTILINE))
     defaults = {name: field.default for name, field in CohereReranker.model_fields.items()}
-    assert {name: rows[name].strip('"') for name in defaults} == {
-        name: "" if default is None else str(default) for name, default in defaults.items()
-    }
+    defaults |= {f"limits.{name}": field.default for name, field in Limits.model_fields.items()}
+    expected = {name: "" if default is None else str(default) for name, default in defaults.items()}
+    assert {name: rows[name].strip('"') for name in defaults} == {**expected, "limits": "Limits()"}

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import threading
-import time
-import weakref
 
 import pytest
 
 from hybridrank.checks import checked_scores
+from hybridrank.rerank import Cached
 from hybridrank.types import Candidates, Document, Query
 
 
@@ -100,99 +97,32 @@ def test_the_pipeline_believes_the_scores(make, waste):
     assert checked_scores(reranker.score([waste]), [waste], source="cohere") == reranker.score([waste])
 
 
-def test_calls_run_side_by_side(make, score, server, waste):
-    server.rendezvous = threading.Barrier(4)  # none is answered before all four have arrived
-    score(make(concurrency=4), [waste] * 4)
-    assert server.peak == 4
+def test_parts_of_the_documents_score_as_the_whole(make, score, waste):
+    [whole] = score(make(), [waste])
+    parts = [Candidates(waste.query, [document]) for document in waste.documents]
+    assert [scores[0] for scores in score(make(), parts)] == list(whole)
 
 
-def test_no_more_calls_run_at_one_time_than_asked(make, score, server, waste):
-    server.rendezvous = threading.Barrier(3, action=lambda: time.sleep(0.05))  # let others come, if they would
-    score(make(concurrency=3), [waste] * 12)
-    assert len(server.received) == 12
-    assert server.peak == 3
+def test_cached_asks_for_each_pair_once(make, score, server, waste, tmp_path):
+    def search(**options: object) -> int:
+        reranker = Cached(reranker=make(**options), path=str(tmp_path / "scores"))
+        server.received.clear()
+        [scores] = score(reranker, [Candidates(waste.query, [*waste.documents, Document("blank", " ")])])
+        assert scores == (*make().score([waste])[0], -1.0)
+        assert scores.details["cache_hits"] + scores.details["cache_misses"] == 4
+        return len(server.received) - 1
+
+    assert search() == 1
+    assert search() == 0
+    assert search(timeout=1.0, concurrency=1, batch_size=2) == 0
+    assert search(model="rerank-v3.5") == 1
+    assert search(max_tokens_per_doc=1000) == 1
 
 
-def test_connections_are_pooled_across_searches(make, server, waste):
-    reranker = make()
-    for _ in range(5):
-        reranker.score([waste])
-    assert (len(server.received), server.connections) == (5, 1)
-
-
-def test_connections_are_pooled_across_async_searches(make, server, waste):
-    reranker = make()
-
-    async def search() -> None:
-        for _ in range(5):
-            await reranker.ascore([waste])
-
-    asyncio.run(search())
-    assert (len(server.received), server.connections) == (5, 1)
-
-
-def test_threads_share_one_client(make, server, waste):
-    reranker = make()
-    expected = reranker.score([waste])
-    answers: list[object] = []
-    threads = [threading.Thread(target=lambda: answers.append(reranker.score([waste]))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == [expected] * 8
-    assert server.connections <= 8
-
-
-def test_a_component_outlives_its_event_loops_and_leaves_no_connection_open(make, server, waste):
-    reranker = make()
-    answers = [asyncio.run(reranker.ascore([waste])) for _ in range(3)]
-    assert answers == [reranker.score([waste])] * 3
-    assert server.connections == 4  # one a loop, and one for the threads
-    del reranker
-    gc.collect()  # an open socket would warn here, and a warning fails the test
-
-
-def test_a_closed_event_loop_is_let_go(make, waste):
-    reranker, loops = make(), []
-
-    async def search() -> None:
-        loops.append(weakref.ref(asyncio.get_running_loop()))
-        await reranker.ascore([waste])
-
-    asyncio.run(search())
-    asyncio.run(search())
-    gc.collect()
-    assert loops[0]() is None
-
-
-def test_loops_in_several_threads_at_once(make, waste):
-    reranker = make()
-    expected = reranker.score([waste])
-    answers: list[object] = []
-
-    def search() -> None:
-        answers.append(asyncio.run(reranker.ascore([waste] * 2)))
-
-    threads = [threading.Thread(target=search) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == [expected * 2] * 4
-
-
-def test_a_cancelled_search_leaves_the_client_usable(make, server, waste):
-    reranker = make(timeout=30)
-
-    async def search() -> object:
-        server.faults.append("silence")
-        task = asyncio.create_task(reranker.ascore([waste]))
-        while not server.received:
-            await asyncio.sleep(0.001)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        return await reranker.ascore([waste])
-
-    assert asyncio.run(search()) == reranker.score([waste])
+def test_cached_asks_only_for_what_is_new(make, server, waste, tmp_path):
+    reranker = Cached(reranker=make(), path=str(tmp_path / "scores"))
+    reranker.score([waste])
+    new = Document("new", "Waste of time.")
+    scores = asyncio.run(reranker.ascore([Candidates(waste.query, [*waste.documents, new])]))
+    assert server.received[-1].body["documents"] == ["Waste of time."]
+    assert scores[0].details["search_units"] == 1

@@ -1,9 +1,8 @@
-"""What the SDK raised -> one of our errors, whether to try again, and no key in any of it."""
+"""What the SDK raised -> one of our errors, with no key in any of it."""
 
 from __future__ import annotations
 
 import os
-import random
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,9 +17,8 @@ from hybridrank.errors import (
     RateLimitedError,
 )
 
-__all__ = ["api_key", "backend_error", "pause", "retry_after", "scrub"]
+__all__ = ["api_key", "backend_error", "retry_after", "scrub"]
 
-_FIRST_PAUSE = 0.5  # seconds; doubled with every retry
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 
 
@@ -41,15 +39,14 @@ def _key(variable: str) -> str:
     return os.environ.get(variable, "").strip()
 
 
-def backend_error(error: Exception, *, timeout: float, variable: str) -> BackendError:
+def backend_error(error: Exception, *, variable: str) -> BackendError:
     """Say in our own words what went wrong in a call of the SDK; `variable` names the key's variable."""
     import httpx
     from cohere.core.api_error import ApiError
 
     if isinstance(error, ApiError):
-        return _by_status(error.status_code or 0, _one_line(error.body, variable), retry_after(error), variable)
-    if isinstance(error, httpx.TimeoutException):
-        return BackendTimeoutError(f"Cohere did not answer within {timeout:g} s ({type(error).__name__})")
+        wait = retry_after((error.headers or {}).get("retry-after"))
+        return _by_status(error.status_code or 0, _one_line(error.body, variable), wait, variable)
     reason = _one_line(f"{type(error).__name__}: {error}", variable)
     if isinstance(error, httpx.TransportError):
         return BackendUnavailableError(f"the connection to Cohere failed ({reason})")
@@ -57,10 +54,15 @@ def backend_error(error: Exception, *, timeout: float, variable: str) -> Backend
 
 
 def _by_status(status: int, reason: str, wait: float | None, variable: str) -> BackendError:
+    """Say what a status means; `wait` is the answer's ``Retry-After``, in seconds.
+
+    A service that is down and names a time to come back (503 with ``Retry-After``) refuses for now, as one that
+    limits its rate does.
+    """
     problem = f"Cohere answered {status}: {reason}"
     if status in (401, 403):
         return AuthenticationError(f"{problem} (the key is the one in {variable})")
-    if status == 429:
+    if status == 429 or (status == 503 and wait is not None):
         return RateLimitedError(problem, retry_after=wait)
     if status in (408, 504):
         return BackendTimeoutError(problem)
@@ -81,9 +83,12 @@ def _redacted(text: str, variable: str) -> str:
     return text.replace(_key(variable), f"<{variable}>") if _key(variable) else text
 
 
-def retry_after(error: Exception) -> float | None:
-    """Seconds that the response's ``Retry-After`` asks us to wait, given as a number or as a date."""
-    value = (getattr(error, "headers", None) or {}).get("retry-after")
+def retry_after(value: str | None) -> float | None:
+    """Seconds that a ``Retry-After`` asks us to wait, given as a number or as a date.
+
+    >>> retry_after("1.5"), retry_after("-3"), retry_after("soon"), retry_after(None)
+    (1.5, 0.0, None, None)
+    """
     if value is None:
         return None
     try:
@@ -94,21 +99,6 @@ def retry_after(error: Exception) -> float | None:
         except (ValueError, TypeError):
             return None
     return max(seconds, 0.0) if seconds < float("inf") else None
-
-
-def pause(failure: BackendError, error: Exception, *, attempt: int, max_wait: float) -> float | None:
-    """Seconds to wait before trying again, or None where that is no use.
-
-    A rate limit, a timeout and a failing server are worth another attempt. What the server asks for in
-    ``Retry-After`` is waited in full, unless it is more than `max_wait`: an earlier attempt would only be
-    refused. Otherwise the pause doubles from half a second up to `max_wait`, less up to half of it at random.
-    """
-    if not isinstance(failure, (RateLimitedError, BackendTimeoutError, BackendUnavailableError)):
-        return None
-    asked = retry_after(error)
-    if asked is not None:
-        return asked if asked <= max_wait else None
-    return min(_FIRST_PAUSE * 2.0**attempt, max_wait) * random.uniform(0.5, 1.0)
 
 
 def scrub(error: BaseException | None, variable: str) -> None:

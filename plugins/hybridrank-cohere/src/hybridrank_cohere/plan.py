@@ -1,4 +1,4 @@
-"""What a batch asks of the API, and what the answers say: pure functions, the same for both drivers."""
+"""What a batch asks of the API, and what the answers say: pure functions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hybridrank.errors import BackendResponseError
 from hybridrank.types import Candidates, Scores
 
 __all__ = ["Answer", "Request", "merge", "plan", "read"]
+
+_BLANK = -1.0  # the score of a blank document, below all of Cohere's, whatever it is scored with
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,7 @@ def _billed(units: Any) -> dict[str, float]:
 
 
 def merge(batch: Sequence[Candidates], requests: Sequence[Request], answers: Sequence[Answer]) -> list[Scores]:
-    """Put the answers together: one `Scores` for each of the batch, in the documents' order.
-
-    A blank document scores 1.0 below the worst of the others, and below 0.0.
-    """
+    """Put the answers together: one `Scores` for each of the batch, in the documents' order."""
     found: list[dict[int, float]] = [{} for _ in batch]
     own: list[list[Answer]] = [[] for _ in batch]
     for request, answer in zip(requests, answers, strict=True):
@@ -103,8 +102,7 @@ def merge(batch: Sequence[Candidates], requests: Sequence[Request], answers: Seq
         own[request.member].append(answer)
     merged = []
     for candidates, scored, called in zip(batch, found, own, strict=True):
-        blank = min([0.0, *scored.values()]) - 1.0
-        scores = [scored.get(position, blank) for position in range(len(candidates))]
+        scores = [scored.get(position, _BLANK) for position in range(len(candidates))]
         merged.append(Scores(scores, details=_details(called, blanks=len(scores) - len(scored))))
     return merged
 

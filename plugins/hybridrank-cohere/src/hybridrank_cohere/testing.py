@@ -5,7 +5,7 @@ query and document have in common, and it refuses what the API refuses.
 
 >>> from hybridrank_cohere import CohereReranker
 >>> with RerankServer() as server:
-...     reranker = CohereReranker(base_url=server.url, max_wait=0.1)
+...     reranker = CohereReranker(base_url=server.url, limits={"max_wait": 0.1})
 ...     server.faults.append("500")  # for the next request; it is tried again, and answered
 """
 
@@ -27,7 +27,8 @@ FAULTS = (
     "400",  # a status: any number from 400 to 599
     "429 retry-after 1",  # with a Retry-After header, here of 1
     "echo",  # 401, with the request's Authorization in the body and in a header
-    "silence",  # no answer at all, until the server closes
+    "silence",  # no answer at all, until the client leaves or the server closes
+    "trickle",  # an answer that comes a byte at a time, and never ends
     "hang up",  # the connection ends in the middle of the body
     "not json",
     "list",  # JSON, but no object
@@ -41,6 +42,7 @@ FAULTS = (
 )
 """What `RerankServer.faults` and `RerankServer.fault` understand."""
 
+_MOMENT = 0.01  # seconds
 _FIELDS = {"model": str, "query": str, "documents": list, "top_n": int, "max_tokens_per_doc": int}
 
 
@@ -57,8 +59,9 @@ class RerankServer:
     """``POST /v2/rerank`` on a free port of 127.0.0.1, from entering the context to leaving it.
 
     `faults` are for the next requests, one each; `fault` is for every request that finds `faults` empty.
-    `received` holds every request, in the order of arrival, `peak` the most that were open at one time.
-    Requests wait for one another at the `rendezvous`, if there is one, before they are answered.
+    `received` holds every request, in the order of arrival, `peak` the most that were open at one time; `left_one`
+    is set when a client has left while it was kept waiting. Requests wait for one another at the `rendezvous`, if
+    there is one, before they are answered.
     """
 
     def __init__(self, *, key: str = "test-key") -> None:
@@ -67,6 +70,7 @@ class RerankServer:
         self.fault: str | None = None
         self.received: list[Received] = []
         self.peak = 0
+        self.left_one = threading.Event()
         self.rendezvous: threading.Barrier | None = None
         self._open = 0
         self._connections = 0
@@ -77,7 +81,7 @@ class RerankServer:
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._http.daemon_threads = True
         self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+            target=self._http.serve_forever, kwargs={"poll_interval": _MOMENT}, daemon=True
         )
         self._thread.start()
         return self
@@ -129,8 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer one request, or misbehave."""
-        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = json.loads(content)
+        try:
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        except ValueError:  # the client left in the middle of its request
+            self.close_connection = True
+            return
         fault = self.owner._arrive(self.connection_number, body)
         try:
             if self.owner.rendezvous is not None:
@@ -138,6 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._respond(body, fault)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+            self.owner.left_one.set()
         finally:
             self.owner._leave()
 
@@ -156,8 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
             given = self.headers.get("Authorization", "")
             self._send(401, {"message": f"invalid api token: {given}"}, {"X-Received": given})
         elif fault == "silence":
-            self.owner._closing.wait()
-            self.close_connection = True
+            self._wait_until_left()
+        elif fault == "trickle":
+            self._trickle()
         elif fault == "hang up":
             self._send(200, _answer(body), cut=True)
         else:
@@ -180,6 +189,24 @@ class _Handler(BaseHTTPRequestHandler):
         if not all(isinstance(text, str) and text.strip() for text in documents):
             return 400, {"message": "invalid request: a document is blank"}
         return None
+
+    def _wait_until_left(self) -> None:
+        self.connection.settimeout(_MOMENT)
+        while not self.owner._closing.is_set():
+            try:
+                if not self.connection.recv(1):
+                    raise ConnectionResetError
+            except TimeoutError:
+                continue
+        self.close_connection = True
+
+    def _trickle(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        while not self.owner._closing.wait(_MOMENT):
+            self.wfile.write(b" ")
+        self.close_connection = True
 
     def _send(
         self, status: int, content: Any, headers: dict[str, str] | None = None, *, cut: bool = False

@@ -49,6 +49,7 @@ class SentenceTransformerEmbedder(TorchModel):
 
         Raises:
             ModelError, ConfigError, MissingDependencyError: the model cannot be loaded.
+            BackendTimeoutError: the deadline has passed.
             BackendError: the model failed, or ran out of memory.
         """
         import numpy as np

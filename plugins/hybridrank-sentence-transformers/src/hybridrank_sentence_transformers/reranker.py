@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridrank.component import once
 from hybridrank.errors import ModelError
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
-from hybridrank_sentence_transformers.torch_model import TorchModel
+from hybridrank_sentence_transformers.files import digest_of
+from hybridrank_sentence_transformers.torch_model import TorchModel, not_installed
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
 __all__ = ["SentenceTransformerReranker"]
+
+_RUNTIME = ("torch", "transformers", "sentence-transformers", "tokenizers")
 
 
 class SentenceTransformerReranker(TorchModel):
@@ -58,6 +63,29 @@ class SentenceTransformerReranker(TorchModel):
                 "scores would be random: name a cross-encoder, or fine-tune this model into one first"
             )
 
+    @property
+    def identity(self) -> str:
+        """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
+        options = self.model_dump(exclude={"batch_size", "device"}, exclude_none=True)
+        return f"{self.use} {json.dumps(options, sort_keys=True)}"
+
+    @once
+    def fingerprint(self) -> str:
+        """What decides the score of a pair beside the configuration: the model's files, and what runs them.
+
+        The model is not loaded for it.
+
+        Raises:
+            MissingDependencyError: torch or sentence-transformers is not installed.
+            ModelError: the model cannot be found.
+        """
+        try:
+            versions = [f"{name} {version(name)}" for name in _RUNTIME]
+        except PackageNotFoundError as error:
+            raise not_installed(error) from error
+        directory, names = self._find()
+        return " ".join([digest_of(directory, names), *versions])
+
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """One score per document, in the documents' order, for each of the batch; higher is better.
 
@@ -66,6 +94,7 @@ class SentenceTransformerReranker(TorchModel):
         Raises:
             InputError: a document or a query is too long, and `on_long` is ``"raise"``.
             ModelError, ConfigError, MissingDependencyError: the model cannot be loaded.
+            BackendTimeoutError: the deadline has passed.
             BackendError: the model failed, or ran out of memory.
         """
         tokenizer = self._tokenizer

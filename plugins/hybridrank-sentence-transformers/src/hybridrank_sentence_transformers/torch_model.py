@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
 from hybridrank import Component
 from hybridrank.component import once
+from hybridrank.deadline import check
 from hybridrank.errors import BackendError, ConfigError, MissingDependencyError, ModelError
-from hybridrank.models import resolve
+from hybridrank.models import file_names, resolve
 from hybridrank_sentence_transformers.files import torch_files
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["LoadedModel", "TorchModel"]
+__all__ = ["LoadedModel", "TorchModel", "not_installed"]
 
 Row = TypeVar("Row")
 
@@ -59,6 +61,7 @@ class LoadedModel:
         `options` go to the model's modules.
 
         Raises:
+            BackendTimeoutError: the deadline has passed; it is looked at before each batch.
             BackendError: the device ran out of memory, or the forward pass failed.
         """
         import numpy as np
@@ -68,6 +71,7 @@ class LoadedModel:
         order = np.argsort(-np.asarray(lengths), kind="stable")
         results: list[Any] = [None] * len(rows)
         for start in range(0, len(rows), batch_size):
+            check(f"{self.name!r}")
             chosen = order[start : start + batch_size].tolist()
             try:
                 features = collate([rows[at] for at in chosen])
@@ -117,13 +121,9 @@ class TorchModel(Component):
             import sentence_transformers
             import torch
         except ImportError as error:
-            raise MissingDependencyError(
-                f'"sentence-transformers" needs torch and sentence-transformers ({error}); '
-                'pip install "hybridrank-sentence-transformers"'
-            ) from error
+            raise not_installed(error) from error
         device = _device(self.device)
-        files = partial(torch_files, code=self.trust_remote_code)
-        directory = resolve(self.model, revision=self.revision, choose=files)
+        directory, _ = self._find()
         options: dict[str, Any] = {} if self.dtype is None else {"dtype": getattr(torch, self.dtype)}
         try:
             model = getattr(sentence_transformers, self._class)(
@@ -141,6 +141,12 @@ class TorchModel(Component):
         model.max_seq_length = window = self._window(model)
         return LoadedModel(name=self.model, model=model, device=device, window=window)
 
+    def _find(self) -> tuple[Path, Sequence[str]]:
+        """The model's directory, and the names of the files in it that torch needs."""
+        choose = partial(torch_files, code=self.trust_remote_code)
+        directory = resolve(self.model, revision=self.revision, choose=choose)
+        return directory, choose(file_names(directory))
+
     def _window(self, model: Any) -> int:
         positions = _positions(model)
         if self.max_tokens is None:
@@ -148,6 +154,14 @@ class TorchModel(Component):
         if self.max_tokens > positions:
             raise ConfigError(f"{self.model!r} reads at most {positions} tokens", path="$.max_tokens")
         return self.max_tokens
+
+
+def not_installed(error: ImportError) -> MissingDependencyError:
+    """Say what to install."""
+    return MissingDependencyError(
+        f'"sentence-transformers" needs torch and sentence-transformers ({error}); '
+        'pip install "hybridrank-sentence-transformers"'
+    )
 
 
 def _positions(model: Any) -> int:
