@@ -1,0 +1,97 @@
+"""One request to a chat endpoint, and what its answer says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hybridrank.errors import BackendResponseError
+from hybridrank_llm.failures import api_key, one_line, redacted, refusal, scrub, unreachable
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient, Request, Response
+
+__all__ = ["Answer", "ask", "read"]
+
+_LONGEST = 2**20  # bytes of an answer; a ranking takes some hundreds, and thoughts aloud some ten thousands
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said: "" where it said nothing or refused; `cut` where it was stopped for its length."""
+
+    text: str
+    cut: bool = False
+    tokens: Mapping[str, int] = field(default_factory=dict)
+
+
+async def ask(client: AsyncClient, url: str, body: Mapping[str, Any], *, key_variable: str | None) -> Answer:
+    """Send one request, and read at most a megabyte of its answer.
+
+    Raises:
+        BackendError: the answer did not come, is a refusal, or cannot be read; its class says which.
+    """
+    import httpx
+
+    auth = partial(_authorised, variable=key_variable) if key_variable else None
+    try:
+        async with client.stream("POST", url, json=body, auth=auth) as response:
+            content, is_whole = await _content(response, key_variable)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        scrub(error, key_variable)
+        raise unreachable(error, key_variable) from error
+    if response.status_code != 200:
+        raise refusal(response.status_code, response.headers, content, key_variable)
+    if not is_whole:
+        raise BackendResponseError(f"the chat server's answer is longer than {_LONGEST:,} bytes")
+    try:
+        return read(json.loads(content))
+    except (ValueError, RecursionError):
+        problem = f"the chat server's answer is no chat completion: {one_line(content, key_variable)}"
+        raise BackendResponseError(problem) from None
+
+
+def _authorised(request: Request, *, variable: str) -> Request:
+    request.headers["Authorization"] = f"Bearer {api_key(variable)}"
+    return request
+
+
+async def _content(response: Response, key_variable: str | None) -> tuple[str, bool]:
+    """As much of the body as we want to know, and whether that is all; without the key, should it be echoed."""
+    content = bytearray()
+    async for chunk in response.aiter_raw():  # raw, for a few compressed bytes may be gigabytes
+        content += chunk
+        if len(content) > _LONGEST:
+            break
+    return redacted(content.decode(errors="replace"), key_variable), len(content) <= _LONGEST
+
+
+def read(completion: Any) -> Answer:
+    """Take the first choice out of a chat completion.
+
+    Raises:
+        ValueError: it has none.
+    """
+    try:
+        choice = completion["choices"][0]
+        content = choice["message"].get("content")
+    except (TypeError, LookupError, AttributeError):
+        raise ValueError("no choice with a message") from None
+    if isinstance(content, list):  # of parts: some servers give thoughts and words apart
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "\n".join(text for text in texts if isinstance(text, str))
+    return Answer(
+        text=content if isinstance(content, str) else "",
+        cut=choice.get("finish_reason") == "length",
+        tokens=_tokens(completion.get("usage")),
+    )
+
+
+def _tokens(usage: Any) -> dict[str, int]:
+    if not isinstance(usage, dict):
+        return {}
+    counts = {"input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")}
+    return {name: count for name, count in counts.items() if type(count) is int and count >= 0}

@@ -1,0 +1,189 @@
+"""The component: its options, and how it ranks one query's documents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from hybridrank.component import Component, once
+from hybridrank.deadline import remaining
+from hybridrank.errors import BackendResponseError, BackendTimeoutError
+from hybridrank.remote import Limits, Remote, blocking
+from hybridrank.types import Candidates, Scores
+from hybridrank_llm.chat import Answer, ask
+from hybridrank_llm.clients import Clients
+from hybridrank_llm.permutation import permutation
+from hybridrank_llm.prompt import prompt, shortened
+from hybridrank_llm.windows import spans
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
+
+__all__ = ["LlmReranker"]
+
+_OURS = ("messages", "model", "n", "response_format", "stream", "temperature")
+
+_RANKING = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "ranking",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"ranking": {"type": "array", "items": {"type": "string"}}},
+            "required": ["ranking"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+class LlmReranker(Component):
+    """Order documents with a chat model, a window of them at a time; higher is better.
+
+    The model is shown up to `window` documents and answers with their order; the window slides from the end of
+    the list to its front by `step`, so that the best move up (Sun et al., 2023, "Is ChatGPT Good at Search?
+    Investigating Large Language Models as Re-Ranking Agents", arXiv:2304.09542).
+
+    Scores are ranks: of n different texts, the one at rank r (from 1) scores ``(n + 1 - r) / n``, so 1.0 down to
+    1 / n. They say nothing across queries, nor how much better one document is than the next, nor whether any is
+    relevant at all. Documents with one text are shown once and share a score. A blank one is not shown, and
+    scores 0.0.
+
+    When a search's deadline passes between the first window and the last, the order so far stands. The documents
+    that are further up than the window came are then as they were.
+    """
+
+    use = "llm"
+
+    url: str = Field(
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
+        description='where the API is, up to and with its version: "https://api.openai.com/v1"',
+    )
+    model: str = Field(min_length=1, description="the model's name at that server")
+    key_variable: str | None = Field(
+        None,
+        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+        description="the name of the environment variable that holds the key; without it, no key is sent",
+    )
+    window: int = Field(20, ge=2, le=100, description="most documents in one request")
+    step: int = Field(10, ge=1, description="documents that the window moves by, fewer than it holds")
+    passes: int = Field(1, ge=1, le=10, description="how often the window slides from end to front")
+    max_document_characters: int = Field(2000, ge=20, description="what the model is shown of a document")
+    max_query_characters: int = Field(2000, ge=20, description="what the model is shown of a query")
+    temperature: Annotated[float, Field(ge=0, le=2)] | Literal["default"] = Field(
+        0.0, description='"default" sends none, for models that refuse it'
+    )
+    structured: bool = Field(False, description="ask the server to hold the model to a JSON schema")
+    extra: dict[str, JsonValue] = Field({}, description="further fields of each request, such as max_tokens")
+    limits: Limits = Field(Limits(), description="of requests at one time and a minute, of time and of retries")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.step >= self.window:
+            raise ValueError("step must be less than window, or nothing could move from one window to the next")
+        if taken := sorted(self.extra.keys() & _OURS):
+            raise ValueError(f"extra must not hold {', '.join(taken)}")
+        return self
+
+    def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
+        """One finite score per document, in the documents' order, for each of the batch.
+
+        Raises:
+            AuthenticationError: the key is missing or refused.
+            RateLimitedError: the server refuses for now, and still does after the retries.
+            BackendTimeoutError: it did not answer in time, or the deadline passed before the first answer.
+            BackendUnavailableError: it could not be reached, or is failing.
+            BackendResponseError: its answer cannot be read, or none of the model's answers held a ranking.
+            BackendError: it refused the request; the message says why.
+        """
+        return blocking(self.ascore(batch))
+
+    async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
+        """As `score`, with the same answer, and without blocking the event loop."""
+        tasks = [asyncio.create_task(self._rank(candidates)) for candidates in batch]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _rank(self, candidates: Candidates) -> Scores:
+        shown = [shortened(document.content, self.max_document_characters) for document in candidates.documents]
+        query, query_cut = shortened(candidates.query.text, self.max_query_characters)
+        texts = list(dict.fromkeys(text for text, _ in shown if text))
+        blank = sum(not text for text, _ in shown)
+        notes = Counter(
+            windows=0,
+            windows_done=0,
+            requests=0,
+            retries=0,
+            truncated=sum(cut for _, cut in shown),
+            query_truncated=int(query_cut),
+            blank_documents=blank,
+            repeated_documents=len(shown) - blank - len(texts),
+        )
+        order = await self._slide(query, texts, notes)
+        scores = {text: (len(texts) - above) / len(texts) for above, text in enumerate(order)}
+        return Scores([scores.get(text, 0.0) for text, _ in shown], details=dict(notes))
+
+    async def _slide(self, query: str, texts: Sequence[str], notes: Counter[str]) -> Sequence[str]:
+        """Order `texts`, best first; what happened is counted in `notes`."""
+        if len(texts) < 2:
+            return texts
+        parts = spans(len(texts), window=self.window, step=self.step) * self.passes
+        notes["windows"] = len(parts)
+        client, order = await self._clients.mine(), list(texts)
+        for part in parts:
+            try:
+                order[part] = await self._ordered(client, query, order[part], notes)
+            except BackendTimeoutError:
+                if not notes["windows_done"] or remaining() is None:
+                    raise
+                break  # the deadline's doing, or about to be
+        if notes["unparsed"] == notes["windows_done"]:
+            raise BackendResponseError(f"none of the answers of {self.model} held a ranking")
+        return order
+
+    async def _ordered(
+        self, client: AsyncClient, query: str, texts: Sequence[str], notes: Counter[str]
+    ) -> list[str]:
+        """Have the model order the texts of one window."""
+        asked = prompt(query, texts)
+        notes["requests"] += 1
+        answer, retries = await self._remote.call(partial(self._ask, client, asked.messages))
+        notes["windows_done"] += 1
+        notes.update(retries=retries, answers_cut=int(answer.cut), **answer.tokens)
+        found = permutation(answer.text, asked.labels)
+        if found is None:
+            notes["unparsed"] += 1
+            return list(texts)
+        notes.update(
+            repaired=int(found.is_repaired),
+            labels_missing=found.missing,
+            labels_repeated=found.repeated,
+            labels_unknown=found.unknown,
+        )
+        return [texts[place] for place in found.order]
+
+    async def _ask(self, client: AsyncClient, messages: Sequence[Mapping[str, str]]) -> Answer:
+        body: dict[str, Any] = {**self.extra, "model": self.model, "messages": messages}
+        if self.temperature != "default":
+            body["temperature"] = self.temperature
+        if self.structured:
+            body["response_format"] = _RANKING
+        return await ask(client, f"{self.url.rstrip('/')}/chat/completions", body, key_variable=self.key_variable)
+
+    @once
+    def _remote(self) -> Remote:
+        return Remote(self.limits, name=f"the chat server of {self.model}")
+
+    @once
+    def _clients(self) -> Clients:
+        return Clients()
