@@ -34,7 +34,9 @@ def name(page):
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in EVERY_PAGE if blocks(page, "python") and page not in RUN_BY_THEIR_OWN_TESTS], ids=name
+    "page",
+    [page for page in EVERY_PAGE if blocks(page, "python") and page not in RUN_BY_THEIR_OWN_TESTS],
+    ids=name,
 )
 def test_python_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
