@@ -92,8 +92,10 @@ def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> 
     return checked
 
 
-def checked_vectors(vectors: Any, *, count: int, source: str, dim: int | None = None) -> NDArray[np.float32]:
-    """`vectors` as a contiguous float32 matrix of shape (count, dim), all finite and of unit length.
+def checked_vectors(
+    vectors: Any, *, count: int, source: str, dim: int | None = None, unit: bool = True
+) -> NDArray[np.float32]:
+    """`vectors` as a contiguous float32 matrix of shape (count, dim), all finite and, if `unit`, of unit length.
 
     Raises:
         BackendResponseError: the shape is off, `dim` is not the one that the index holds, a value is not
@@ -112,6 +114,8 @@ def checked_vectors(vectors: Any, *, count: int, source: str, dim: int | None = 
     if not np.isfinite(matrix).all():
         row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
         raise BackendResponseError(f"{source} returned a vector that is not finite, for text {row} of {count}")
+    if not unit:
+        return matrix
     lengths = np.linalg.norm(matrix, axis=1)
     if count and np.abs(lengths - 1.0).max() > 1e-3:
         row = int(np.abs(lengths - 1.0).argmax())

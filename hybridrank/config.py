@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any, Literal, Self
@@ -11,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hybridrank.component import config_error, dumped
 from hybridrank.errors import ConfigError
-from hybridrank.registry import FusionOption, RerankerOption, RetrieverOption, create
+from hybridrank.protocols import Adjuster, Indexer, VectorAdjuster, VectorSource
+from hybridrank.registry import AdjusterOption, FusionOption, RerankerOption, RetrieverOption, create
 from hybridrank.splitting import Splitter
 
 __all__ = ["PipelineConfig"]
@@ -32,7 +34,8 @@ class PipelineConfig(BaseModel):
     arm fetches, `rerank_k` how many of the fused ones the reranker sees; `reranker` None (in a file: "none")
     leaves results in fused order. `fusion` is RRF by default, in which an arm called ``dense`` weighs 2 and any
     other 1 (docs/quality.md has the measurements). `on_rerank_error` says what a search does when the reranker
-    fails: give the fused order and say so (``"fused"``), or raise.
+    fails: give the fused order and say so (``"fused"``), or raise. `adjust` are adjusters, which score anew, in
+    their order, what the reranker scored, or all that was fused where there is none.
 
     `max_searches` bounds the async searches that go on at once, waiting ones included: one more is refused.
 
@@ -56,6 +59,7 @@ class PipelineConfig(BaseModel):
     fetch_k: int = Field(default=50, ge=1)
     rerank_k: int = Field(default=20, ge=1)
     on_rerank_error: Literal["fused", "raise"] = "fused"
+    adjust: tuple[AdjusterOption, ...] = ()
     max_searches: int = Field(default=256, ge=1)
     splitter: Splitter | None = None
     indexed_fields: tuple[str, ...] = ()
@@ -66,7 +70,7 @@ class PipelineConfig(BaseModel):
         except ValidationError as error:
             raise config_error(error, type(self).model_fields, path="$", what="a pipeline") from None
         for name in self.retrievers:
-            if not name or name in _STAGES:
+            if not name or name in _STAGES or name in self.adjusters:
                 raise ConfigError(
                     f"a retriever cannot be called {name!r}; "
                     + ("choose another name, that one is a stage's" if name else "give it a name"),
@@ -78,6 +82,26 @@ class PipelineConfig(BaseModel):
                     f"no retriever is called {name!r} (there are: {', '.join(self.retrievers)})",
                     path="$.fusion.weights",
                 )
+        for number, adjuster in enumerate(self.adjust):
+            if isinstance(adjuster, VectorAdjuster) and adjuster.needs_vectors and not self._gives_vectors():
+                raise ConfigError(
+                    "it needs the documents' vectors, and no retriever here gives any: add one, such as faiss",
+                    path=f"$.adjust[{number}]",
+                )
+
+    def _gives_vectors(self) -> bool:
+        arms = self.retrievers.values()
+        return any(isinstance(arm, Indexer) and isinstance(arm.create_index(), VectorSource) for arm in arms)
+
+    @property
+    def adjusters(self) -> Mapping[str, Adjuster]:
+        """The adjusters by the names of their stages: `use`, or the class; a second one of a name gets a 2."""
+        seen, named = Counter(_STAGES), {}
+        for adjuster in self.adjust:
+            name = str(getattr(adjuster, "use", type(adjuster).__name__))
+            seen[name] += 1
+            named[name if seen[name] == 1 else f"{name} {seen[name]}"] = adjuster
+        return named
 
     @field_validator("reranker", mode="before")
     @classmethod

@@ -14,9 +14,10 @@ from dataclasses import replace
 from functools import partial
 from platform import node
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from hybridrank.checks import checked_rankings
+from hybridrank.adjusting import adjust_each
+from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.view import View
 from hybridrank.component import Component
@@ -34,7 +35,7 @@ from hybridrank.errors import (
     SearchError,
 )
 from hybridrank.filters import Filter
-from hybridrank.protocols import AsyncRetriever, Indexer, Retriever
+from hybridrank.protocols import Adjuster, AsyncRetriever, Indexer, Retriever, VectorAdjuster, VectorSource
 from hybridrank.reranking import Scored, score_all, score_in_time
 from hybridrank.result import Hit, SearchResult
 from hybridrank.trace import Stage, Trace
@@ -52,18 +53,23 @@ __all__ = ["Pipeline"]
 _log = logging.getLogger(__name__)
 
 _SETUP_ERRORS = (ConfigError, InputError, MissingDependencyError, ModelError)
-"""Failures that waiting does not mend: a reranker's are raised whatever `on_rerank_error` says."""
+"""Failures that waiting does not mend: they are raised, whatever `on_rerank_error` says."""
 
 
-_Search: TypeAlias = tuple[list[Stage], Mapping[str, Document]]
-"""The stages of a query up to its fusion, and documents by id: those at least that later stages need."""
+class _Search(NamedTuple):
+    """The stages of a query so far, and documents and vectors by id: those at least that later stages need."""
+
+    stages: list[Stage]
+    found: Mapping[str, Document]
+    vectors: Mapping[str, NDArray[np.float32]] = {}
+
 
 _RESERVE = 0.05
 """The part of a deadline that is kept for what comes after the arms and the reranker."""
 
 
 class Pipeline:
-    """A hybrid search: arms in parallel, fused, the best candidates reranked.
+    """A hybrid search: arms in parallel, fused, the best candidates reranked, and adjusted.
 
     Safe to share between threads; searches run beside each other, and see each `add` and `delete` whole or
     not at all. Make one with `build`, or `open` one that was built with a path; `replace` gives another over the
@@ -79,6 +85,7 @@ class Pipeline:
         self._costs = Costs(path) if costs is None else costs
         self._usage = Usage()
         self._searching = Searching(config.max_searches)
+        self._needs_vectors = any(map(_needs_vectors, config.adjust))
         self._local = _indexers(config)
         self._remote = {
             name: arm
@@ -150,7 +157,7 @@ class Pipeline:
                     "a collection keeps what it was built with: build another one", path=f"$.{fixed}"
                 )
         stored = {**Collection.stored_config(path), **options}
-        for part in ("retrievers", "fusion", "reranker"):
+        for part in ("retrievers", "fusion", "reranker", "adjust"):
             if part in stored and stored[part] is None and part not in options:
                 raise ConfigError(
                     "it was an object that has no registered name when this was built; give it again",
@@ -172,7 +179,7 @@ class Pipeline:
         self.close()
 
     def replace(self, **options: Any) -> Self:
-        """Make a pipeline over the same documents and indexes with another fusion, reranker or depth.
+        """Make a pipeline over the same documents and indexes with another fusion, reranker, adjusters or depth.
 
         `options` are fields of `PipelineConfig`, all but what the indexes were built with.
 
@@ -317,15 +324,19 @@ class Pipeline:
                 calls.append(Call(partial(self._retrieve_local, queries, fetch_k, per_document)))
             with limited(_most()):
                 outcomes = list((yield calls))
-            arms, documents = {}, {}
+            arms, documents, vectors = {}, {}, {}
             if self._local:
                 whole = outcomes.pop()
-                arms, documents = (dict.fromkeys(self._local, whole), {}) if _is_late(whole) else whole.get()
+                if _is_late(whole):
+                    arms = dict.fromkeys(self._local, whole)
+                else:
+                    arms, documents, vectors = whole.get()
             arms.update(zip(self._remote, outcomes, strict=True))
-            (fetched,) = yield [Call(partial(self._fetch_remote, queries, arms, documents))]
+            (fetched,) = yield [Call(partial(self._fetch_remote, queries, arms, documents, vectors))]
             if not _is_late(fetched):
                 fetched.get()
-            searches = self._fused(arms, queries, per_document, held=documents)
+            fused = self._fused(arms, queries, per_document, held=documents)
+            searches = [search._replace(vectors=vectors) for search in fused]
         else:
             (outcome,) = yield [Call(partial(self._search_local, queries, k, fetch_k, per_document))]
             if _is_late(outcome):
@@ -333,36 +344,37 @@ class Pipeline:
             else:
                 searches = outcome.get()
 
-        reranked = yield from self._reranked(queries, searches)
+        with limited(_most() if settings.adjust else None):
+            yield from self._rerank(queries, searches)
+        yield from self._adjust(queries, searches)
         seconds = perf_counter() - started
         results = []
-        for query, (stages, found), last in zip(queries, searches, reranked, strict=True):
+        for query, search in zip(queries, searches, strict=True):
             trace = Trace(
                 query=query.text,
                 k=k,
                 fetch_k=fetch_k,
                 rerank_k=settings.rerank_k,
                 seconds=seconds,
-                stages=(*stages, last) if last is not None else tuple(stages),
+                stages=tuple(search.stages),
             )
-            results.append(SearchResult(_hits(stages[-1], last, found, k), trace))
+            results.append(SearchResult(_hits(search, k), trace))
         return results
 
-    def _reranked(
+    def _rerank(
         self, queries: Sequence[Query], searches: Sequence[_Search]
-    ) -> Generator[Sequence[Call], Sequence[Outcome], list[Stage | None]]:
-        """The last stage of each query; None where there is no reranker, or nothing for it."""
+    ) -> Generator[Sequence[Call], Sequence[Outcome], None]:
+        """Add a stage to each search; none where there is no reranker, or nothing for it."""
         settings = self.config
-        stages: list[Stage | None] = [None] * len(queries)
         if settings.reranker is None:
-            return stages
+            return
         shown = [
-            Candidates(query, tuple(found[doc_id] for doc_id in stages[-1].ids[: settings.rerank_k]))
-            for query, (stages, found) in zip(queries, searches, strict=True)
+            Candidates(query, tuple(search.found[doc_id] for doc_id in search.stages[-1].ids[: settings.rerank_k]))
+            for query, search in zip(queries, searches, strict=True)
         ]
         asked = [number for number, candidates in enumerate(shown) if len(candidates)]
         if not asked:
-            return stages
+            return
         scoring = score_all if remaining() is None else score_in_time
         scored = yield from scoring(settings.reranker, [shown[number] for number in asked], cost=self._cost)
         if scored.error is not None:
@@ -372,26 +384,75 @@ class Pipeline:
             if not scored.late:
                 _log.warning("the reranker failed, results are in fused order: %s", _said(scored.error))
         for number, candidates, scores in zip(asked, (shown[n] for n in asked), scored.scores, strict=True):
-            stage = stages[number] = _rerank_stage(candidates, scores, scored, batch=len(asked))
+            stage = _rerank_stage(candidates, scores, scored, batch=len(asked))
+            searches[number].stages.append(stage)
             self._usage.add(stage)
-        return stages
+
+    def _adjust(
+        self, queries: Sequence[Query], searches: Sequence[_Search]
+    ) -> Generator[Sequence[Call], Sequence[Outcome], None]:
+        """Add a stage for each adjuster to each search that has something for it.
+
+        It is shown what the last stage that did not fail has ranked, and never what a reranker was not shown.
+        """
+        most = None if self.config.reranker is None else self.config.rerank_k
+        for name, adjuster in self.config.adjusters.items():
+            batch, before, asked = [], [], []
+            for query, search in zip(queries, searches, strict=True):
+                last = _last(search.stages)
+                if ids := last.ids[:most]:
+                    documents = tuple(search.found[doc_id] for doc_id in ids)
+                    vectors = _stacked(search.vectors, ids) if _needs_vectors(adjuster) else None
+                    batch.append(Candidates(query, documents, vectors))
+                    before.append(last.scores[:most])
+                    asked.append(search)
+            if not asked:
+                return
+            adjusted = yield from adjust_each(name, adjuster, batch, before)
+            errors = [error for _, error in adjusted if error is not None]
+            for error in errors:
+                if isinstance(error, _SETUP_ERRORS):
+                    raise error
+            if errors:
+                _log.warning("adjuster %r failed, results keep their order: %s", name, _said(errors[0]))
+            for search, (stage, _) in zip(asked, adjusted, strict=True):
+                search.stages.append(stage)
 
     def _search_local(self, queries: Sequence[Query], k: int, fetch_k: int, per_document: bool) -> list[_Search]:
         """Retrieve and fuse on one state of the collection, and fetch of it what later stages show."""
         with _held(self.collection) as (view, late):
             searches = self._fused(self._arms(view, queries, fetch_k, per_document, late), queries, per_document)
-            shown = max(k, self.config.rerank_k if self.config.reranker is not None else 0)
-            found = view.units({doc_id for stages, _ in searches for doc_id in stages[-1].ids[:shown]})
-            return [(stages, found) for stages, _ in searches]
+            if self.config.reranker is not None:
+                shown: int | None = max(k, self.config.rerank_k)
+            else:
+                shown = None if self.config.adjust else k
+            ids = {doc_id for search in searches for doc_id in search.stages[-1].ids[:shown]}
+            found, vectors = view.units(ids), self._vectors(view, ids)
+            return [_Search(search.stages, found, vectors) for search in searches]
 
     def _retrieve_local(
         self, queries: Sequence[Query], k: int, per_document: bool
-    ) -> tuple[dict[str, Outcome], dict[str, Document]]:
+    ) -> tuple[dict[str, Outcome], dict[str, Document], dict[str, NDArray[np.float32]]]:
         """Retrieve on one state of the collection, and fetch all that was found of it."""
         with _held(self.collection) as (view, late):
             arms = self._arms(view, queries, k, per_document, late)
             found = set().union(*(r.ids for arm in arms.values() if arm.error is None for r in arm.value))
-            return arms, dict(view.units(found))
+            return arms, dict(view.units(found)), self._vectors(view, found)
+
+    def _vectors(self, view: View, ids: Sized[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of these units, if an adjuster needs them, in the first arm that can give them."""
+        if not self._needs_vectors:
+            return {}
+        for name, index in view.indexes.items():
+            if isinstance(index, VectorSource):
+                order = list(ids)
+                try:
+                    rows = checked_vectors(index.vectors(order), count=len(order), source=name, unit=False)
+                except Exception as error:
+                    _log.warning("the vectors of retriever %r cannot be read: %s", name, _said(error))
+                    return {}
+                return dict(zip(order, rows, strict=True))
+        return {}
 
     def _arms(
         self, view: View, queries: Sequence[Query], k: int, per_document: bool, late: list[Future[Outcome]]
@@ -407,14 +468,22 @@ class Pipeline:
         return dict(zip(view.indexes, outcomes, strict=True))
 
     def _fetch_remote(
-        self, queries: Sequence[Query], arms: dict[str, Outcome], documents: dict[str, Document]
+        self,
+        queries: Sequence[Query],
+        arms: dict[str, Outcome],
+        documents: dict[str, Document],
+        vectors: dict[str, NDArray[np.float32]],
     ) -> None:
         """Fetch what remote arms found and did not bring along; an arm that did not heed a filter has failed."""
         answers = [(name, arms[name]) for name in self._remote if arms[name].error is None]
+        found = {doc_id for _, arm in answers for r in arm.value for doc_id in r.ids}
         wanted = {doc_id for _, arm in answers for r in arm.value for doc_id in r.ids if doc_id not in r.documents}
-        if missing := wanted - documents.keys():
+        missing = wanted - documents.keys()
+        unread = found - vectors.keys() if self._needs_vectors else set()
+        if missing or unread:
             with self.collection.reading() as view:
                 documents.update(view.units(missing))
+                vectors.update(self._vectors(view, unread))
         for name, arm in answers:
             for query, ranking in zip(queries, arm.value, strict=True):
                 known = {**documents, **ranking.documents}
@@ -471,7 +540,7 @@ class Pipeline:
             )
             rankings[name] = ranking
         if not rankings:
-            return [*stages, Stage("fusion", "fuse", 0.0, received=0)], found
+            return _Search([*stages, Stage("fusion", "fuse", 0.0, received=0)], found)
         started = perf_counter()
         (fused,) = checked_rankings(
             [self.config.fusion.fuse(rankings)],
@@ -497,7 +566,7 @@ class Pipeline:
             ids, scores = tuple(unit for unit, _ in best.values()), tuple(score for _, score in best.values())
         seconds = perf_counter() - started
         stages.append(Stage("fusion", "fuse", seconds, ids, scores, len(received), None, details))
-        return stages, found
+        return _Search(stages, found)
 
 
 def _seconds(deadline: float | None) -> float | None:
@@ -624,16 +693,34 @@ def _rerank_stage(candidates: Candidates, scores: Scores, scored: Scored, *, bat
     )
 
 
-def _hits(fused: Stage, reranked: Stage | None, documents: Mapping[str, Document], k: int) -> list[Hit]:
-    """The first `k`: what the reranker scored, by its scores, and behind it the rest in fused order."""
-    stages = [fused] if reranked is None else [reranked, fused]
+def _last(stages: Sequence[Stage]) -> Stage:
+    """The last stage that ranked anything; the fusion where none did."""
+    return next(stage for stage in reversed(stages) if stage.ids or stage.kind == "fuse")
+
+
+def _needs_vectors(adjuster: Adjuster) -> bool:
+    return isinstance(adjuster, VectorAdjuster) and adjuster.needs_vectors
+
+
+def _stacked(vectors: Mapping[str, NDArray[np.float32]], ids: Sequence[str]) -> NDArray[np.float32]:
+    """Shape (len(ids), dim), zeros where there is no vector."""
+    import numpy as np
+
+    none = np.zeros_like(next(iter(vectors.values()), np.zeros(0, np.float32)))
+    return np.stack([vectors.get(doc_id, none) for doc_id in ids])
+
+
+def _hits(search: _Search, k: int) -> list[Hit]:
+    """The first `k`: what the last stage scored, by its scores, behind it what only those before scored."""
     hits: list[Hit] = []
     seen: set[str] = set()
-    for stage in stages:
+    for stage in reversed(search.stages):
+        if stage.kind == "retrieve":
+            break
         for doc_id, score in zip(stage.ids, stage.scores, strict=True):
             if len(hits) == k:
                 return hits
             if doc_id not in seen:
                 seen.add(doc_id)
-                hits.append(Hit(len(hits) + 1, score, documents[doc_id], stage.name))
+                hits.append(Hit(len(hits) + 1, score, search.found[doc_id], stage.name))
     return hits

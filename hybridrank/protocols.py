@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "Adjuster",
     "AsyncReranker",
     "AsyncRetriever",
     "DocumentStore",
@@ -30,7 +31,9 @@ __all__ = [
     "Retriever",
     "SavedIndex",
     "SavedIndexer",
+    "VectorAdjuster",
     "VectorIndex",
+    "VectorSource",
 ]
 
 
@@ -106,6 +109,15 @@ class VectorIndex(Index, Protocol):
     @property
     def dim(self) -> int | None:
         """Dimensions of the vectors; None before there are any."""
+        ...
+
+
+@runtime_checkable
+class VectorSource(Protocol):
+    """An index that gives back the vectors that it holds."""
+
+    def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Float32, shape (len(ids), dim), as stored, in the order of `ids` (distinct); zeros for one not held."""
         ...
 
 
@@ -189,6 +201,28 @@ class PointwiseReranker(Reranker, Protocol):
         Under a deadline such a reranker is called several times for one query, with some of its documents each,
         unless its calls are seen to cost much whatever they read.
         """
+        ...
+
+
+@runtime_checkable
+class Adjuster(Protocol):
+    """Scores documents anew after the reranker, by more than relevance. It never sorts, drops or reorders."""
+
+    def adjust(self, candidates: Candidates, scores: Sequence[float]) -> Sequence[float]:
+        """One finite score per document, in the documents' order; higher is better.
+
+        `scores` are those of the stage before, on whatever scale it has; documents come best first.
+        """
+        ...
+
+
+@runtime_checkable
+class VectorAdjuster(Adjuster, Protocol):
+    """An adjuster that says whether it reads the documents' vectors."""
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether `Candidates.vectors` have to be there. They come from the first arm whose index gives them."""
         ...
 
 

@@ -22,10 +22,11 @@ from hybridrank.component import Component
 from hybridrank.errors import ConfigError, MissingDependencyError, UnknownComponentError
 
 if TYPE_CHECKING:
-    from hybridrank.protocols import Embedder, Fusion, Indexer, Reranker, Retriever
+    from hybridrank.protocols import Adjuster, Embedder, Fusion, Indexer, Reranker, Retriever
 
 __all__ = [
     "GROUPS",
+    "AdjusterOption",
     "EmbedderOption",
     "FusionOption",
     "RerankerOption",
@@ -40,6 +41,7 @@ GROUPS: Mapping[str, str] = {
     "embedder": "hybridrank.embedders",
     "fusion": "hybridrank.fusions",
     "reranker": "hybridrank.rerankers",
+    "adjuster": "hybridrank.adjusters",
 }
 """What a component is -> the entry-point group that it is registered in."""
 
@@ -48,12 +50,14 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
     "embedder": ("embed",),
     "fusion": ("fuse",),
     "reranker": ("score",),
+    "adjuster": ("adjust",),
 }
 
 _OUR_PLUGINS: Mapping[tuple[str, str], str] = {
     ("embedder", "sentence-transformers"): "hybridrank-sentence-transformers",
     ("reranker", "sentence-transformers"): "hybridrank-sentence-transformers",
     ("reranker", "cohere"): "hybridrank-cohere",
+    ("reranker", "llm"): "hybridrank-llm",
 }
 
 
@@ -165,8 +169,10 @@ if TYPE_CHECKING:
     EmbedderOption: TypeAlias = Embedder
     FusionOption: TypeAlias = Fusion
     RerankerOption: TypeAlias = Reranker
+    AdjusterOption: TypeAlias = Adjuster
 else:
     RetrieverOption = Annotated[Any, _Option("retriever")]
     EmbedderOption = Annotated[Any, _Option("embedder")]
     FusionOption = Annotated[Any, _Option("fusion")]
     RerankerOption = Annotated[Any, _Option("reranker")]
+    AdjusterOption = Annotated[Any, _Option("adjuster")]

@@ -17,7 +17,8 @@ class Hit:
     """One found document: its `rank` (1-based), and its `score` at the last stage that scored it.
 
     `scored_by` names that stage. Scores of different stages are not on one scale: behind the documents that a
-    reranker scored come, in fused order and with their fused scores, those that it was not shown.
+    reranker scored, and adjusters after it, come in fused order and with their fused scores those that it was not
+    shown.
     """
 
     rank: int
@@ -99,12 +100,16 @@ class SearchResult:
         arms = [stage.name for stage in self.trace.stages if stage.kind == "retrieve"]
         finders = [name for name in arms if name in path]
         reasons = [f"only {finders[0]} found it"] if len(finders) == 1 < len(arms) else []
-        for before, after in zip(self.trace.stages, self.trace.stages[1:], strict=False):
-            if after.kind == "rerank" and before.name in path:
-                if after.name not in path:
-                    reasons.append(f"not shown to the {after.name}er" if after.error is None else "not reranked")
-                elif (moved := path[before.name][0] - path[after.name][0]) != 0:
+        ranked = [stage for stage in self.trace.stages if stage.kind != "retrieve"]
+        before = ranked[0].name if ranked else ""
+        for after in ranked[1:]:
+            if before in path and after.name in path:
+                if (moved := path[before][0] - path[after.name][0]) != 0:
                     reasons.append(f"{after.name} {'raised' if moved > 0 else 'lowered'} it by {abs(moved)}")
+            elif before in path and after.kind == "rerank":
+                reasons.append("not shown to the reranker" if after.error is None else "not reranked")
+            if after.ids:  # else it failed, and the order is the one before
+                before = after.name
         return "; ".join(reasons)
 
 

@@ -179,10 +179,15 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """A query and the documents that a reranker is to score against it."""
+    """A query and the documents that a reranker, or an adjuster, is to score.
+
+    `vectors` are the documents' stored ones, float32 of shape (len(documents), dim), for an adjuster that needs
+    them; a row of zeros stands for a document that has none.
+    """
 
     query: Query
     documents: Sequence[Document]
+    vectors: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.documents)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hybridrank.adjust import MMR, Recency
 from hybridrank.component import Component
 from hybridrank.registry import create, registered
 from hybridrank.testing import Check, Limits, checks, parametrize
@@ -24,6 +25,13 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "cross-encoder": [{"activation": "sigmoid", "max_tokens": 64}],
 }
 """Configurations beside the default one, by name."""
+
+
+ADJUSTERS = [
+    *(MMR(weight=weight) for weight in (0.7, 0.0, 1.0)),
+    *(Recency(field="year", half_life=half_life, now="2024-03-31") for half_life in (7, 20_000)),
+    Recency(field="date", half_life=7, weight=1.0),
+]
 
 
 COMPOSITES = {"cached", "calibrated", "cascade", "fallback"}
@@ -49,6 +57,11 @@ def test_embedder(component: Component, check: Check) -> None:
 
 @parametrize("fusion", core("fusion"))
 def test_fusion(component: Component, check: Check) -> None:
+    check(component)
+
+
+@parametrize("adjuster", ADJUSTERS)
+def test_adjuster(component: Component, check: Check) -> None:
     check(component)
 
 

@@ -14,6 +14,7 @@ BUILT_IN = {
     "embedder": {"onnx"},
     "fusion": {"rrf", "score"},
     "reranker": {"cross-encoder"},
+    "adjuster": {"mmr", "recency"},
 }
 
 
@@ -49,7 +50,8 @@ def test_looking_names_up_imports_no_backend():
         from hybridrank.registry import GROUPS, registered
         for kind in GROUPS:
             registered(kind)
-        loaded = {"hybridrank.retrieval", "hybridrank.rerank", "hybridrank.fusion"} & set(sys.modules)
+        ours = {"hybridrank.retrieval", "hybridrank.rerank", "hybridrank.fusion", "hybridrank.adjust"}
+        loaded = ours & set(sys.modules)
         sys.exit(f"imported {loaded}" if loaded else 0)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)

@@ -11,7 +11,9 @@ from hybridrank.cli.output import JsonOption, print_rows
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Retrievers, embedders, fusions and rerankers that are installed.", no_args_is_help=True)
+app = typer.Typer(
+    help="Retrievers, embedders, fusions, rerankers and adjusters that are installed.", no_args_is_help=True
+)
 
 
 @app.command("list")
@@ -37,7 +39,7 @@ def plugins_list(as_json: JsonOption = False) -> None:
 def plugins_check(
     name: Annotated[str, typer.Argument(help="A registered name.")],
     kind: Annotated[
-        str | None, typer.Option(help="retriever, embedder, fusion or reranker; else all of them.")
+        str | None, typer.Option(help="retriever, embedder, fusion, reranker or adjuster; else all of them.")
     ] = None,
     options: Annotated[str, typer.Option(help="The component's options, as a JSON object.")] = "{}",
     huge: Annotated[int, typer.Option(min=1, help="Characters of the longest text that it is given.")] = 1_000_000,

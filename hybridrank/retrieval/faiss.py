@@ -162,6 +162,18 @@ class FaissIndex:
         """Drop these documents; ids that are not held are passed over."""
         self._ids.bury(ids)
 
+    def vectors(self, ids: Sequence[str]) -> Floats:
+        """The vectors of these documents (distinct) as stored, shape (len(ids), dim); zeros for one not held.
+
+        A quantised index gives what it has kept of them, of nearly unit length.
+        """
+        given = np.zeros((len(ids), self.dim or 0), np.float32)
+        rows = self._ids.rows(ids)
+        if self._vectors is not None and len(rows):
+            place = {doc_id: number for number, doc_id in enumerate(ids)}
+            given[[place[doc_id] for doc_id in self._ids.names(rows)]] = self._vectors.of(rows)
+        return given
+
     def retrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
         """Rank the `k` documents nearest to each query; scores are cosines, computed alike for any batch.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import SkipTest
 
 from hybridrank.errors import InputError
-from hybridrank.testing import components, embedders, fusions, rerankers, retrievers
+from hybridrank.testing import adjusters, components, embedders, fusions, rerankers, retrievers
 from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Limits
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _CHECKS: Mapping[str, Sequence[Callable[[Any, Limits], None]]] = {
     "embedder": embedders.CHECKS,
     "fusion": fusions.CHECKS,
     "reranker": rerankers.CHECKS,
+    "adjuster": adjusters.CHECKS,
 }
 
 
@@ -80,7 +81,7 @@ class CheckResult:
 
 
 def checks(kind: str, *, limits: Limits = _DEFAULT) -> Sequence[Check]:
-    """Every check of a `kind`: ``"retriever"``, ``"embedder"``, ``"fusion"`` or ``"reranker"``.
+    """Every check of a `kind`: ``"retriever"``, ``"embedder"``, ``"fusion"``, ``"reranker"``, ``"adjuster"``.
 
     Raises:
         InputError: there is no such kind.
