@@ -1,10 +1,11 @@
 """Do searches keep their deadline, and what does it buy? With the machine idle, and with one core kept busy.
 
-    python benchmarks/deadline.py DIRECTORY      # a collection in BEIR's layout; needs ir_measures
+    python benchmarks/deadline.py DIRECTORY --plot FILE.svg      # a collection in BEIR's layout; needs ir_measures
 
 Each search has its deadline alone: the whole query, embedding, both arms, fusion and as much reranking of the
 best 50 as there is time for. The pipeline is warmed up before. Reported are the share of searches that took no
-longer than the deadline and a tenth, their 99th percentile, how many candidates were reranked, and nDCG@10.
+longer than the deadline and a tenth, their 99th percentile, how many candidates were reranked, and nDCG@10. The
+plot (which needs matplotlib) shows nDCG@10 by the deadline; its further points, `--curve`, search each query once.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=1000, help="at each deadline")
     parser.add_argument("--deadlines", type=float, nargs="+", default=[0.1, 0.2, 0.5], help="seconds")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--plot", type=Path, help="where to draw nDCG@10 by the deadline")
+    parser.add_argument(
+        "--curve", type=float, nargs="+", default=[0.03, 0.05, 0.075, 0.15, 0.3, 0.75, 1.0, 2.0], help="seconds"
+    )
     options = parser.parse_args()
     collection = load(options.directory, split=options.split)
     fresh = OnnxEmbedder()
@@ -54,18 +59,47 @@ def main() -> None:
     kept.keep()
     print("| machine | deadline, ms | in time (+10 %) | median, ms | 99 % took, ms | reranked of 50 | nDCG@10 |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    curves: dict[str, dict[float, float]] = {}
+    more = options.curve if options.plot else []
     for busy in (False, True):
         other = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
+        machine = "one core busy" if busy else "idle"
         try:
             pipeline.warm_up()
-            for deadline in options.deadlines:
-                measure(pipeline, collection, deadline, options.searches, "one core busy" if busy else "idle")
+            curves[machine] = {
+                deadline: measure(pipeline, collection, deadline, searches, machine)
+                for deadline, searches in sorted(
+                    {
+                        **dict.fromkeys(more, len(collection.queries)),
+                        **dict.fromkeys(options.deadlines, options.searches),
+                    }.items()
+                )
+            }
         finally:
             if other is not None:
                 other.kill()
+    if options.plot:
+        draw(curves, options.plot, collection.name)
 
 
-def measure(pipeline: Pipeline, collection, deadline: float, searches: int, machine: str) -> None:
+def draw(curves: dict[str, dict[float, float]], path: Path, name: str) -> None:
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import FuncFormatter
+
+    plt.rcParams["svg.hashsalt"] = "hybridrank"  # the same figures draw the same file
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for (machine, curve), marker in zip(curves.items(), ("o", "s"), strict=True):
+        axes.plot([1000 * deadline for deadline in curve], list(curve.values()), marker=marker, label=machine)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if str(value)[0] in "25" else ""))
+    axes.set(xlabel="deadline of the whole search, ms", ylabel="nDCG@10", title=name)
+    axes.grid(which="both", alpha=0.25)
+    axes.legend(title="machine")
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def measure(pipeline: Pipeline, collection, deadline: float, searches: int, machine: str) -> float:
     seconds, counts, run = [], [], {}
     gc.collect()
     for query_id, text in islice(cycle(collection.queries.items()), searches):
@@ -83,6 +117,7 @@ def measure(pipeline: Pipeline, collection, deadline: float, searches: int, mach
         f"| {np.percentile(seconds, 99) * 1000:.0f} | {np.mean(counts):.1f} | {ndcg:.4f} |",
         flush=True,
     )
+    return ndcg
 
 
 if __name__ == "__main__":
