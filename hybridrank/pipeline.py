@@ -513,7 +513,8 @@ class Pipeline:
         if len(failed) == len(arms) and not all(map(_is_late, arms.values())):
             raise SearchError(failed) from next(iter(failed.values()))
         for name, failure in failed.items():
-            _log.warning("retriever %r failed, the search goes on without it: %s", name, _said(failure))
+            if not _is_late(arms[name]):  # else the deadline was too short, which `degraded` says
+                _log.warning("retriever %r failed, the search goes on without it: %s", name, _said(failure))
         return [self._fused_one(arms, number, len(queries), per_document, held) for number in range(len(queries))]
 
     def _fused_one(
