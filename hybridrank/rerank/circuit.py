@@ -35,7 +35,7 @@ class Circuit:
         self._opened: float | None = None
         self._probing = False
         self._turn = 0  # of opening and closing: what began before the last one has no say any more
-        self._left: WeakSet[Future[Any] | AsyncFuture[Any]] = WeakSet()
+        self._left: WeakSet[Future[Any] | AsyncFuture[Any]] = WeakSet()  # a task that nothing can wake is collected
         self.reason = ""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import tomllib
@@ -308,14 +309,18 @@ class AsyncHanging(AsyncSharedWords):
         super().__init__()
         self.stubborn = stubborn
         self.cancelled = 0
-        self.started = 0
+        self.waits = []  # kept, as a connection keeps who waits for it: what nothing can wake is garbage
+
+    @property
+    def started(self):
+        return len(self.waits)
 
     async def ascore(self, batch):
-        self.started += 1
-        self.let_go = asyncio.Event()
+        let_go = asyncio.Event()
+        self.waits.append(let_go)
         while True:
             try:
-                await self.let_go.wait()
+                await let_go.wait()
             except asyncio.CancelledError:
                 self.cancelled += 1
                 if not self.stubborn:
@@ -348,6 +353,7 @@ def test_asynchronously_what_ignores_its_cancellation_is_left_behind():
             for _ in range(LEFT_BEHIND + 2):
                 with limited(LONG):
                     assert await fallback.ascore(BATCH) == EXPECTED
+                gc.collect()
             assert hanging.started == LEFT_BEHIND
         finally:
             hanging.stubborn = False  # from now on it heeds the cancellation that ends the loop
