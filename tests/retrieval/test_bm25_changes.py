@@ -84,7 +84,7 @@ class Changes(RuleBasedStateMachine):
     def improve(self):
         if (swap := self.index.improve()) is not None:
             swap()
-        assert self.index.statistics()["dead"] <= 0.2
+        assert self.index.statistics()["dead"] <= 0.05
 
     @rule()
     def save_and_load(self):
@@ -137,7 +137,7 @@ def test_improving_merges_segments_and_then_has_nothing_to_do():
     assert index.improve() is None
 
 
-@pytest.mark.parametrize("deleted", [0, 400, 2000])
+@pytest.mark.parametrize("deleted", [0, 200, 400, 2000])
 def test_threads_search_while_the_index_is_improved(deleted):
     index, held = segmented()
     doomed = list(held)[1::2][:deleted]
@@ -163,7 +163,7 @@ def test_threads_search_while_the_index_is_improved(deleted):
     assert all(answer == expected for running in searches for answer in running.result())
     swap()
     assert index.statistics()["segments"] == 1
-    assert (index.statistics()["dead"] == 0) == (deleted != 400)  # so few may stay
+    assert (index.statistics()["dead"] == 0) == (deleted != 200)  # of 4,725: fewer than a twentieth may stay
     assert index.retrieve(queries, k=20) == expected
     fresh = Document("fresh", "ant bee unheard")
     index.add(["fresh"], index.encode([fresh]))
