@@ -35,7 +35,8 @@ class Circuit:
         self._opened: float | None = None
         self._probing = False
         self._turn = 0  # of opening and closing: what began before the last one has no say any more
-        self._left: WeakSet[Future[Any] | AsyncFuture[Any]] = WeakSet()  # a task that nothing can wake is collected
+        # weak, since a task that nothing can wake any more is collected, and no longer at work
+        self._left: WeakSet[Future[Any] | AsyncFuture[Any]] = WeakSet()
         self.reason = ""
 
     @property
