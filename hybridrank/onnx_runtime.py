@@ -15,9 +15,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hybridrank.deadline import check
 from hybridrank.errors import BackendError, ModelError
 from hybridrank.models import file_names, resolve
 from hybridrank.models.facts import ModelFacts, read_facts
@@ -90,6 +92,7 @@ class Graph:
 
         Raises:
             BackendError: ONNX Runtime failed.
+            BackendTimeoutError: the deadline has passed.
         """
         import numpy as np
 
@@ -100,6 +103,7 @@ class Graph:
         def work(batch: list[int]) -> NDArray[np.float32]:
             feed, mask = self._feed([sequences[at] for at in batch])
             with self._turn:
+                check("the model")
                 try:
                     values = self._session.run([output], feed)[0]
                 except Exception as error:  # ONNX Runtime's exceptions have no common base
@@ -150,13 +154,17 @@ class Graph:
 def _map(
     work: Callable[[list[int]], NDArray[np.float32]], batches: list[list[int]], threads: int
 ) -> Iterator[NDArray[np.float32]]:
-    """`map` over threads of its own: none is left behind, and a forked process has no dead ones to wait for."""
+    """`map` over threads of its own, each call in the caller's context, which has the deadline.
+
+    None is left behind, and a forked process has no dead ones to wait for.
+    """
     workers = min(threads, len(batches))
     if workers <= 1:
         yield from map(work, batches)
         return
+    contexts = [copy_context() for _ in batches]
     with ThreadPoolExecutor(workers, thread_name_prefix="hybridrank-onnx") as pool:
-        yield from pool.map(work, batches)
+        yield from pool.map(lambda context, batch: context.run(work, batch), contexts, batches)
 
 
 def _session(path: Path) -> Any:

@@ -12,6 +12,7 @@ from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
 from hybridrank.models.facts import Pooling
 from hybridrank.onnx_runtime import Encoder, Tokens
+from hybridrank.tokenising import tokenised
 from hybridrank.types import Progress, Role
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class OnnxEmbedder(Component):
         Raises:
             ModelError: the model cannot be found or loaded, or its pooling is not known.
             BackendError: ONNX Runtime failed.
+            BackendTimeoutError: the deadline has passed.
         """
         import numpy as np
 
@@ -75,8 +77,7 @@ class OnnxEmbedder(Component):
         room = window - tokenizer.num_special_tokens_to_add(is_pair=False)
         sequences = []
         for text in texts:
-            encoding = tokenizer.encode(prefix + text, add_special_tokens=False)
-            encoding.truncate(room)
+            encoding = tokenised(tokenizer, prefix + text, most=room)
             sequences.append(Tokens.of(tokenizer.post_process(encoding)))
         return graph.run(sequences, output=output, reduce=pool, progress=progress)
 

@@ -90,6 +90,7 @@ class CrossEncoder(Component):
             InputError: a document or a query is too long, and `on_long` is "raise".
             ModelError: the model cannot be found or loaded, or does not give one logit for a pair.
             BackendError: ONNX Runtime failed.
+            BackendTimeoutError: the deadline has passed: it is looked at before every sequence that is read.
         """
         encoder, output = self._ready
         tokenizer = PairTokenizer(encoder.tokenizer, window=encoder.window, on_long=self.on_long, model=self.model)

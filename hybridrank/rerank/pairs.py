@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from hybridrank.errors import InputError
+from hybridrank.tokenising import tokenised
 from hybridrank.types import Candidates, Document, Query, Scores
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class PairTokenizer:
 
         Raises:
             InputError: the query or a document is too long, and `on_long` is ``"raise"``.
+            BackendTimeoutError: the deadline has passed.
         """
         query, cut = self._query(candidates.query)
         windows = []
@@ -75,7 +77,7 @@ class PairTokenizer:
         return Pairs(windows, details)
 
     def _query(self, query: Query) -> tuple[Encoding, int]:
-        encoding = self._tokenizer.encode(self._prompt + query.text, add_special_tokens=False)
+        encoding = tokenised(self._tokenizer, self._prompt + query.text)
         most, length = self._room // 2, len(encoding.ids)
         if length > most:
             if self._on_long == "raise":
@@ -88,7 +90,7 @@ class PairTokenizer:
 
     def _pieces(self, query: Encoding, document: Document) -> tuple[list[Encoding], int, int]:
         """The pieces of a document to read, how many of its tokens that is, and of how many."""
-        encoding = self._tokenizer.encode(document.content, add_special_tokens=False)
+        encoding = tokenised(self._tokenizer, document.content)
         room, total = self._room - len(query.ids), len(encoding.ids)
         if total > room and self._on_long == "raise":
             raise InputError(
