@@ -196,14 +196,14 @@ def test_what_was_reranked_before_a_failure_is_kept(build):
     assert len(result.hits) == 40
 
 
-@pytest.mark.parametrize("deadline", [0.2, 1e-9])
+@pytest.mark.parametrize("deadline", [1.0, 1e-9])
 def test_an_arm_that_hangs_is_left_behind(build, waiting, deadline, caplog):
     arms = {"bm25": BM25(), "far": waiting}
     pipeline = build(retrievers=arms, reranker=None)
     result = pipeline.search("waste", deadline=deadline)
     assert "left behind at the deadline" in result.degraded["far"]
     assert not caplog.records  # the deadline was too short: nothing has failed
-    if deadline == 0.2:
+    if deadline == 1.0:
         assert list(result.degraded) == ["far"]
         assert len(result.hits) == 10
 

@@ -7,17 +7,19 @@ configuration: the content of its model's files, the version of what runs them.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from hybridrank.checks import checked_scores
 from hybridrank.component import Component
+from hybridrank.deadline import remaining
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.protocols import AsyncReranker, PointwiseReranker, Reranker
 from hybridrank.registry import registered
 from hybridrank.types import Candidates, Scores
+from hybridrank.workers import in_thread
 
 __all__ = ["ascore_member", "identity_of", "is_pointwise", "names_of", "provenance_of", "score_member"]
 
@@ -51,7 +53,8 @@ async def ascore_member(reranker: Reranker, batch: Sequence[Candidates], *, name
     if isinstance(reranker, AsyncReranker):
         answer = await reranker.ascore(batch)
     else:
-        answer = await asyncio.to_thread(reranker.score, batch)
+        work = partial(reranker.score, batch)
+        answer = await in_thread(work, remaining(), backend=reranker, purpose="reranker")
     return checked_scores(answer, batch, source=f"reranker {name!r}")
 
 
