@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ __all__ = ["MANY", "Reader", "unit_ids"]
 
 MANY = 500
 """Ids looked up by one statement."""
+
+_PLACE = re.compile("0|[1-9][0-9]{0,17}")  # of a passage, as `unit_ids` writes it
 
 
 def unit_ids(doc_id: str, passages: int) -> list[str]:
@@ -152,7 +155,8 @@ class Reader:
         places: dict[str, list[int]] = {}
         for unit in ids:
             doc_id, _, place = unit.rpartition("#")
-            places.setdefault(doc_id, []).append(int(place))
+            if _PLACE.fullmatch(place):  # else it is the id of no unit: remote arms may name anything
+                places.setdefault(doc_id, []).append(int(place))
         parents = self.documents(places)
         found: dict[str, Document] = {}
         for number, doc_id, passages in list(self._by_id(parents)):
