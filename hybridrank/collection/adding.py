@@ -49,7 +49,7 @@ class Adder:
         progress: Progress | None = None,
     ) -> int:
         """Store documents, for a source if one is named; `Collection.add` says how. Returns how many."""
-        if vectors and not isinstance(documents, Sequence):
+        if isinstance(vectors, Mapping) and vectors and not isinstance(documents, Sequence):
             raise InputError("documents must be a sequence where vectors are given, so that rows can be counted")
         count = len(documents) if isinstance(documents, Sized) else 0
         given = given_vectors(vectors, self._live.indexes.arms, count=count, splits=self._splitter is not None)

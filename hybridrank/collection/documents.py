@@ -10,7 +10,7 @@ from hybridrank.collection.sql_filter import dump_metadata
 from hybridrank.errors import InputError
 from hybridrank.types import Document
 
-__all__ = ["checked", "checked_ids", "json_metadata", "patched"]
+__all__ = ["checked", "checked_changes", "checked_ids", "json_metadata", "patched"]
 
 
 def checked(documents: Iterable[Document]) -> Iterator[Document]:
@@ -19,6 +19,8 @@ def checked(documents: Iterable[Document]) -> Iterator[Document]:
     Raises:
         InputError: something is not a `Document`, or two share an id.
     """
+    if not isinstance(documents, Iterable):
+        raise InputError(f"documents must be several Documents, not one {type(documents).__name__}")
     seen: set[str] = set()
     for position, document in enumerate(documents):
         if not isinstance(document, Document):
@@ -44,6 +46,16 @@ def checked_ids(ids: Iterable[str]) -> list[str]:
     if wrong := [doc_id for doc_id in wanted if not isinstance(doc_id, str)]:
         raise InputError(f"document ids must be str, not {type(wrong[0]).__name__}")
     return list(dict.fromkeys(wanted))
+
+
+def checked_changes(changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """See that metadata fields are given by document id.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not isinstance(changes, Mapping) or not all(isinstance(fields, Mapping) for fields in changes.values()):
+        raise InputError('changes must map document ids to metadata fields: {"<id>": {"<field>": value}}')
 
 
 def json_metadata(document: Document) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Collection as SizedIterable
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hybridrank.collection.adding import Adder
 from hybridrank.collection.arms import configured, default_retrievers, embedder_numbers, identities, named
-from hybridrank.collection.documents import checked_ids, json_metadata, patched
+from hybridrank.collection.documents import checked_changes, checked_ids, json_metadata, patched
 from hybridrank.collection.live import LiveIndexes
+from hybridrank.collection.locks import WriterLock
 from hybridrank.collection.reader import Reader
 from hybridrank.collection.schema import FORMAT, create_tables, told, upgrade
 from hybridrank.collection.store import Store
@@ -79,12 +79,15 @@ class Collection:
         that quick, and adding a little slower. `config` is kept beside them, for a pipeline.
 
         Raises:
+            InputError: a field's name is none that a filter can have.
             StorageError: the directory is in use, or cannot be written.
         """
         folder = Path(path)
         arms = default_retrievers() if retrievers is None else dict(retrievers)
         if isinstance(indexed_fields, str):
             raise InputError(f'indexed_fields must be names, not one str; write ["{indexed_fields}"]')
+        for name in indexed_fields:
+            Filter.of({name: {"$exists": True}})  # what no filter can name is of no use
         settings = {
             "config": {
                 **(config or {}),
@@ -96,24 +99,26 @@ class Collection:
         database = folder / _DATABASE
         existed = folder.exists()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
-                what = "a collection: open it" if database.exists() else "something else: choose another directory"
-                raise StorageError(f"{folder} already holds {what}")
-            draft = folder / f".{_DATABASE}"
-            store = Store(draft)
-            with store.connection() as connection:
-                create_tables(connection)
-            with store.writing() as writer:
-                writer.create(settings, identities(arms.values()))
-            store.close()  # the last connection brings the write-ahead log home
-            draft.rename(database)
-            _sync(folder)
-        except OSError as error:
-            raise StorageError(f"no collection can be made in {folder}: {error}") from error
-        except StorageError:
+            with _draft(folder, "making a collection") as draft:
+                if draft is None:
+                    what = (
+                        "a collection: open it"
+                        if database.exists()
+                        else "something else: choose another directory"
+                    )
+                    raise StorageError(f"{folder} already holds {what}")
+                store = Store(draft)
+                with store.connection() as connection:
+                    create_tables(connection)
+                with store.writing() as writer:
+                    writer.create(settings, identities(arms.values()))
+                store.close()  # the last connection brings the write-ahead log home
+        except BaseException as error:
             if not existed:
-                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):  # another process has made one in it meanwhile
+                    folder.rmdir()
+            if isinstance(error, OSError):
+                raise StorageError(f"no collection can be made in {folder}: {error}") from error
             raise
         return cls.open(folder, arms)
 
@@ -334,6 +339,7 @@ class Collection:
         Raises:
             InputError: there is no such document, or a value is not JSON. Nothing was changed.
         """
+        checked_changes(changes)
         with self._live.changing("updating metadata") as change:
             held = change.writer.documents(changes)
             for doc_id, fields in changes.items():
@@ -361,28 +367,57 @@ class Collection:
             StorageError: there is something at `path`, or it cannot be written.
         """
         folder = Path(path)
-        draft = folder / f".{_DATABASE}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
-                raise StorageError(f"{folder} is not empty: choose another directory for the snapshot")
-            with self._store.connection() as source, told(draft):
-                copy = sqlite3.connect(draft)
-                try:
-                    source.execute("BEGIN")  # one state, however long it takes
-                    source.execute("SELECT sequence FROM state").fetchone()
-                    source.backup(copy)
-                    copy.execute("DELETE FROM generations")
-                    copy.commit()
-                finally:
-                    copy.close()
+            with _draft(folder, "making a snapshot") as draft:
+                if draft is None:
+                    raise StorageError(f"{folder} is not empty: choose another directory for the snapshot")
+                with self._store.connection() as source, told(draft):
+                    copy = sqlite3.connect(draft)
+                    try:
+                        source.execute("BEGIN")  # one state, however long it takes
+                        source.execute("SELECT sequence FROM state").fetchone()
+                        source.backup(copy)
+                        copy.execute("DELETE FROM generations")
+                        copy.commit()
+                    finally:
+                        copy.close()
+        except OSError as error:
+            raise StorageError(f"no snapshot can be made in {folder}: {error}") from error
+
+
+@contextmanager
+def _draft(folder: Path, doing: str) -> Iterator[Path | None]:
+    """A database to be written, which becomes that of a directory at the end, unless something is raised.
+
+    None where the directory holds anything but what somebody left behind who was killed in here. The lock keeps
+    two from making one collection.
+    """
+    draft = folder / f".{_DATABASE}"
+    parts = [draft.with_name(draft.name + ending) for ending in ("", "-wal", "-shm", "-journal")]
+    lock = WriterLock(folder / "writer.lock", timeout=60.0)
+    ours = {path.name for path in (*parts, *lock.files)}
+
+    def is_free() -> bool:
+        return all(path.name in ours for path in folder.iterdir())
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if not is_free():
+        yield None
+        return
+    with lock.holding(doing):
+        if not is_free():
+            yield None
+            return
+        try:
+            for part in parts:
+                part.unlink(missing_ok=True)
+            yield draft
             draft.rename(folder / _DATABASE)
             _sync(folder)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise StorageError(f"no snapshot can be made in {folder}: {error}") from error
         except BaseException:
-            draft.unlink(missing_ok=True)
+            for part in (*parts, *lock.files):
+                with suppress(OSError):
+                    part.unlink()
             raise
 
 

@@ -71,6 +71,7 @@ class WriterLock:
     def __init__(self, path: Path, *, timeout: float) -> None:
         self._lock = FileLock(path, thread_local=False)
         self._holder = path.with_suffix(".json")
+        self.files = (path, self._holder)
         self._threads = threading.Lock()
         self._doing = ""
         self.timeout = timeout

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection.documents import checked, checked_ids, patched
+from hybridrank.collection.documents import checked, checked_changes, checked_ids, patched
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.vectors import given_vectors, unit_vectors
 from hybridrank.collection.view import Chosen, View
@@ -178,6 +178,7 @@ class MemoryCollection:
         Raises:
             InputError: there is no such document. Nothing was changed.
         """
+        checked_changes(changes)
         with self._writer, self._lock.writing():
             for doc_id in changes:
                 if doc_id not in self._documents:

@@ -23,8 +23,10 @@ def given_vectors(
     Raises:
         InputError: an arm holds no vectors, the shape is another, or the collection splits its documents.
     """
-    if not vectors:
+    if vectors is None:
         return {}
+    if not isinstance(vectors, Mapping):
+        raise InputError(f"vectors must map an arm to its matrix, not be a {type(vectors).__name__}")
     import numpy as np
 
     if splits:
@@ -34,7 +36,11 @@ def given_vectors(
     for arm, rows in vectors.items():
         if arm not in able:
             raise InputError(f"no arm called {arm!r} holds vectors (there are: {', '.join(able) or 'none'})")
-        given[arm] = np.asarray(rows)
+        try:
+            given[arm] = np.asarray(rows)
+            given[arm][:0].astype(np.float32)
+        except (TypeError, ValueError, IndexError) as error:
+            raise InputError(f"the vectors of {arm!r} are no matrix of numbers: {error}") from error
         if given[arm].ndim != 2 or len(given[arm]) != count:
             raise InputError(f"the vectors of {arm!r} have shape {given[arm].shape}, not ({count}, dim)")
         index = arms[arm]
