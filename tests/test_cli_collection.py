@@ -403,4 +403,5 @@ def test_the_default_pipeline_with_models(run, notes, col):
     (hit,) = json.loads(out)["hits"]
     assert (code, hit["id"], hit["scored_by"]) == (0, "a.md", "rerank")
     code, out, _ = run("info", col, "--json")
-    assert json.loads(out)["arms"]["dense"]["documents"] == 3
+    dense = json.loads(out)["arms"]["dense"]
+    assert (dense["documents"], dense["factory"], dense["recall"]) == (3, "Flat", 1.0)

@@ -38,9 +38,10 @@ def given_vectors(
             raise InputError(f"no arm called {arm!r} holds vectors (there are: {', '.join(able) or 'none'})")
         try:
             given[arm] = np.asarray(rows)
-            given[arm][:0].astype(np.float32)
-        except (TypeError, ValueError, IndexError) as error:
-            raise InputError(f"the vectors of {arm!r} are no matrix of numbers: {error}") from error
+        except ValueError as error:  # rows of different lengths
+            raise InputError(f"the vectors of {arm!r} are no matrix: {error}") from error
+        if given[arm].dtype.kind not in "fiu":
+            raise InputError(f"the vectors of {arm!r} hold {given[arm].dtype}, not numbers")
         if given[arm].ndim != 2 or len(given[arm]) != count:
             raise InputError(f"the vectors of {arm!r} have shape {given[arm].shape}, not ({count}, dim)")
         index = arms[arm]

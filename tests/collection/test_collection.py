@@ -371,6 +371,136 @@ def test_nothing_is_embedded_twice(tmp_path: Path) -> None:
     assert len(texts) == 8
 
 
+def test_what_is_deleted_and_compacted_is_embedded_again_and_only_that(tmp_path: Path) -> None:
+    Counting.texts.clear()
+    with Collection.create(tmp_path / "c", {"dense": Faiss(embedder=Counting())}) as collection:
+        collection.add([Document("a", "air"), Document("b", "boat")])
+        collection.delete(["a"])
+        collection.add([Document("c", "air")])  # the text is known, whoever had it
+        collection.delete(["c"])
+        collection.compact()
+        collection.add([Document("d", "air"), Document("e", "boat")])
+    assert Counting.texts == ["air", "boat", "air"]
+
+
+class Meanwhile(NgramEmbedder):
+    """Does something else while it embeds documents."""
+
+    work: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
+
+    def embed(self, texts: Any, *, role: Any) -> np.ndarray:
+        if role == "document" and texts == ["slow"]:
+            Meanwhile.work()
+        return super().embed(texts, role=role)
+
+
+def test_others_write_and_search_while_documents_are_embedded(tmp_path: Path) -> None:
+    arms = {"bm25": BM25(), "dense": Faiss(embedder=Meanwhile())}
+    with (
+        Pipeline.build(TOPICS, path=tmp_path / "c", retrievers=arms, reranker=None) as pipeline,
+        Pipeline.open(tmp_path / "c", retrievers=arms, reranker=None) as other,
+    ):
+        seen: list[list[str]] = []
+
+        def work() -> None:
+            other.add([Document("quick", "Bees make honey.")])
+            other.delete(["plastic"])
+            seen.append(found(pipeline, "bees and honey", k=1))
+
+        Meanwhile.work = staticmethod(work)
+        pipeline.add([Document("slow", "slow"), *TOPICS[:1]])
+        assert seen == [["quick"]]
+        for each in (pipeline, other):
+            assert len(each) == len(TOPICS) + 1
+            assert found(each, "slow", k=1) == ["slow"]
+            assert found(each, "bees and honey", k=1) == ["quick"]
+            assert "plastic" not in found(each, "plastic waste", k=20)
+
+
+def test_a_text_that_gets_more_or_fewer_passages(build: Build) -> None:
+    pipeline = build(BOOKS, splitter=Splitter(max_tokens=32, overlap=0))
+    for parts in (5, 1, 9, 2):
+        text = "\n\n".join(f"# Part {n}\n\nBees make honey {n}." for n in range(parts))
+        pipeline.add([Document("lift", text)])
+        units = {unit for unit in found(pipeline, "bees honey", k=50) if unit.startswith("lift#")}
+        assert units == {f"lift#{n}" for n in range(parts)}
+        with pipeline.collection.reading() as view:
+            assert {len(index) for index in view.indexes.values()} == {parts + 3}
+        if isinstance(pipeline.collection, Collection):
+            assert pipeline.collection.statistics()["passages"] == parts + 3
+            pipeline.collection.compact()
+
+
+@pytest.mark.parametrize("splitter", [None, Splitter(max_tokens=32, overlap=0)])
+def test_a_collection_that_was_emptied_goes_on(build: Build, splitter: Splitter | None) -> None:
+    pipeline = build(BOOKS, splitter=splitter, indexed_fields=["n"])
+    for number in range(3):
+        assert pipeline.delete(filters={}) == (3 if number == 0 else 1)
+        for filters in (None, {}, {"n": 1}, {"m": {"$exists": True}}):
+            for per_document in (False, True):
+                assert found(pipeline, "wing", filters=filters, per_document=per_document) == []
+            assert pipeline.collection.count(filters) == 0
+        if isinstance(pipeline.collection, Collection):
+            pipeline.collection.compact()
+            assert found(pipeline, "wing") == []
+        pipeline.add([Document("new", "A new wing.", metadata={"n": number})])
+        assert len(found(pipeline, "wing", filters={"n": number})) == 1
+        assert found(pipeline, "wing", filters={"n": -1}) == []
+
+
+class Strange:
+    """A remote engine that knows documents, and passages that are none."""
+
+    def retrieve(self, queries: list[Query], *, k: int) -> list[Ranking]:
+        ids = [
+            "lift",
+            "lift#1",
+            "soil#-1",
+            "soil#x",
+            "soil#",
+            "lift#9",
+            "lift#01",
+            "nobody#0",
+            "#",
+            f"lift#{10**30}",
+        ]
+        return [Ranking(tuple(ids), tuple(range(len(ids), 0, -1))) for _ in queries]
+
+
+def test_what_a_remote_arm_names_and_nobody_holds_is_passed_over(build: Build) -> None:
+    pipeline = build(
+        BOOKS, retrievers={"remote": Strange(), "bm25": BM25()}, splitter=Splitter(max_tokens=32, overlap=0)
+    )
+    for per_document in (False, True):
+        result = pipeline.search("honey", k=20, per_document=per_document)
+        assert [hit.document.id for hit in result.hits] == ["lift#1"]
+        assert result.trace.stages[-1].details["unknown_documents"] == 9
+
+
+def test_wrong_arguments_are_told_and_change_nothing(build: Build) -> None:
+    pipeline = build(TOPICS)
+    for change, problem in [
+        (lambda: pipeline.add(TOPICS[0]), "not one Document"),  # type: ignore[arg-type]
+        (lambda: pipeline.add([{"id": "a"}]), r"documents\[0\] is a dict"),  # type: ignore[list-item]
+        (lambda: pipeline.add(TOPICS, vectors=3), "must map an arm"),  # type: ignore[arg-type]
+        (lambda: pipeline.add(TOPICS[:1], vectors={"dense": [["a"] * 64]}), "hold <U1, not numbers"),
+        (lambda: pipeline.add(TOPICS[:2], vectors={"dense": [[1.0], [1.0, 2.0]]}), "are no matrix"),
+        (lambda: pipeline.collection.update_metadata({"compost": 5}), "changes must map"),  # type: ignore[dict-item]
+        (lambda: pipeline.collection.update_metadata(["compost"]), "changes must map"),  # type: ignore[arg-type]
+    ]:
+        with pytest.raises(InputError, match=problem):
+            change()
+    assert list(pipeline.collection.documents()) == TOPICS
+
+
+def test_a_commit_is_on_the_disk(tmp_path: Path) -> None:
+    with Collection.create(tmp_path / "c", {"bm25": BM25()}) as collection:
+        for _ in range(2):
+            with collection._store.connection() as connection:
+                assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL: the log is synced
+                assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_sources_are_replaced_whole(tmp_path: Path) -> None:
     collection = Collection.create(tmp_path / "c", ARMS)
     collection.add([Document("own", "mine")])
