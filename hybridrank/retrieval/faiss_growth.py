@@ -107,7 +107,7 @@ def _fill(index: Any, vectors: Vectors, rows: Rows) -> None:
 def tune(index: Any, built: Built, vectors: Vectors, rows: Rows, *, recall_target: float | None) -> Built:
     """Measure the recall of an index that holds some rows; with a target, probe as few lists as reach it."""
     points = _queries(vectors, rows)
-    truth = _exact(points, vectors, rows)
+    truth = _exact(points, vectors, rows)  # in the index's own rows, which count from 0
     ivf = inverted(index)
 
     def recall() -> float:
@@ -120,10 +120,13 @@ def tune(index: Any, built: Built, vectors: Vectors, rows: Rows, *, recall_targe
         return Built(built.factory, built.size, len(rows), recall(), len(points), nprobe)
     spread = sqrt(recall_target * (1 - recall_target) / truth.size)  # the sample's standard error
     wanted = min(1.0, recall_target + spread)
-    ivf.nprobe = _probes(ivf, points, vectors, rows[truth], wanted)
-    most = min(2 * ivf.nprobe, ivf.nlist)  # what quantising loses, more probes do not bring back
-    while (reached := recall()) < wanted and ivf.nprobe < most:
-        ivf.nprobe = min(ivf.nprobe + ivf.nprobe // 4 + 1, most)
+    ivf.nprobe, reached = _probes(ivf, points, truth, wanted)
+    if not isinstance(
+        faiss().downcast_index(ivf), faiss().IndexIVFFlat
+    ):  # what quantising loses shows in a search alone
+        most = min(2 * ivf.nprobe, ivf.nlist)  # and more probes do not bring it back
+        while (reached := recall()) < wanted and ivf.nprobe < most:
+            ivf.nprobe = min(ivf.nprobe + ivf.nprobe // 4 + 1, most)
     return Built(built.factory, built.size, len(rows), reached, len(points), int(ivf.nprobe))
 
 
@@ -159,15 +162,17 @@ def _exact(points: Floats, vectors: Vectors, rows: Rows) -> Rows:
     return places
 
 
-def _probes(ivf: Any, points: Floats, vectors: Vectors, nearest: Rows, wanted: float) -> int:
+def _probes(ivf: Any, points: Floats, nearest: Rows, wanted: float) -> tuple[int, float]:
     """The inverted lists to probe so that a share `wanted` of each point's `nearest` rows is among what they hold.
 
-    Nothing is searched for that: a row is in the list whose centroid it is nearest to, and the lists are probed in
-    the order of their centroids' nearness to the point.
+    Returns that share, too, which is the recall of a search unless vectors are quantised. Nothing is searched for
+    it: the lists that the rows stand in are looked up, and the lists are probed in the order of their centroids'
+    nearness to the point.
     """
-    lists = ivf.quantizer.assign(vectors.of(nearest.ravel()), 1).reshape(nearest.shape)
+    lists = faiss().vector_to_array(ivf.direct_map.array)[nearest] >> 32
     order = ivf.quantizer.search(points, ivf.nlist)[1]
     places = np.empty_like(order)
     np.put_along_axis(places, order, np.broadcast_to(np.arange(1, ivf.nlist + 1), order.shape), 1)
     needed = np.sort(np.take_along_axis(places, lists, 1), axis=None)
-    return int(needed[ceil(wanted * len(needed)) - 1])
+    probes = int(needed[ceil(wanted * len(needed)) - 1])
+    return probes, float(np.mean(needed <= probes))

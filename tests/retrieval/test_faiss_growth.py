@@ -14,6 +14,7 @@ from support import NgramEmbedder
 from hybridrank import Query
 from hybridrank.errors import ConfigError, StorageError
 from hybridrank.protocols import ImprovingIndex, SavedIndex, SavedIndexer, VectorIndex
+from hybridrank.retrieval import faiss_growth
 from hybridrank.retrieval.faiss import Faiss, FaissIndex
 
 DIM = 32
@@ -59,6 +60,23 @@ def test_it_takes_part_in_every_contract() -> None:
     assert index.dim is None
     assert index.improve() is None
     assert index.statistics()["recall"] == 1.0
+
+
+def test_the_recall_that_is_told_is_that_of_a_search() -> None:
+    index = Small(Faiss(embedder=EMBEDDER))
+    for step, count in enumerate((1300, 4000)):  # built, and built on from copied lists
+        index.add([f"{step}-{n}" for n in range(count)], clustered(count, seed=step))
+        index.delete([f"{step}-{n}" for n in range(0, count, 9)])
+        assert improve(index)
+        vectors, rows = index._vectors, np.arange(len(index))
+        assert vectors is not None
+        points = faiss_growth._queries(vectors, rows)
+        near = points @ vectors.of(rows).T
+        tenth = np.sort(near, axis=1)[:, -10]
+        _, found = vectors.base.search(points, 10)
+        hits = (np.take_along_axis(near, found, 1) >= tenth[:, np.newaxis] - 1e-6) & (found >= 0)
+        assert index.statistics()["recall"] == pytest.approx(hits.mean(), abs=0.002)
+        assert 0.95 <= index.statistics()["recall"] < 1.0
 
 
 def test_an_option_that_the_factory_does_not_read_is_refused() -> None:
