@@ -13,7 +13,7 @@ import os
 import random
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,7 +27,7 @@ from hybridrank.component import config_error
 from hybridrank.deadline import check, remaining
 from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, RateLimitedError
 
-__all__ = ["Limits", "Remote", "blocking"]
+__all__ = ["Limits", "Remote", "blocking", "together"]
 
 T = TypeVar("T")
 
@@ -208,6 +208,20 @@ class Remote:
 
 def _or_infinite(seconds: float | None) -> float:
     return float("inf") if seconds is None else seconds
+
+
+async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await `coroutines` side by side, and give what they return, in their order.
+
+    Where one fails or this is cancelled, the others are cancelled, and are over when this is.
+    """
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def blocking(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -27,7 +27,7 @@ from hybridrank.errors import (
     ConfigError,
     RateLimitedError,
 )
-from hybridrank.remote import Limits, Remote, blocking
+from hybridrank.remote import Limits, Remote, blocking, together
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks")
 
@@ -454,7 +454,7 @@ def script(code: str) -> list[str]:
     head = """
         import asyncio, contextlib, os, signal, threading, warnings
         from concurrent.futures import CancelledError
-        from hybridrank.remote import Limits, Remote, blocking
+        from hybridrank.remote import Limits, Remote, blocking, together
         async def answer():
             return "answer"
         async def hang():
@@ -563,3 +563,55 @@ def test_a_wrong_limit_is_refused_with_its_place(limits, message):
         Asking(limits=limits)
     with pytest.raises(ConfigError):
         Limits(**limits)
+
+
+# --- several calls at one time
+
+
+def test_what_runs_together_answers_in_order():
+    turn = asyncio.Event()
+
+    async def first() -> int:
+        await turn.wait()
+        return 1
+
+    async def second() -> int:
+        turn.set()
+        return 2
+
+    async def both() -> list[int]:
+        return await together(call() for call in (first, second))
+
+    assert asyncio.run(both()) == [1, 2]
+
+
+def test_one_failure_stops_the_others_and_waits_for_their_end():
+    hanging = Hanging()
+
+    async def fails() -> str:
+        while not hanging.calls:
+            await asyncio.sleep(0)
+        raise AuthenticationError("no")
+
+    async def run() -> None:
+        with pytest.raises(AuthenticationError):
+            await together([hanging(), fails(), hanging()])
+        assert (hanging.calls, hanging.stopped) == (2, 2)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_cancelling_stops_all_that_run_together():
+    hanging = Hanging()
+
+    async def run() -> None:
+        task = asyncio.create_task(together([hanging(), hanging()]))
+        while hanging.calls < 2:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert hanging.stopped == 2
+
+    asyncio.run(run())

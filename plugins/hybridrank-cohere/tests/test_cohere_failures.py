@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hybridrank_cohere.failures import retry_after
 from hybridrank_cohere.testing import FAULTS
 
 from hybridrank.errors import (
@@ -179,14 +178,6 @@ def test_a_rate_limit_without_a_time(make, score, server, waste):
     with pytest.raises(RateLimitedError) as caught:
         score(make(), [waste])
     assert caught.value.retry_after is None
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("2", 2.0), ("0", 0.0), ("-1", 0.0), ("0.5", 0.5), ("nan", None), ("inf", None), ("soon", None)],
-)
-def test_retry_after_values(value, seconds):
-    assert retry_after(value) == seconds
 
 
 # --- the key

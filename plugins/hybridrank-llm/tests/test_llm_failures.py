@@ -6,11 +6,8 @@ import asyncio
 import pickle
 import socket
 import traceback
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
-from hybridrank_llm.failures import retry_after
 from hybridrank_llm.testing import FAULTS
 
 from hybridrank.deadline import limited
@@ -231,20 +228,6 @@ def test_a_rate_limit_says_how_long(make, score, server, waste):
     assert caught.value.retry_after == 3600.0
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("2", 2.0), ("0", 0.0), ("-1", 0.0), ("0.5", 0.5), ("nan", None), ("inf", None), ("soon", None)],
-)
-def test_retry_after_values(value, seconds):
-    assert retry_after({"retry-after": value}) == seconds
-
-
-def test_retry_after_as_a_date():
-    then = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    assert 3000 < retry_after({"retry-after": then}) <= 3600
-    assert retry_after({}) is None
-
-
 # --- the key
 
 
@@ -268,7 +251,7 @@ def test_what_no_key_can_be_is_refused_before_it_is_sent(make, score, server, wa
 
 
 def test_without_a_variable_no_key_is_sent(make, score, server, waste):
-    with pytest.raises(AuthenticationError, match="no key was sent: key_variable is not set"):
+    with pytest.raises(AuthenticationError, match="no key was sent"):
         score(make(key_variable=None), [waste])
     server.key = None
     score(make(key_variable=None), [waste])

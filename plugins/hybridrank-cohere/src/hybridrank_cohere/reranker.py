@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -12,18 +11,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from hybridrank.component import Component, once
-from hybridrank.deadline import remaining
-from hybridrank.errors import BackendTimeoutError, HybridrankError
-from hybridrank.remote import Limits, Remote, blocking
+from hybridrank.errors import HybridrankError
+from hybridrank.keys import api_key, scrub
+from hybridrank.parts import Answer, Part, merge, split
+from hybridrank.remote import Limits, Remote, blocking, together
 from hybridrank.types import Candidates, Scores
-from hybridrank_cohere.clients import Clients
-from hybridrank_cohere.failures import api_key, backend_error, scrub
-from hybridrank_cohere.plan import Answer, Request, merge, plan, read
+from hybridrank_cohere.answer import read
+from hybridrank_cohere.clients import clients
+from hybridrank_cohere.failures import backend_error
 
 if TYPE_CHECKING:
     from cohere import AsyncClientV2
+    from httpx import AsyncClient
+
+    from hybridrank.connections import PerLoop
 
 __all__ = ["CohereReranker"]
+
+_BLANK = -1.0  # the score of a blank document, below all of Cohere's, whatever it is scored with
 
 
 class CohereReranker(Component):
@@ -80,32 +85,18 @@ class CohereReranker(Component):
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """As `score`, with the same answer, and without blocking the event loop."""
-        requests = plan(batch, batch_size=self.batch_size)
-        if not requests:
-            return merge(batch, [], [])
-        client = await self._client()
-        tasks = [asyncio.create_task(self._ask(client, request)) for request in requests]
-        try:
-            answers = await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return merge(batch, requests, answers)
+        parts = split(batch, size=self.batch_size)
+        if not parts:
+            return merge(batch, [], [], blank=_BLANK)
+        _, client = await self._clients.mine()
+        answers = await together(self._ask(client, part) for part in parts)
+        return merge(batch, parts, answers, blank=_BLANK)
 
-    async def _client(self) -> AsyncClientV2:
-        """The running loop's client; at first use that is slow, and no part of an attempt."""
-        try:
-            async with asyncio.timeout(remaining()):
-                return await self._clients.mine()
-        except TimeoutError:
-            raise BackendTimeoutError("Cohere: the deadline passed before its SDK was ready") from None
+    async def _ask(self, client: AsyncClientV2, part: Part) -> Answer:
+        response, retries = await self._remote.call(partial(self._rerank, client, part))
+        return read(response, len(part.texts), retries=retries)
 
-    async def _ask(self, client: AsyncClientV2, request: Request) -> Answer:
-        response, retries = await self._remote.call(partial(self._rerank, client, request))
-        return read(response, request, retries=retries)
-
-    async def _rerank(self, client: AsyncClientV2, request: Request) -> Any:
+    async def _rerank(self, client: AsyncClientV2, part: Part) -> Any:
         """Call the SDK once; what it raises becomes one of our errors, with no key in it."""
         options: dict[str, Any] = {}
         if self.max_tokens_per_doc is not None:
@@ -113,8 +104,8 @@ class CohereReranker(Component):
         try:
             return await client.rerank(
                 model=self.model,
-                query=request.query,
-                documents=request.texts,
+                query=part.query,
+                documents=part.texts,
                 request_options={"max_retries": 0},  # the SDK's own would multiply ours
                 **options,
             )
@@ -134,6 +125,6 @@ class CohereReranker(Component):
         return Remote(self.limits, name="Cohere")
 
     @once
-    def _clients(self) -> Clients:
-        key = partial(api_key, self.api_key_env)
-        return Clients(api_key=key, base_url=self._url, connections=self.limits.concurrency)
+    def _clients(self) -> PerLoop[tuple[AsyncClient, AsyncClientV2]]:
+        key = partial(api_key, self.api_key_env, who="Cohere")
+        return clients(api_key=key, base_url=self._url, connections=self.limits.concurrency)

@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank_llm.failures import api_key, one_line, redacted, refusal, scrub, unreachable
+from hybridrank.keys import api_key, redacted, scrub
+from hybridrank.refusals import one_line, refusal, retry_after, said
+from hybridrank_llm.failures import unreachable
 
 if TYPE_CHECKING:
     from httpx import AsyncClient, Request, Response
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "ask", "read"]
 
 _LONGEST = 2**20  # bytes of an answer; a ranking takes some hundreds, and thoughts aloud some ten thousands
+_SECRET = 8  # characters; a shorter key is no secret, and could be part of any answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ async def ask(client: AsyncClient, url: str, body: Mapping[str, Any], *, key_var
         scrub(error, key_variable)
         raise unreachable(error, key_variable) from error
     if response.status_code != 200:
-        raise refusal(response.status_code, response.headers, content, key_variable)
+        wait = retry_after(response.headers.get("retry-after"))
+        raise refusal(response.status_code, said(content), who="the chat server", wait=wait, variable=key_variable)
     if not is_whole:
         raise BackendResponseError(f"the chat server's answer is longer than {_LONGEST:,} bytes")
     try:
@@ -55,7 +59,7 @@ async def ask(client: AsyncClient, url: str, body: Mapping[str, Any], *, key_var
 
 
 def _authorised(request: Request, *, variable: str) -> Request:
-    request.headers["Authorization"] = f"Bearer {api_key(variable)}"
+    request.headers["Authorization"] = "Bearer " + api_key(variable, who="the chat server")
     return request
 
 
@@ -66,7 +70,7 @@ async def _content(response: Response, key_variable: str | None) -> tuple[str, b
         content += chunk
         if len(content) > _LONGEST:
             break
-    return redacted(content.decode(errors="replace"), key_variable), len(content) <= _LONGEST
+    return redacted(content.decode(errors="replace"), key_variable, shortest=_SECRET), len(content) <= _LONGEST
 
 
 def read(completion: Any) -> Answer:

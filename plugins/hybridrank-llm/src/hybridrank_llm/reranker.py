@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,16 +12,18 @@ from pydantic import Field, JsonValue, model_validator
 from hybridrank.component import Component, once
 from hybridrank.deadline import remaining
 from hybridrank.errors import BackendResponseError, BackendTimeoutError
-from hybridrank.remote import Limits, Remote, blocking
+from hybridrank.remote import Limits, Remote, blocking, together
 from hybridrank.types import Candidates, Scores
 from hybridrank_llm.chat import Answer, ask
-from hybridrank_llm.clients import Clients
+from hybridrank_llm.clients import clients
 from hybridrank_llm.permutation import permutation
 from hybridrank_llm.prompt import prompt, shortened
 from hybridrank_llm.windows import spans
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
+
+    from hybridrank.connections import PerLoop
 
 __all__ = ["LlmReranker"]
 
@@ -106,13 +107,7 @@ class LlmReranker(Component):
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """As `score`, with the same answer, and without blocking the event loop."""
-        tasks = [asyncio.create_task(self._rank(candidates)) for candidates in batch]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        return await together(self._rank(candidates) for candidates in batch)
 
     async def _rank(self, candidates: Candidates) -> Scores:
         shown = [shortened(document.content, self.max_document_characters) for document in candidates.documents]
@@ -185,5 +180,5 @@ class LlmReranker(Component):
         return Remote(self.limits, name=f"the chat server of {self.model}")
 
     @once
-    def _clients(self) -> Clients:
-        return Clients()
+    def _clients(self) -> PerLoop[AsyncClient]:
+        return clients()
