@@ -3,14 +3,15 @@ PIP = -m pip --disable-pip-version-check install --quiet --constraint constraint
 PLUGINS = $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 EXAMPLES = $(sort $(dir $(wildcard examples/*/pyproject.toml)))
 
-.PHONY: help demo test stress lint format clean
+.PHONY: help demo test infinity stress lint format clean
 
 help:
 	@echo "make demo    search the Python standard library by meaning (makes .venv, without torch)"
-	@echo "make test    run every test (makes .venv-test, with all plugins and torch)"
+	@echo "make test    run every test (makes .venv-test, with all plugins and torch, and .venv-infinity)"
+	@echo "make infinity  make .venv-infinity alone"
 	@echo "make stress  kill, damage and crowd a collection for minutes on end (make test does a little of it)"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make clean   remove both environments"
+	@echo "make clean   remove the environments"
 
 # Environments. A stamp says that the environment was made from these files.
 
@@ -27,10 +28,19 @@ help:
 	  --editable "plugins/hybridrank-models[sentence-transformers]"
 	@touch $@
 
+# A server that one test asks, and that wants older packages than ours.
+.venv-infinity/made: plugins/hybridrank-http/tests/infinity.txt constraints.txt
+	$(PYTHON) -m venv --clear .venv-infinity
+	.venv-infinity/bin/python $(PIP) torch
+	.venv-infinity/bin/python $(PIP) --requirement plugins/hybridrank-http/tests/infinity.txt
+	@touch $@
+
 demo: .venv/made
 	.venv/bin/hybridrank demo
 
-test: .venv-test/made
+infinity: .venv-infinity/made
+
+test: .venv-test/made .venv-infinity/made
 	.venv-test/bin/hybridrank plugins check proximity
 	.venv-test/bin/python -m pytest
 
@@ -49,4 +59,4 @@ format: .venv-test/made
 	.venv-test/bin/ruff format .
 
 clean:
-	rm -rf .venv .venv-test
+	rm -rf .venv .venv-test .venv-infinity

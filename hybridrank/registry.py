@@ -57,6 +57,7 @@ _OUR_PLUGINS: Mapping[tuple[str, str], str] = {
     ("embedder", "sentence-transformers"): "hybridrank-sentence-transformers",
     ("reranker", "sentence-transformers"): "hybridrank-sentence-transformers",
     ("reranker", "cohere"): "hybridrank-cohere",
+    ("reranker", "http"): "hybridrank-http",
     ("reranker", "llm"): "hybridrank-llm",
 }
 

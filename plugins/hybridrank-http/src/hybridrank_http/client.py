@@ -1,0 +1,109 @@
+"""One request over HTTP: what the server said, or one of our errors, with no key in any of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from hybridrank.connections import PerLoop
+from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
+from hybridrank.keys import api_key, redacted, scrub
+from hybridrank.refusals import one_line, refusal, retry_after, said
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from httpx import AsyncClient, Request, Response
+
+__all__ = ["Reply", "clients", "post"]
+
+_ANSWER = 1 << 20  # bytes of an answer, besides four times the request's, which it may repeat
+_SECRET = 8  # characters; a shorter key is no secret, and could be part of any answer
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's answer, which is no refusal: its text, and its headers by their names in lower case."""
+
+    text: str
+    headers: Mapping[str, str]
+
+
+def clients(*, keep: int, proxies: bool, name: str) -> PerLoop[AsyncClient]:
+    """HTTP clients by event loop, each keeping up to `keep` connections that nobody uses.
+
+    They use the environment's proxies, or none.
+    """
+    return PerLoop(partial(_client, keep=keep, proxies=proxies), lambda client: client.aclose(), name=name)
+
+
+def _client(*, keep: int, proxies: bool) -> AsyncClient:
+    import httpx
+
+    return httpx.AsyncClient(
+        timeout=None,  # of one read, in httpx; `hybridrank.remote` bounds each attempt as a whole
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=keep, keepalive_expiry=30.0),
+        verify=_trusted(),
+        trust_env=proxies,
+    )
+
+
+@cache
+def _trusted() -> SSLContext:
+    """The certificates that httpx trusts: slow to read, so read once for all clients."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+async def post(client: AsyncClient, url: str, body: bytes, *, who: str, variable: str | None) -> Reply:
+    """Send one request, with the key in the environment `variable` if one is named, and follow no redirect.
+
+    Raises:
+        BackendError: the answer did not come, is a refusal, or cannot be read; its class says which.
+    """
+    import httpx
+
+    auth = partial(_authorised, variable=variable, who=who) if variable else None
+    try:
+        async with client.stream("POST", url, content=body, headers=_HEADERS, auth=auth) as response:
+            text = await _text(response, most=_ANSWER + 4 * len(body), variable=variable)
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # a host that no host can be is the last
+        failure = _unreachable(error, who=who, variable=variable)
+        scrub(error, variable)
+        raise failure from error
+    if response.headers.get("content-encoding", "identity") != "identity":  # a few bytes may be gigabytes
+        raise BackendResponseError(f"{who} compressed its answer, which was not asked for")
+    if text is None:
+        raise BackendResponseError(f"{who} answered more than a reranker has to say")
+    if not response.is_success:
+        wait = retry_after(response.headers.get("retry-after"))
+        raise refusal(response.status_code, said(text), who=who, wait=wait, variable=variable)
+    return Reply(text, response.headers)
+
+
+def _authorised(request: Request, *, variable: str, who: str) -> Request:
+    request.headers["Authorization"] = "Bearer " + api_key(variable, who=who)
+    return request
+
+
+async def _text(response: Response, *, most: int, variable: str | None) -> str | None:
+    """Read the answer, or None where it is too long; a key that it repeats gets into no frame but this."""
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > most:
+            return None
+    return redacted(content.decode("utf-8", "replace"), variable, shortest=_SECRET)
+
+
+def _unreachable(error: Exception, *, who: str, variable: str | None) -> BackendError:
+    import httpx
+
+    reason = one_line(f"{type(error).__name__}: {error}", variable)
+    if isinstance(error, httpx.TransportError):
+        return BackendUnavailableError(f"the connection to {who} failed ({reason})")
+    return BackendError(f"{who} could not be asked ({reason})")

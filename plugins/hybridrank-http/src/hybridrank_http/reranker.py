@@ -1,0 +1,166 @@
+"""The component: its options, and how it asks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from hybridrank.component import Component, once
+from hybridrank.errors import ConfigError
+from hybridrank.parts import Answer, Part, merge, split
+from hybridrank.remote import Limits, Remote, blocking, together
+from hybridrank.types import Candidates, Scores
+from hybridrank_http.client import clients, post
+from hybridrank_http.exchange import body, read
+from hybridrank_http.flavours import FLAVOURS, Fields, Flavour, FlavourName, OnLong
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
+
+    from hybridrank.connections import PerLoop
+
+__all__ = ["HttpReranker"]
+
+_LOOPBACK = re.compile(r"^https?://(localhost|127\.[0-9.]+|\[::1\])(:|/|$)")
+_BLANK = -100.0  # of a blank document where scores must not depend on each other: below what models give
+
+
+class HttpReranker(Component):
+    """Score documents by asking a rerank server; higher is better.
+
+    The scale is the server's: probabilities from some, logits from others. Documents longer than its model
+    reads are truncated by the server, which doesn't say which, or refused: as `on_long` says, or else as is the
+    server's way. The trace says which of the two it was.
+
+    A blank document is not sent. It scores 1.0 below the worst of the others and at most -1.0; or -100.0, if the
+    model is `pointwise`, for then its score is the same whatever it is scored with.
+
+    The key is read from the environment variable `key_variable` at every call, and kept nowhere. Several calls
+    (more than one query, or more documents than `batch_size`) run side by side within `limits`, which all
+    threads and event loops share. One failed call fails the batch.
+    """
+
+    use = "http"
+
+    url: str = Field(
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
+        description="where the server is, without the path that is asked: https://api.jina.ai",
+    )
+    flavour: FlavourName = Field("cohere", description="how the server wants to be asked")
+    model: str | None = Field(None, min_length=1, description="the model's name at the server, if it wants one")
+    key_variable: str | None = Field(
+        None,
+        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+        description="the name of the environment variable that holds the key; by default none is sent",
+    )
+    on_long: OnLong | None = Field(
+        None, description="what the server does with a text over its maximum; by default what the flavour does"
+    )
+    pointwise: bool = Field(
+        False,
+        description="the model scores each document for itself, as cross-encoders do and listwise models don't",
+    )
+    batch_size: int | None = Field(
+        None, ge=1, le=10_000, description="most documents in one call; by default the flavour's"
+    )
+    path: str | None = Field(
+        None, pattern=r"^/[^\s?#]*$", description="the path that is asked; by default the flavour's"
+    )
+    fields: Fields = Field(Fields(), description="names of fields that differ from the flavour's")
+    parameters: dict[str, JsonValue] = Field(
+        default_factory=dict, description="further fields of the request, over the flavour's own"
+    )
+    limits: Limits = Field(Limits(), description="of calls at one time and a minute, of time and of retries")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        known = FLAVOURS[self.flavour]
+        if self.on_long is not None and self.on_long not in known.long:
+            problem = f'"{self.flavour}" cannot {self.on_long}, but {" or ".join(known.long)}'
+            raise ConfigError(problem, path="$.on_long")
+        taken = {"model", self.fields.query or known.query, self.fields.documents or known.documents}
+        ours = dict.fromkeys(taken, "is a field of every request")
+        ours |= {name: "is what on_long decides" for sent in known.long.values() for name in sent}
+        for name in self.parameters:
+            if name in ours:
+                raise ConfigError(f'"{name}" {ours[name]}', path="$.parameters")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
+        options = self.to_config()
+        for name in ("limits", "key_variable", *(["batch_size"] if self.pointwise else [])):
+            options.pop(name, None)
+        return json.dumps(options, sort_keys=True)
+
+    def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
+        """One finite score per document, in the documents' order, for each of the batch.
+
+        Whether scores of different queries are on one scale is the model's affair.
+
+        Raises:
+            AuthenticationError: the key is missing or refused.
+            RateLimitedError: the server refuses for now, and still does after the retries.
+            BackendTimeoutError: the server did not answer in time.
+            BackendUnavailableError: the server could not be reached, or is failing.
+            BackendResponseError: the server's answer cannot be believed.
+            BackendError: the server refused the request; the message says why.
+        """
+        return blocking(self.ascore(batch))
+
+    async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
+        """As `score`, with the same answer, and without blocking the event loop."""
+        parts = split(batch, size=self._flavour.batch_size)
+        answers = await together(self._ask(part) for part in parts)
+        merged = merge(batch, parts, answers, blank=_BLANK if self.pointwise else None)
+        return [Scores(scores, details={**scores.details, "on_long": self._long}) for scores in merged]
+
+    async def _ask(self, part: Part) -> Answer:
+        content = body(part, self._flavour, model=self.model)
+        client = await self._clients.mine()
+        reply, retries = await self._remote.call(
+            lambda: post(client, self._endpoint, content, who=self._who, variable=self.key_variable)
+        )
+        answer = read(reply, len(part.texts), self._flavour, who=self._who, variable=self.key_variable)
+        cut = sum(len(text) > self._flavour.characters for text in part.texts)
+        units = {**answer.units, **({"cut_documents": cut} if cut else {})}
+        return replace(answer, retries=retries, units=units)
+
+    @property
+    def _endpoint(self) -> str:
+        return self.url.rstrip("/") + self._flavour.path
+
+    @property
+    def _who(self) -> str:
+        return f"the reranker at {self._endpoint}"
+
+    @once
+    def _flavour(self) -> Flavour:
+        """The flavour, with all that the options change."""
+        flavour = FLAVOURS[self.flavour]
+        changes: dict[str, Any] = self.fields.model_dump(exclude_none=True)
+        if self.path is not None:
+            changes["path"] = self.path
+        if self.batch_size is not None:
+            changes["batch_size"] = self.batch_size
+        sent = {**flavour.parameters, **flavour.long[self._long], **self.parameters}
+        return replace(flavour, parameters=sent, **changes)
+
+    @property
+    def _long(self) -> OnLong:
+        return next(iter(FLAVOURS[self.flavour].long)) if self.on_long is None else self.on_long
+
+    @once
+    def _remote(self) -> Remote:
+        return Remote(self.limits, name=self._who)
+
+    @once
+    def _clients(self) -> PerLoop[AsyncClient]:
+        # No proxy leads to this machine.
+        return clients(keep=self.limits.concurrency, proxies=not _LOOPBACK.match(self.url), name=self._who)

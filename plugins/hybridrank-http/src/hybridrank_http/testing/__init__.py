@@ -1,0 +1,16 @@
+"""A local rerank server of any flavour, which misbehaves when it is told to.
+
+For tests of whatever calls one: no key, no network, no cost. It really scores, by the share of words that query
+and document have in common, and it refuses what the servers refuse.
+
+>>> from hybridrank_http import HttpReranker
+>>> with RerankServer("tei") as server:
+...     reranker = HttpReranker(url=server.url, flavour="tei")
+...     server.faults.append("500")  # for the next request; it is tried again, and answered
+"""
+
+from hybridrank_http.testing.dialects import DIALECTS
+from hybridrank_http.testing.faults import FAULTS
+from hybridrank_http.testing.server import Received, RerankServer
+
+__all__ = ["DIALECTS", "FAULTS", "Received", "RerankServer"]

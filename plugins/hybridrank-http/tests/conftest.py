@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from hybridrank_http import HttpReranker
+from hybridrank_http.testing import RerankServer
+
+from hybridrank.types import Candidates, Document, Query, Scores
+
+KEY = "ht-S3cret.key_for-tests~0123456789+/="
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RerankServer]:
+    monkeypatch.setenv("RERANK_KEY", KEY)
+    with RerankServer("infinity", key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def make(server: RerankServer) -> Callable[..., HttpReranker]:
+    """Make a reranker of `server`, with short pauses; limits are options here."""
+
+    def make(*, limits: dict[str, object] | None = None, **options: object) -> HttpReranker:
+        defaults = {"url": server.url, "flavour": "infinity", "key_variable": "RERANK_KEY"}
+        return HttpReranker(**{**defaults, **options}, limits={"max_wait": 0.05, **(limits or {})})
+
+    return make
+
+
+@pytest.fixture(params=["sync", "async"])
+def score(request: pytest.FixtureRequest) -> Callable[..., Sequence[Scores]]:
+    """Score a batch from a thread, and on a loop."""
+    if request.param == "sync":
+        return lambda reranker, batch: reranker.score(batch)
+    return lambda reranker, batch: asyncio.run(reranker.ascore(batch))
+
+
+@pytest.fixture
+def waste() -> Candidates:
+    texts = [
+        "Plastic waste requires recycling facilities.",
+        "Organic waste can be composted.",
+        "A storm is forecast.",
+    ]
+    documents = [Document(f"d{number}", text) for number, text in enumerate(texts)]
+    return Candidates(Query("How to process organic waste?"), documents)

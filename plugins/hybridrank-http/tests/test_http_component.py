@@ -1,0 +1,151 @@
+"""The component's configuration, its registration and its contract."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import tomli_w
+from hybridrank_http import HttpReranker
+from hybridrank_http.flavours import FLAVOURS
+from hybridrank_http.testing import RerankServer
+
+from hybridrank.errors import ConfigError
+from hybridrank.protocols import AsyncReranker, Reranker
+from hybridrank.registry import component_class, create, registered
+from hybridrank.testing import checks
+
+OPTIONS = {
+    "url": "https://rerank.example/base",
+    "flavour": "voyage",
+    "model": "rerank-2.5",
+    "key_variable": "VOYAGE_API_KEY",
+    "on_long": "raise",
+    "pointwise": True,
+    "batch_size": 100,
+    "path": "/v9/rerank",
+    "fields": {"documents": "passages", "score": "value", "results": "", "usage": "meta.used"},
+    "parameters": {"return_documents": False, "extra": {"deep": [1, "two"]}},
+    "limits": {"concurrency": 4, "per_minute": 300.0, "timeout": 2.0, "retries": 0, "max_wait": 1.0},
+}
+
+
+@pytest.mark.parametrize("options", [{"url": "http://localhost:1"}, OPTIONS], ids=["defaults", "every option"])
+def test_it_round_trips_through_toml(options):
+    reranker = HttpReranker(**options)
+    config = tomllib.loads(tomli_w.dumps(reranker.to_config()))
+    assert config["use"] == "http"
+    assert HttpReranker.from_config(config) == reranker
+    assert create("reranker", config) == reranker
+    assert pickle.loads(pickle.dumps(reranker)) == reranker
+
+
+def test_every_option_is_in_the_round_trip_and_in_the_schema():
+    assert set(OPTIONS) == set(HttpReranker.model_fields)
+    properties = HttpReranker.json_schema()["properties"]
+    assert set(properties) == {"use", *OPTIONS}
+    assert all(properties[name]["description"] for name in OPTIONS)
+
+
+def test_it_is_registered():
+    assert registered("reranker")["http"].value == "hybridrank_http:HttpReranker"
+    assert component_class("reranker", "http") is HttpReranker
+
+
+def test_it_keeps_the_protocols():
+    reranker = HttpReranker(url="http://localhost:1")
+    assert isinstance(reranker, Reranker)
+    assert isinstance(reranker, AsyncReranker)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"url": None}, r"\$\.url"),
+        ({"url": "ftp://example"}, r"\$\.url"),
+        ({"url": "https://user:pass@example"}, r"\$\.url"),
+        ({"url": "https://example/?key=1"}, r"\$\.url"),
+        ({"flavour": "yina"}, r"\$\.flavour: .*'jina'"),
+        ({"model": ""}, r"\$\.model"),
+        ({"api_key": "x"}, r"\$\.api_key"),
+        ({"key_variable": "not-a-name"}, r"\$\.key_variable"),
+        ({"batch_size": 0}, r"\$\.batch_size"),
+        ({"path": "rerank"}, r"\$\.path"),
+        ({"fields": {"scores": "x"}}, r'\$\.fields\.scores: .*did you mean "score"'),
+        ({"fields": {"score": ""}}, r"\$\.fields\.score"),
+        ({"parameters": {"query": "x"}}, r'\$\.parameters: "query" is a field of every request'),
+        ({"parameters": {"model": "x"}}, r"\$\.parameters"),
+        ({"flavour": "tei", "parameters": {"texts": []}}, r"\$\.parameters"),
+        (
+            {"flavour": "tei", "parameters": {"truncate": True}},
+            r'\$\.parameters: "truncate" is what on_long decides',
+        ),
+        ({"fields": {"query": "q"}, "parameters": {"q": ""}}, r"\$\.parameters"),
+        ({"on_long": "raise"}, r'\$\.on_long: "cohere" cannot raise, but truncate'),
+        ({"flavour": "llama.cpp", "on_long": "truncate"}, r'\$\.on_long: "llama.cpp" cannot truncate, but raise'),
+        ({"parameters": {"a": float("nan")}}, r"\$\.parameters\.a"),
+        ({"limits": {"timeot": 1}}, r'\$\.limits\.timeot: .*did you mean "timeout"'),
+    ],
+)
+def test_a_wrong_option_is_refused_with_its_place(options, message):
+    with pytest.raises(ConfigError, match=message):
+        HttpReranker(**{"url": "http://localhost:1", **options})
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout.strip()
+
+
+def test_making_one_loads_nothing_heavy_and_needs_no_key():
+    code = (
+        "import sys; from hybridrank.registry import create\n"
+        "create('reranker', {'use': 'http', 'url': 'http://localhost:1', 'key_variable': 'NONE'})\n"
+        "print(sorted({'httpx', 'numpy', 'torch'} & set(sys.modules)))"
+    )
+    assert run(code) == "[]"
+
+
+def test_an_async_search_loads_the_client_off_the_event_loop():
+    code = (
+        "import asyncio, sys, threading\n"
+        "from hybridrank.types import Candidates, Document, Query\n"
+        "from hybridrank_http import HttpReranker\n"
+        "from hybridrank_http.testing import RerankServer\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'httpx':\n"
+        "            seen.add(threading.current_thread() is threading.main_thread())\n"
+        "seen = set()\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "with RerankServer('tei') as server:\n"
+        "    reranker = HttpReranker(url=server.url, flavour='tei')\n"
+        "    batch = [Candidates(Query('storm'), [Document('a', 'storm')])]\n"
+        "    print(asyncio.run(reranker.ascore(batch)), seen)\n"
+    )
+    assert run(code) == "[(1.0,)] {False}"
+
+
+@pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_contract(flavour, check):
+    with RerankServer(flavour) as server:
+        check(HttpReranker(url=server.url, flavour=flavour, model="any" if flavour != "tei" else None))
+
+
+@pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
+def test_contract_of_a_pointwise_model(check):
+    with RerankServer("llama.cpp") as server:
+        check(HttpReranker(url=server.url, flavour="llama.cpp", pointwise=True))
+
+
+def test_what_decides_scores_is_its_identity():
+    one = HttpReranker(url="http://localhost:1", model="m", limits={"retries": 0}, key_variable="SOME_KEY")
+    assert one.identity == HttpReranker(url="http://localhost:1", model="m").identity
+    for other in ({"model": "n"}, {"url": "http://localhost:2"}, {"path": "/r"}, {"parameters": {"p": 1}}):
+        assert HttpReranker(**{"url": "http://localhost:1", "model": "m", **other}).identity != one.identity

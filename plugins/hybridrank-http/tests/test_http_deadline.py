@@ -1,0 +1,211 @@
+"""A server that takes too long is left, and sees that it was; so it does when a search is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+from hybridrank_http import HttpReranker
+from hybridrank_http.testing import RerankServer
+
+from hybridrank.deadline import limited
+from hybridrank.errors import BackendError, BackendTimeoutError, RateLimitedError
+
+DEADLINE = 6.0  # seconds
+HUNG = 30  # seconds after which a test that hangs fails; none that passes waits for them
+
+
+@pytest.mark.parametrize("fault", ["silence", "trickle"])
+def test_a_slow_server_is_left_at_the_deadline(make, score, server, waste, fault):
+    server.fault = fault
+    with limited(0.2), pytest.raises(BackendTimeoutError, match="did not answer within"):
+        score(make(limits={"timeout": HUNG}), [waste] * 3)
+    assert server.left_one.wait(HUNG)
+
+
+@pytest.mark.parametrize("fault", ["silence", "trickle"])
+def test_a_slow_server_is_left_at_the_end_of_an_attempt(make, score, server, waste, fault):
+    server.fault = fault
+    with pytest.raises(BackendTimeoutError):
+        score(make(limits={"timeout": 0.1, "retries": 0}), [waste])
+    assert server.left_one.wait(HUNG)
+
+
+def test_whatever_the_server_does_the_deadline_holds(make, waste):
+    """Within a tenth of it: of a long one, for a busy machine is late by some tenths of a second as it is."""
+    make().score([waste])  # which loads the client
+    faults = [
+        "silence",
+        "trickle",
+        "hang up",
+        "endless",
+        "429 retry-after 2",
+        "429",
+        "500",
+        "503",
+        "not json",
+        "307",
+    ]
+
+    async def timed(fault: str, server: RerankServer) -> float:
+        server.fault = fault
+        reranker = HttpReranker(url=server.url, flavour="tei", limits={"retries": 10, "timeout": 2 * DEADLINE})
+        began = time.monotonic()
+        with pytest.raises(BackendError):
+            await reranker.ascore([waste])
+        return time.monotonic() - began
+
+    async def all_at_once(servers: list[RerankServer]) -> list[float]:
+        with limited(DEADLINE):
+            return await asyncio.gather(*map(timed, faults, servers))
+
+    with ExitStack() as stack:
+        servers = [stack.enter_context(RerankServer("tei")) for _ in faults]
+        took = asyncio.run(all_at_once(servers))
+    assert max(took) <= DEADLINE * 1.1, dict(zip(faults, took, strict=True))
+
+
+def test_past_the_deadline_nobody_is_asked(make, score, server, waste):
+    with limited(0.0), pytest.raises(BackendTimeoutError):
+        score(make(), [waste])
+    assert server.received == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("429 retry-after 60", RateLimitedError), ("503 retry-after 60", RateLimitedError)],
+)
+def test_a_pause_beyond_the_deadline_is_not_begun(make, score, server, waste, fault, error):
+    server.fault = fault
+    with limited(HUNG), pytest.raises(error):
+        score(make(limits={"max_wait": 120.0}), [waste])
+    assert len(server.received) == 1
+
+
+def test_no_more_calls_at_one_time_than_allowed_whoever_asks(make, server, waste):
+    server.rendezvous = threading.Barrier(3)  # none is answered before three have arrived
+    reranker = make(limits={"concurrency": 3})
+    threads = [threading.Thread(target=lambda: reranker.score([waste] * 2)) for _ in range(3)]
+    threads += [threading.Thread(target=lambda: asyncio.run(reranker.ascore([waste] * 2))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(server.received), server.peak) == (12, 3)
+
+
+# --- cancellation
+
+
+def test_cancelling_at_any_point_leaves_nothing_behind(make, server, waste):
+    reranker = make(limits={"concurrency": 1, "timeout": HUNG})
+
+    async def every_point() -> int:
+        expected = await reranker.ascore([waste])
+        for steps in range(10_000):
+            server.faults.extend(["503"])
+            task = asyncio.create_task(reranker.ascore([waste] * 2))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            early = task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert task.cancelled() is early
+            server.faults.clear()
+            async with asyncio.timeout(HUNG):
+                assert await reranker.ascore([waste]) == expected
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            if not early or steps > 60:
+                return steps
+        raise AssertionError("it never ended")
+
+    assert asyncio.run(every_point()) > 10
+
+
+def test_cancelling_stops_the_request(make, server, waste):
+    reranker = make(limits={"timeout": HUNG})
+    server.fault = "silence"
+
+    async def search() -> None:
+        task = asyncio.create_task(reranker.ascore([waste]))
+        while not server.received:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.left_one.wait, HUNG)
+
+    asyncio.run(search())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_interrupting_stops_the_request():
+    code = """
+        import os, signal, threading
+        from hybridrank.types import Candidates, Document, Query
+        from hybridrank_http import HttpReranker
+        from hybridrank_http.testing import RerankServer
+        batch = [Candidates(Query("storm"), [Document("a", "storm")])]
+        with RerankServer("tei") as server:
+            reranker = HttpReranker(url=server.url, flavour="tei", limits={"timeout": 60})
+            reranker.score(batch)
+            server.faults.append("silence")
+            def interrupt():
+                while len(server.received) < 2:
+                    threading.Event().wait(0.01)
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            threading.Thread(target=interrupt).start()
+            try:
+                reranker.score(batch)
+            except KeyboardInterrupt:
+                print(server.left_one.wait(30), reranker.score(batch))
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout.split(), done.stderr) == (["True", "[(1.0,)]"], "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_has_connections_of_its_own():
+    code = """
+        import os
+        from hybridrank.types import Candidates, Document, Query
+        from hybridrank_http import HttpReranker
+        from hybridrank_http.testing import RerankServer
+        batch = [Candidates(Query("storm"), [Document("a", "storm"), Document("b", "calm")])]
+        with RerankServer("tei") as server:
+            reranker = HttpReranker(url=server.url, flavour="tei")
+            expected = reranker.score(batch)
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if reranker.score(batch) == expected else 1)
+            print(os.waitpid(child, 0)[1], reranker.score(batch) == expected, server.connections)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["0", "True", "2"], done.stderr
+
+
+def test_a_burst_that_is_let_go_leaves_no_connection(make, server, waste):
+    reranker = make(limits={"concurrency": 20, "timeout": HUNG})
+
+    async def burst() -> None:
+        await reranker.ascore([waste])  # which loads the client
+        server.fault = "silence"
+        with limited(2.0):
+            answers = await asyncio.gather(*[reranker.ascore([waste]) for _ in range(100)], return_exceptions=True)
+        assert {type(answer) for answer in answers} == {BackendTimeoutError}
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(burst())
+    assert server.left_one.wait(HUNG)
+    server.fault = None
+    assert len(reranker.score([waste])[0]) == 3
