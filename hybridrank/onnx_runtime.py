@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -24,6 +23,7 @@ from hybridrank.errors import BackendError, ModelError
 from hybridrank.models import file_names, resolve
 from hybridrank.models.facts import ModelFacts, read_facts
 from hybridrank.models.files import onnx_files
+from hybridrank.turns import Turns
 from hybridrank.types import Progress
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Graph:
         self.outputs: dict[str, list[Any]] = {o.name: o.shape for o in self._session.get_outputs()}
         self._pad_id = pad_id
         self._threads = threads or _cpus()
-        self._turn = threading.BoundedSemaphore(self._threads)
+        self._turns = Turns(self._threads)
         self._alone = batch_tokens is None and _quantises_activations(path)
         self._batch_tokens = batch_tokens or _BATCH_TOKENS
 
@@ -102,7 +102,7 @@ class Graph:
 
         def work(batch: list[int]) -> NDArray[np.float32]:
             feed, mask = self._feed([sequences[at] for at in batch])
-            with self._turn:
+            with self._turns.one():
                 check("the model")
                 try:
                     values = self._session.run([output], feed)[0]
