@@ -25,7 +25,7 @@ from pathlib import Path
 from hybridrank.errors import ModelError
 from hybridrank.models.facts import FACT_FILES
 
-__all__ = ["choose_graph", "cpu_features", "onnx_files"]
+__all__ = ["choose_graph", "cpu_features", "features_of", "onnx_files"]
 
 _GENERIC = ("model_quantized", "model_int8")
 _BEST_FIRST = {
@@ -39,19 +39,29 @@ _BEST_FIRST = {
 
 @functools.cache
 def cpu_features() -> frozenset[str]:
-    """This CPU's abilities that decide between graphs, by the names that Linux has for them.
-
-    Where the system doesn't list them, an x86-64 CPU is taken to have AVX2 and no more.
-    """
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return frozenset({"arm64"})
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return frozenset()
+    """This CPU's abilities that decide between graphs, by the names that Linux has for them."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpuinfo = Path("/proc/cpuinfo").read_text()
     except OSError:
+        cpuinfo = None
+    return features_of(platform.machine(), cpuinfo)
+
+
+def features_of(machine: str, cpuinfo: str | None) -> frozenset[str]:
+    """The abilities that decide between graphs, of a CPU of this kind with this text in ``/proc/cpuinfo``.
+
+    Where there is no such text, an x86-64 CPU is taken to have AVX2 and no more.
+
+    >>> sorted(features_of("x86_64", "flags\t\t: fpu sse2 avx2 avx512f avx512_vnni"))
+    ['avx2', 'avx512_vnni', 'avx512f']
+    """
+    if machine.lower() in ("arm64", "aarch64"):
+        return frozenset({"arm64"})
+    if machine.lower() not in ("x86_64", "amd64"):
+        return frozenset()
+    if cpuinfo is None:
         return frozenset({"avx2"})
-    flags = next((line for line in lines if line.startswith("flags")), "")
+    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
     return frozenset(flags.split()).intersection(_BEST_FIRST)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+from numpy._core._multiarray_umath import __cpu_features__
 
 from hybridrank.errors import ModelError
-from hybridrank.models.files import choose_graph, cpu_features, onnx_files
+from hybridrank.models.files import choose_graph, cpu_features, features_of, onnx_files
 
 SENTENCE_TRANSFORMERS = [  # as the repositories of sentence-transformers lay them out
     "config.json",
@@ -78,5 +81,47 @@ def test_what_is_missing_is_named():
         onnx_files(["model.onnx", "vocab.txt"])
 
 
-def test_this_cpu_is_described_in_known_words():
-    assert cpu_features() <= {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "arm64"}
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "expected"),
+    [
+        (
+            "x86_64",  # an Intel Xeon of 2023
+            "vendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R) Processor\n"
+            "flags\t\t: fpu vme sse4_2 avx f16c avx2 bmi2 avx512f avx512bw avx_vnni avx512_vnni amx_int8\n"
+            "bugs\t\t: spectre_v1\n\nprocessor\t: 1\nflags\t\t: fpu\n",
+            {"avx2", "avx512f", "avx_vnni", "avx512_vnni"},
+        ),
+        ("x86_64", "flags\t\t: fpu avx avx2 bmi2 avx_vnni serialize\nvmx flags\t: vnmi\n", {"avx2", "avx_vnni"}),
+        ("AMD64", "flags\t\t: fpu avx avx2 bmi2 sha_ni\n", {"avx2"}),
+        ("x86_64", "flags\t\t: fpu sse4_2 avx avx512_vnni_of_a_later_kind\n", set()),
+        ("x86_64", "", set()),
+        ("x86_64", None, {"avx2"}),
+        ("AMD64", None, {"avx2"}),
+        ("aarch64", "processor\t: 0\nFeatures\t: fp asimd aes asimdhp asimddp sve i8mm\n", {"arm64"}),
+        ("arm64", None, {"arm64"}),
+        ("riscv64", "isa\t: rv64imafdcv\n", set()),
+        ("ppc64le", None, set()),
+    ],
+)
+def test_a_cpu_is_known_by_what_linux_says_of_it(machine, cpuinfo, expected):
+    assert features_of(machine, cpuinfo) == expected
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what the CPU has")
+def test_this_cpu_has_what_numpy_finds_in_it():
+    for name, theirs in {"avx2": "AVX2", "avx512f": "AVX512F"}.items():
+        assert (name in cpu_features()) == __cpu_features__.get(theirs, False)
+    if __cpu_features__.get("AVX512_ICL"):  # which includes VNNI
+        assert "avx512_vnni" in cpu_features()
+
+
+def test_this_cpu_takes_the_graph_made_for_it():
+    expected = {
+        "avx512_vnni": "qint8_avx512_vnni",
+        "avx_vnni": "qint8_avx512_vnni",
+        "avx512f": "qint8_avx512",
+        "avx2": "quint8_avx2",
+        "arm64": "qint8_arm64",
+    }
+    best = next((f"model_{kind}" for ability, kind in expected.items() if ability in cpu_features()), "model")
+    assert onnx_files(SENTENCE_TRANSFORMERS)[0] == f"onnx/{best}.onnx"
