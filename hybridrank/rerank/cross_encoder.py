@@ -12,8 +12,8 @@ from pydantic import Field, PositiveInt
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve
-from hybridrank.models.files import onnx_files
-from hybridrank.onnx_runtime import Encoder, Tokens
+from hybridrank.models.files import cpu_features, onnx_files
+from hybridrank.onnx_runtime import Encoder, Graph
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
 
@@ -67,7 +67,10 @@ class CrossEncoder(Component):
 
     @once
     def fingerprint(self) -> str:
-        """What decides the score of a pair beside the configuration: the model's files, and what runs them."""
+        """What decides the score of a pair beside the configuration: the model's files, and what runs them.
+
+        The CPU is part of that: 8-bit products overflow on one that lacks VNNI, and not on one that has it.
+        """
         import onnxruntime
         import tokenizers
         from xxhash import xxh3_128
@@ -81,7 +84,8 @@ class CrossEncoder(Component):
                 while block := file.read(2**20):
                     content.update(block)
             digest.update(f"{name} {content.hexdigest()}\n".encode())
-        return f"{digest.hexdigest()} onnxruntime {onnxruntime.__version__} tokenizers {tokenizers.__version__}"
+        versions = f"onnxruntime {onnxruntime.__version__} tokenizers {tokenizers.__version__}"
+        return f"{digest.hexdigest()} {versions} {' '.join(sorted(cpu_features()))}"
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """One score per document, in the documents' order, for each of the batch.
@@ -92,16 +96,15 @@ class CrossEncoder(Component):
             BackendError: ONNX Runtime failed.
             BackendTimeoutError: the deadline has passed: it is looked at before every sequence that is read.
         """
-        encoder, output = self._ready
-        tokenizer = PairTokenizer(encoder.tokenizer, window=encoder.window, on_long=self.on_long, model=self.model)
+        graph, output, tokenizer = self._ready
         pairs = [tokenizer.encode(candidates) for candidates in batch]
-        sequences = [Tokens.of(window) for each in pairs for windows in each.windows for window in windows]
-        logits = encoder.graph.run(sequences, output=output, reduce=self._logits)
+        sequences = [window for each in pairs for windows in each.windows for window in windows]
+        logits = graph.run(sequences, output=output, reduce=self._logits)
         return scores_of_best_windows(logits, pairs, activation=self.activation)
 
     @once
-    def _ready(self) -> tuple[Encoder, str]:
-        encoder = Encoder.load(
+    def _ready(self) -> tuple[Graph, str, PairTokenizer]:
+        tokenizer, graph, window, _ = Encoder.load(
             self.model,
             revision=self.revision,
             file=self.file,
@@ -109,12 +112,13 @@ class CrossEncoder(Component):
             batch_tokens=self.batch_tokens,
             threads=self.threads,
         )
-        outputs = encoder.graph.outputs
+        outputs = graph.outputs
         output = "logits" if "logits" in outputs else next(iter(outputs))
         shape = outputs[output]
         if len(shape) > 2 or (len(shape) == 2 and isinstance(shape[1], int) and shape[1] != 1):
             raise ModelError(self._not_one_logit(shape))
-        return encoder, output
+        pairs = PairTokenizer(tokenizer, window=window, on_long=self.on_long, model=self.model)
+        return graph, output, pairs
 
     def _logits(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         if values.size != len(mask):

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from hybridrank.errors import InputError
+from hybridrank.onnx_runtime import Tokens
+from hybridrank.rerank.document_tokens import DocumentTokens
+from hybridrank.rerank.joining import Joining
 from hybridrank.tokenising import tokenised
 from hybridrank.types import Candidates, Document, Query, Scores
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
 __all__ = ["Activation", "OnLong", "PairTokenizer", "Pairs", "scores_of_best_windows"]
 
@@ -25,7 +29,7 @@ Activation: TypeAlias = Literal["none", "sigmoid"]
 class Pairs(NamedTuple):
     """What a model is to read for one `Candidates`: the windows of each document, and notes for the trace."""
 
-    windows: Sequence[Sequence[Encoding]]
+    windows: Sequence[Sequence[Tokens]]
     details: Mapping[str, int]
 
 
@@ -45,6 +49,8 @@ class PairTokenizer:
         self, tokenizer: Tokenizer, *, window: int, on_long: OnLong, model: str, prompt: str = ""
     ) -> None:
         self._tokenizer = tokenizer
+        self._documents = DocumentTokens(tokenizer)
+        self._joining = Joining(tokenizer)
         self._room = window - tokenizer.num_special_tokens_to_add(is_pair=True)
         self._on_long = on_long
         self._model = model
@@ -65,7 +71,7 @@ class PairTokenizer:
         read = total = truncated = 0
         for document in candidates.documents:
             pieces, read_here, total_here = self._pieces(query, document)
-            windows.append([self._tokenizer.post_process(query, piece) for piece in pieces])
+            windows.append([self._joining.join(query, piece) for piece in pieces])
             read, total, truncated = read + read_here, total + total_here, truncated + (read_here < total_here)
         details = {
             "tokens_read": read,
@@ -76,31 +82,32 @@ class PairTokenizer:
         }
         return Pairs(windows, details)
 
-    def _query(self, query: Query) -> tuple[Encoding, int]:
-        encoding = tokenised(self._tokenizer, self._prompt + query.text)
-        most, length = self._room // 2, len(encoding.ids)
-        if length > most:
-            if self._on_long == "raise":
-                raise InputError(
-                    f"the query has {length} tokens, and {self._model} has room for {most} beside a document "
-                    f'("{query.text[:40]}…"); shorten it, or set on_long="truncate"'
-                )
-            encoding.truncate(most)
-        return encoding, max(0, length - most)
+    def _query(self, query: Query) -> tuple[NDArray[np.int32], int]:
+        import numpy as np
 
-    def _pieces(self, query: Encoding, document: Document) -> tuple[list[Encoding], int, int]:
+        ids = np.array(tokenised(self._tokenizer, self._prompt + query.text).ids, np.int32)
+        most, length = self._room // 2, len(ids)
+        if length > most and self._on_long == "raise":
+            raise InputError(
+                f"the query has {length} tokens, and {self._model} has room for {most} beside a document "
+                f'("{query.text[:40]}…"); shorten it, or set on_long="truncate"'
+            )
+        return ids[:most], max(0, length - most)
+
+    def _pieces(self, query: NDArray[np.int32], document: Document) -> tuple[list[NDArray[np.int32]], int, int]:
         """The pieces of a document to read, how many of its tokens that is, and of how many."""
-        encoding = tokenised(self._tokenizer, document.content)
-        room, total = self._room - len(query.ids), len(encoding.ids)
+        ids = self._documents.of(document.content)
+        room, total = self._room - len(query), len(ids)
         if total > room and self._on_long == "raise":
             raise InputError(
                 f"document {document.id!r} has {total} tokens, and {self._model} reads {room} beside this query; "
                 'split it, or set on_long="window"'
             )
-        encoding.truncate(room, stride=room // 8)
-        if self._on_long == "window":
-            return [encoding, *encoding.overflowing], total, total
-        return [encoding], min(room, total), total
+        if self._on_long == "truncate":
+            return [ids[:room]], min(room, total), total
+        overlap = room // 8
+        starts = range(0, max(1, total - overlap), room - overlap)
+        return [ids[start : start + room] for start in starts], total, total
 
 
 def scores_of_best_windows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 import tiny_onnx
 from support import TOPICS
 
-from hybridrank import Candidates, Document, Query
+from hybridrank import Candidates, Document, Pipeline, Query
 from hybridrank.errors import ConfigError, InputError, ModelError
+from hybridrank.models.files import cpu_features
+from hybridrank.onnx_runtime import Graph
 from hybridrank.rerank import CrossEncoder
+from hybridrank.retrieval import BM25
 
 QUERY = Query("How to process organic waste?")
 FIVE = [Document(document.id, document.text) for document in TOPICS[:5]]
@@ -39,15 +43,20 @@ def _one(reranker, query, text, **fields):
     return reranker.score([Candidates(Query(query), [Document(id="only", text=text, **fields)])])[0]
 
 
+SATURATES = bool({"avx2", "avx512f"} & cpu_features()) and not {"avx_vnni", "avx512_vnni"} & cpu_features()
+"""Whether 8-bit products overflow on this CPU, which moves the logits of the default weights by up to 0.3."""
+
+
 def test_logits_are_those_of_the_reference_in_one_padded_batch():
-    reference = [4.356, -8.580, -6.774, 0.997, -10.441]
+    exact, saturated = [4.409, -8.524, -6.902, 0.952, -10.567], [4.356, -8.580, -6.774, 0.997, -10.441]
     scores = CrossEncoder(batch_tokens=4096).score([Candidates(QUERY, FIVE)])[0]
-    np.testing.assert_allclose(scores, reference, atol=0.05)
+    np.testing.assert_allclose(scores, saturated if SATURATES else exact, atol=0.05)
 
 
 def test_logits_of_pairs_that_run_alone(default):
+    exact, saturated = [4.258, -8.288, -6.956, 1.043, -10.610], [4.340, -8.514, -6.792, 1.083, -10.479]
     scores = default.score([Candidates(QUERY, FIVE)])[0]
-    np.testing.assert_allclose(scores, [4.3401, -8.5136, -6.7922, 1.0833, -10.4792], atol=0.05)
+    np.testing.assert_allclose(scores, saturated if SATURATES else exact, atol=0.05)
 
 
 def test_a_score_depends_on_its_pair_alone(default):
@@ -64,12 +73,55 @@ def test_a_score_depends_on_its_pair_alone(default):
     assert {d.id: default.score([Candidates(QUERY, [d])])[0][0] for d in documents} == expected
 
 
-def test_threads_share_one_component(default):
+def test_64_threads_share_one_component(default):
     fresh = CrossEncoder()
     expected = default.score([Candidates(QUERY, FIVE)])[0]
-    with ThreadPoolExecutor(32) as pool:
-        found = list(pool.map(lambda n: fresh.score([Candidates(QUERY, [FIVE[n % 5]])])[0][0], range(32)))
-    assert found == [expected[n % 5] for n in range(32)]
+    ready = threading.Barrier(64)
+
+    def score(n: int) -> float:
+        ready.wait(60)
+        return fresh.score([Candidates(QUERY, [FIVE[n % 5]])])[0][0]
+
+    with ThreadPoolExecutor(64) as pool:
+        found = list(pool.map(score, range(64)))
+    assert found == [expected[n % 5] for n in range(64)]
+
+
+def test_kept_tokens_are_invisible_in_scores_and_in_what_is_told(tiny):
+    model, logit, _ = tiny
+    reranker = CrossEncoder(model=model)
+    first = [Document("a", "rich soil"), Document("b", "waste " * 60), Document("c", "")]
+    second = [Document("a", "waste " * 60), Document("c", "rich soil"), Document("d", "", title="rich soil")]
+    for _ in range(2):
+        for query in ("how", "organic waste " * 10):
+            for documents in (first, second):
+                batch = [Candidates(Query(query), documents)]
+                fresh = CrossEncoder(model=model).score(batch)[0]
+                again = reranker.score(batch)[0]
+                assert (again, again.details) == (fresh, fresh.details)
+    assert _one(reranker, "how", "rich soil")[0] == pytest.approx(logit("how", "rich soil"))
+
+
+def test_the_pairs_of_all_queries_are_read_in_one_pool(tiny, monkeypatch):
+    model, _, _ = tiny
+    pools = []
+
+    def run(graph, sequences, **options):
+        pools.append(len(sequences))
+        return real(graph, sequences, **options)
+
+    real = Graph.run
+    monkeypatch.setattr(Graph, "run", run)  # counts, and goes on to the real one
+    documents = [Document(str(n), " ".join(tiny_onnx.WORDS[: n + 1])) for n in range(6)]
+    pipeline = Pipeline.build(documents, retrievers={"bm25": BM25()}, reranker=CrossEncoder(model=model))
+    queries = ["organic soil", "waste", "composted nuclear waste"]
+    one_by_one = [pipeline.search(query) for query in queries]
+    assert len(pools) == 3
+    together = pipeline.search_many(queries)
+    assert pools[3:] == [sum(pools[:3])]
+    for result, expected in zip(together, one_by_one, strict=True):
+        assert [hit.document.id for hit in result.hits] == [hit.document.id for hit in expected.hits]
+        assert [hit.score for hit in result.hits] == pytest.approx([hit.score for hit in expected.hits])
 
 
 def test_nothing_to_score(default):

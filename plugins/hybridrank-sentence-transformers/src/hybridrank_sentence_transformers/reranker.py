@@ -15,7 +15,7 @@ from hybridrank_sentence_transformers.files import digest_of
 from hybridrank_sentence_transformers.torch_model import TorchModel, not_installed
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
+    from hybridrank.onnx_runtime import Tokens
 
 __all__ = ["SentenceTransformerReranker"]
 
@@ -127,13 +127,13 @@ class SentenceTransformerReranker(TorchModel):
             model=self.model,
         )
 
-    def _pad(self, batch: Sequence[Encoding]) -> dict[str, Any]:
+    def _pad(self, batch: Sequence[Tokens]) -> dict[str, Any]:
         """The model's features: tensors of shape (batch, longest)."""
         tokenizer = self.loaded.model.tokenizer
         columns = {
-            "input_ids": [encoding.ids for encoding in batch],
-            "token_type_ids": [encoding.type_ids for encoding in batch],
-            "attention_mask": [encoding.attention_mask for encoding in batch],
+            "input_ids": [tokens.ids.tolist() for tokens in batch],
+            "token_type_ids": [tokens.type_ids.tolist() for tokens in batch],
+            "attention_mask": [[1] * len(tokens.ids) for tokens in batch],
         }
         wanted = {name: columns[name] for name in tokenizer.model_input_names if name in columns}
         return dict(tokenizer.pad(wanted, return_tensors="pt"))
