@@ -47,8 +47,8 @@ class Cached(Component):
     A score is kept under what decides the reranker's scores, the query's text and the document's `content`: so the
     reranker must read nothing else, and be `pointwise`. What decides them is the `identity`, or else the whole
     configuration, of the reranker and of those that it holds, the versions of their distributions, and where they
-    tell it (`fingerprint`) the content of their models' files: another model, option, file or release finds none
-    of the old scores. What a remote service changes behind one model name, nobody sees.
+    tell it (`fingerprint`) the content of their models' files and the kind of CPU: another model, option, file or
+    release finds none of the old scores. What a remote service changes behind one model name, nobody sees.
 
     `path` is a directory (None: ``hybridrank/scores`` in the user's cache directory), shared by any number of
     threads and processes; it holds digests and scores, no texts. `max_bytes` bounds it; what was not asked for of
