@@ -28,21 +28,21 @@ class Joining:
     """Joins the tokens of a query and of a document as the tokenizer does, special tokens added.
 
     The tokenizer does it with `Encoding` objects, which take a hundred bytes a token and cannot be made of tokens
-    that were kept. So it is asked once, with an example, what it puts where.
+    that were kept. So it is asked once, with an example, what it puts where. `model` is for messages.
 
     Raises:
         ModelError: it does anything else than to put special tokens around both.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, model: str) -> None:
         import numpy as np
 
-        short, long = _words(tokenizer)
+        short, long = _words(tokenizer, model)
         self._parts = list(_parts(tokenizer.encode(short, long)))
         ids = [np.array(tokenizer.encode(text, add_special_tokens=False).ids) for text in (long, short)]
         expected, found = Tokens.of(tokenizer.encode(long, short)), self.join(*ids)
         if not all(map(np.array_equal, expected, found)):
-            raise ModelError("its tokenizer joins a query and a document in a way that is not known")
+            raise ModelError(f"the tokenizer of {model} joins a query and a document in a way that is not known")
 
     def join(self, query: NDArray[np.int32], document: NDArray[np.int32]) -> Tokens:
         """The sequence that a model reads."""
@@ -59,13 +59,13 @@ class Joining:
         return Tokens(np.concatenate(ids), np.concatenate(type_ids))
 
 
-def _words(tokenizer: Tokenizer) -> tuple[str, str]:
+def _words(tokenizer: Tokenizer, model: str) -> tuple[str, str]:
     """Two texts that are not of one length in tokens."""
     for word in ("a", *tokenizer.get_vocab(with_added_tokens=False)):
         once, twice = (len(tokenizer.encode(text, add_special_tokens=False)) for text in (word, f"{word} {word}"))
         if 0 < once < twice:
             return word, f"{word} {word}"
-    raise ModelError("its tokenizer makes no token of any word")
+    raise ModelError(f"the tokenizer of {model} makes no token of any word")
 
 
 def _parts(joined: Encoding) -> Iterator[_Part]:

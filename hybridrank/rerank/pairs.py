@@ -42,7 +42,10 @@ class PairTokenizer:
 
     A query gets at most half of the window. A document that does not fit beside it is read in overlapping
     windows, the overlap an eighth of what fits (``"window"``), or its beginning is (``"truncate"``), or it is an
-    error (``"raise"``).
+    error (``"raise"``). Documents' tokens are kept, so that the next query finds them.
+
+    Raises:
+        ModelError: how the tokenizer joins two texts is not known.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class PairTokenizer:
     ) -> None:
         self._tokenizer = tokenizer
         self._documents = DocumentTokens(tokenizer)
-        self._joining = Joining(tokenizer)
+        self._joining = Joining(tokenizer, model=model)
         self._room = window - tokenizer.num_special_tokens_to_add(is_pair=True)
         self._on_long = on_long
         self._model = model

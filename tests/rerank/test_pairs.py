@@ -102,10 +102,12 @@ def test_a_model_reads_what_its_own_tokenizer_would_have_joined(real):
 
 
 def test_a_joining_that_is_not_known_is_refused():
-    with pytest.raises(ModelError, match="joins a query and a document in a way that is not known"):
-        Joining(_tokenizer(_template("$A:0 $A:0 $B:1")))
+    with pytest.raises(
+        ModelError, match="the tokenizer of m joins a query and a document in a way that is not known"
+    ):
+        Joining(_tokenizer(_template("$A:0 $A:0 $B:1")), model="m")
     with pytest.raises(ModelError, match="no token of any word"):
-        Joining(Tokenizer(models.BPE()))
+        Joining(Tokenizer(models.BPE()), model="m")
 
 
 class Counting:
