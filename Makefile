@@ -7,7 +7,7 @@ EXAMPLES = $(sort $(dir $(wildcard examples/*/pyproject.toml)))
 
 help:
 	@echo "make demo    search the Python standard library by meaning (makes .venv, without torch)"
-	@echo "make test    run every test (makes .venv-test, with all plugins and torch, and .venv-infinity)"
+	@echo "make test    run every test (makes .venv-test, with all plugins and torch, .venv-infinity and .venv-colbert)"
 	@echo "make infinity  make .venv-infinity alone"
 	@echo "make stress  kill, damage and crowd a collection for minutes on end (make test does a little of it)"
 	@echo "make lint    ruff, mypy, import-linter"
@@ -35,14 +35,25 @@ help:
 	.venv-infinity/bin/python $(PIP) --requirement plugins/hybridrank-http/tests/infinity.txt
 	@touch $@
 
+# PyLate pins another Sentence Transformers than the other plugins need, and torch through an index that is not used here
+# (fast-plaid): it is installed without what it asks for, and what it imports is named, at the releases that it pins.
+.venv-colbert/made: pyproject.toml plugins/hybridrank-colbert/pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-colbert
+	.venv-colbert/bin/python $(PIP) torch
+	.venv-colbert/bin/python $(PIP) sentence-transformers==5.3.0 "transformers<=5.3.0" datasets "pytest>=8.3" "hypothesis>=6.100"
+	.venv-colbert/bin/python $(PIP) --no-deps pylate==1.6.0
+	.venv-colbert/bin/python $(PIP) --editable . --editable plugins/hybridrank-colbert
+	@touch $@
+
 demo: .venv/made
 	.venv/bin/hybridrank demo
 
 infinity: .venv-infinity/made
 
-test: .venv-test/made .venv-infinity/made
+test: .venv-test/made .venv-infinity/made .venv-colbert/made
 	.venv-test/bin/hybridrank plugins check proximity
 	.venv-test/bin/python -m pytest
+	.venv-colbert/bin/python -m pytest plugins/hybridrank-colbert
 
 stress: .venv-test/made
 	HYBRIDRANK_STRESS=1 .venv-test/bin/python -m pytest -m stress
@@ -59,4 +70,4 @@ format: .venv-test/made
 	.venv-test/bin/ruff format .
 
 clean:
-	rm -rf .venv .venv-test .venv-infinity
+	rm -rf .venv .venv-test .venv-infinity .venv-colbert

@@ -16,8 +16,8 @@ from hybridrank.config import PipelineConfig
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
 EVERY_PAGE = sorted([*PAGES, *ROOT.glob("plugins/*/README.md"), *ROOT.glob("examples/*/README.md")])
-RUN_BY_THEIR_OWN_TESTS = [  # against a server
-    ROOT / "plugins" / f"hybridrank-{name}" / "README.md" for name in ("cohere", "http", "llm")
+RUN_BY_THEIR_OWN_TESTS = [  # against a server, or with a tiny model
+    ROOT / "plugins" / f"hybridrank-{name}" / "README.md" for name in ("cohere", "colbert", "http", "llm")
 ]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MAKES_ITSELF = ("make", "pip", "git", "export")  # what CI does before it runs this, and what needs a network

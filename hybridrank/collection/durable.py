@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Collection"]
 
 _DATABASE = "collection.db"
+_UNITS = 512  # read in one transaction
 
 
 class Collection:
@@ -220,6 +221,20 @@ class Collection:
         chosen = None if filters is None else Filter.of(filters)
         with self._store.reading() as reader:
             yield from reader.each_document(chosen)
+
+    def units(self) -> Iterator[Document]:
+        """What a reranker reads: all documents, or where they are split, all passages, without their metadata.
+
+        What is added or replaced meanwhile comes last. No state is held, however long it takes.
+        """
+        last = -1
+        while True:
+            with self._store.reading() as reader:
+                numbers, units = next(reader.units_after(last, size=_UNITS), ([], []))
+            if not units:
+                return
+            yield from units
+            last = numbers[-1]
 
     def sources(self) -> dict[str, str]:
         """The sources that were put, by name, with the digests that they were put with."""

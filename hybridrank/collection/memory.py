@@ -82,6 +82,10 @@ class MemoryCollection:
         """All documents, or those that match."""
         yield from self._matching(None if filters is None else Filter.of(filters))
 
+    def units(self) -> Iterator[Document]:
+        """What a reranker reads: all documents, or where they are split, all passages."""
+        yield from tuple(self._units.values())
+
     def __len__(self) -> int:
         return len(self._documents)
 
