@@ -556,3 +556,20 @@ def test_compact_forgets_and_keeps(tmp_path: Path) -> None:
         reader.close()
     with Pipeline.open(tmp_path / "c", retrievers=ARMS) as again:
         assert found(again, "soil", k=1) == ["garden"]
+
+
+@pytest.mark.parametrize("splitter", [None, Splitter(max_tokens=32, overlap=0)])
+def test_units_are_what_a_reranker_reads(build, splitter):
+    pipeline = build(BOOKS, splitter=splitter)
+    pipeline.add([Document("soil", "Clay."), Document("late", "A late one.")])
+    collection = pipeline.collection
+    whole = {document.id: document for document in collection.documents()}
+    expected = [
+        each.content
+        for document in whole.values()
+        for each in ([document] if splitter is None else splitter.split(document))
+    ]
+    assert [unit.content for unit in collection.units()] == expected
+    with collection.reading() as view:
+        ids = [unit.id for unit in collection.units()]
+        assert sorted(view.units(ids)) == sorted(ids)

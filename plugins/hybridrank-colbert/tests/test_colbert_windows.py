@@ -35,7 +35,7 @@ def test_windows_hold_the_whole_text(tokens, text, room):
     for part in found.texts:  # each begins no later than where the one before it ended, but for white space
         ahead = len(text) - len(text[covered:].lstrip())
         at = text.rfind(part, 0, ahead + len(part))
-        assert 0 <= at
+        assert at >= 0
         covered = max(covered, at + len(part))
     assert not text[covered:].strip()
     assert len(found.texts) <= 1 + 4 * found.total // room
