@@ -1,13 +1,17 @@
-"""Small real parts for tests: an embedder, rerankers and a remote retriever that compute something true."""
+"""Small real parts for tests: an embedder, rerankers, a remote retriever, each computing something true; a disk."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from hybridrank import Candidates, Component, Document, Query, Ranking, Scores
 from hybridrank.types import Role
@@ -112,3 +116,20 @@ class AsyncElsewhere(Elsewhere):
     async def aretrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
         await asyncio.sleep(0)
         return self.retrieve(queries, k=k)
+
+
+@contextmanager
+def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A small file system in memory, where this machine lets us mount one."""
+    folder.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    try:
+        made = subprocess.run(options, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        made = False
+    if not made:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

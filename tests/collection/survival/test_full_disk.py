@@ -8,12 +8,12 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from collection.survival.common import Unwilling, arms, assert_whole, child
+from support import mounted
 
 from hybridrank import Document
 from hybridrank.collection import Collection
@@ -113,23 +113,6 @@ def test_files_that_may_not_grow(tmp_path: Path, case: str) -> None:
     process = child("test_full_disk.py", *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output, _ = process.communicate()
     assert process.returncode == 0, output
-
-
-@contextmanager
-def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A small file system in memory, where this machine lets us mount one."""
-    folder.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    try:
-        made = subprocess.run(options, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        made = False
-    if not made:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_file_system(tmp_path: Path) -> None:
