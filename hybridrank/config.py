@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hybridrank.component import config_error, dumped
 from hybridrank.errors import ConfigError
-from hybridrank.protocols import Adjuster, Indexer, VectorAdjuster, VectorSource
+from hybridrank.protocols import Adjuster, Indexer, PointwiseReranker, VectorAdjuster, VectorSource
 from hybridrank.registry import AdjusterOption, FusionOption, RerankerOption, RetrieverOption, create
 from hybridrank.splitting import Splitter
+from hybridrank.stopping import Settled
 
 __all__ = ["PipelineConfig"]
 
-_STAGES = ("fusion", "rerank")
+_STAGES = ("fusion", "rerank", "blend")
 
 
 def _default_fusion(config: Mapping[str, Any]) -> Any:
@@ -58,6 +59,8 @@ class PipelineConfig(BaseModel):
     reranker: RerankerOption | None = Field(default_factory=lambda: create("reranker", "cross-encoder"))
     fetch_k: int = Field(default=50, ge=1)
     rerank_k: int = Field(default=20, ge=1)
+    blend: float = Field(default=0.3, ge=0, le=1)
+    stop: Settled | None = None
     on_rerank_error: Literal["fused", "raise"] = "fused"
     adjust: tuple[AdjusterOption, ...] = ()
     max_searches: int = Field(default=256, ge=1)
@@ -89,6 +92,16 @@ class PipelineConfig(BaseModel):
                     path=f"$.adjust[{number}]",
                 )
 
+        if self.stop is not None and self.reranker is not None and not self._is_pointwise():
+            raise ConfigError(
+                "it needs a reranker that scores each document for itself, and this one does not say so "
+                "(`pointwise`): its scores of several calls would not compare; leave stop out",
+                path="$.stop",
+            )
+
+    def _is_pointwise(self) -> bool:
+        return isinstance(self.reranker, PointwiseReranker) and self.reranker.pointwise
+
     def _gives_vectors(self) -> bool:
         arms = self.retrievers.values()
         return any(isinstance(arm, Indexer) and isinstance(arm.create_index(), VectorSource) for arm in arms)
@@ -107,6 +120,13 @@ class PipelineConfig(BaseModel):
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:
         return None if value == "none" else value
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stop_by_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"use": value}
+        return Settled.from_config(value) if isinstance(value, Mapping) else value
 
     @field_validator("splitter", mode="before")
     @classmethod

@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from hybridrank.adjusting import adjust_each
+from hybridrank.blending import blend, blended
 from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.view import View
@@ -35,8 +36,16 @@ from hybridrank.errors import (
     SearchError,
 )
 from hybridrank.filters import Filter
-from hybridrank.protocols import Adjuster, AsyncRetriever, Indexer, Retriever, VectorAdjuster, VectorSource
-from hybridrank.reranking import Scored, score_all, score_in_time
+from hybridrank.protocols import (
+    Adjuster,
+    AsyncRetriever,
+    Indexer,
+    Reranker,
+    Retriever,
+    VectorAdjuster,
+    VectorSource,
+)
+from hybridrank.reranking import Scored, Scoring, score_all, score_in_time, score_until_settled
 from hybridrank.result import Hit, SearchResult
 from hybridrank.trace import Stage, Trace
 from hybridrank.types import Candidates, Document, Passage, Progress, Query, Ranking, Scores
@@ -345,7 +354,7 @@ class Pipeline:
                 searches = outcome.get()
 
         with limited(_most() if settings.adjust else None):
-            yield from self._rerank(queries, searches)
+            yield from self._rerank(queries, searches, k)
         yield from self._adjust(queries, searches)
         seconds = perf_counter() - started
         results = []
@@ -362,9 +371,11 @@ class Pipeline:
         return results
 
     def _rerank(
-        self, queries: Sequence[Query], searches: Sequence[_Search]
+        self, queries: Sequence[Query], searches: Sequence[_Search], k: int
     ) -> Generator[Sequence[Call], Sequence[Outcome], None]:
-        """Add a stage to each search; none where there is no reranker, or nothing for it."""
+        """Add a stage to each search, and the blend's to what was scored; none where there is no reranker, or
+        nothing for it.
+        """
         settings = self.config
         if settings.reranker is None:
             return
@@ -375,18 +386,31 @@ class Pipeline:
         asked = [number for number, candidates in enumerate(shown) if len(candidates)]
         if not asked:
             return
-        scoring = score_all if remaining() is None else score_in_time
-        scored = yield from scoring(settings.reranker, [shown[number] for number in asked], cost=self._cost)
+        scored = yield from self._scoring(settings.reranker, [shown[number] for number in asked], k)
         if scored.error is not None:
             strict = settings.on_rerank_error == "raise" and not scored.late
             if strict or isinstance(scored.error, _SETUP_ERRORS):
                 raise scored.error
             if not scored.late:
                 _log.warning("the reranker failed, results are in fused order: %s", _said(scored.error))
-        for number, candidates, scores in zip(asked, (shown[n] for n in asked), scored.scores, strict=True):
-            stage = _rerank_stage(candidates, scores, scored, batch=len(asked))
+        for place, (number, scores) in enumerate(zip(asked, scored.scores, strict=True)):
+            stage = _rerank_stage(shown[number], scores, scored, place)
             searches[number].stages.append(stage)
             self._usage.add(stage)
+            if settings.blend and stage.ids:
+                searches[number].stages.append(_blend_stage(searches[number].stages, settings.blend))
+
+    def _scoring(self, reranker: Reranker, batch: Sequence[Candidates], k: int) -> Scoring:
+        """Have these scored: all of them, as many as there is time for, or until the best `k` have settled."""
+        settings, stop, cost = self.config, self.config.stop, self._cost
+        if stop is not None:
+
+            def settled(scores: Sequence[float]) -> bool:
+                return stop.holds(blended(scores, weight=settings.blend), k=k)
+
+            return score_until_settled(reranker, batch, size=partial(stop.next, k=k), settled=settled, cost=cost)
+        scoring = score_all if remaining() is None else score_in_time
+        return scoring(reranker, batch, cost=cost)
 
     def _adjust(
         self, queries: Sequence[Query], searches: Sequence[_Search]
@@ -674,13 +698,17 @@ def _remote_call(name: str, arm: Any, queries: Sequence[Query], k: int) -> Call:
     return Call(partial(_retrieve, name, arm, queries, k), native if is_native else None, backend=arm)
 
 
-def _rerank_stage(candidates: Candidates, scores: Scores, scored: Scored, *, batch: int) -> Stage:
-    """What came out for one query: as many of the first candidates as there are scores."""
+def _rerank_stage(candidates: Candidates, scores: Scores, scored: Scored, place: int) -> Stage:
+    """What came out for one query, the one at this place: as many of the first candidates as there are scores."""
     ranked = candidates.documents[: len(scores)]
     ranking = Ranking.of(zip((document.id for document in ranked), scores, strict=True))
-    error = None if scored.error is None else _said(scored.error)
-    if scored.late:
-        error = f"deadline: reranked {len(scores)} of {len(candidates)}"
+    error, details = None, scores.details
+    if place in scored.settled:
+        details = {**details, "stopped": f"settled: reranked {len(scores)} of {len(candidates)}"}
+    elif len(scores) < len(candidates):
+        error = None if scored.error is None else _said(scored.error)
+        if scored.late:
+            error = f"deadline: reranked {len(scores)} of {len(candidates)}"
     return Stage(
         "rerank",
         "rerank",
@@ -689,9 +717,18 @@ def _rerank_stage(candidates: Candidates, scores: Scores, scored: Scored, *, bat
         ranking.scores,
         len(candidates),
         error,
-        scores.details,
-        batch,
+        details,
+        batch=len(scored.scores),
     )
+
+
+def _blend_stage(stages: Sequence[Stage], weight: float) -> Stage:
+    """What the blend makes of the last two stages, the fusion's and the reranker's."""
+    started = perf_counter()
+    fused, reranked = stages[-2], stages[-1]
+    ranking = blend(fused.ranking, reranked.ranking, weight=weight)
+    seconds = perf_counter() - started
+    return Stage("blend", "blend", seconds, ranking.ids, ranking.scores, len(ranking), details={"fused": weight})
 
 
 def _last(stages: Sequence[Stage]) -> Stage:

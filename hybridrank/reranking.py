@@ -1,10 +1,10 @@
-"""Asking a reranker: for everything at once, or for as much as there is time for."""
+"""Asking a reranker: for everything at once, for as much as there is time for, or until the best have settled."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from hybridrank.checks import checked_scores
 from hybridrank.costs import Cost
@@ -14,7 +14,7 @@ from hybridrank.errors import BackendTimeoutError
 from hybridrank.protocols import AsyncReranker, PointwiseReranker, Reranker
 from hybridrank.types import Candidates, Scores
 
-__all__ = ["Scored", "Scoring", "score_all", "score_in_time"]
+__all__ = ["Scored", "Scoring", "score_all", "score_in_time", "score_until_settled"]
 
 _RESERVE = 0.05
 """The part of the time left that is kept for what comes after."""
@@ -33,13 +33,15 @@ _WORTH = 8
 class Scored:
     """What a reranker gave: for each `Candidates` the scores of as many of its first documents as it came to.
 
-    `error` says why there are not more; `late` that it was the deadline.
+    `settled` are the places in the batch of those whose best have settled, so that no more were wanted. `error`
+    says why there are not more for the others; `late` that it was the deadline.
     """
 
     scores: Sequence[Scores]
     seconds: float
     error: Exception | None = None
     late: bool = False
+    settled: frozenset[int] = frozenset()
 
 
 Scoring: TypeAlias = Generator[Sequence[Call], Sequence[Outcome], Scored]
@@ -90,6 +92,70 @@ def score_in_time(reranker: Reranker, batch: Sequence[Candidates], *, cost: Cost
     return Scored([_joined(done)], seconds, error, late)
 
 
+def score_until_settled(
+    reranker: Reranker,
+    batch: Sequence[Candidates],
+    *,
+    size: Callable[[int], int],
+    settled: Callable[[Sequence[float]], bool],
+    cost: Cost,
+) -> Scoring:
+    """Have each query's documents scored, the first ones first, until it has settled or the time is up.
+
+    `size` says how many to score next, where so many were scored; `settled` whether the scores that there are will
+    do. Each call is for all the queries that have not settled. The reranker is pointwise: scores of several calls
+    have to compare.
+    """
+    sizes = [_sizes(candidates) for candidates in batch]
+    rows: list[list[Scores]] = [[] for _ in batch]
+    counts = [0] * len(batch)
+    done: set[int] = set()
+    seconds, error, late = 0.0, None, False
+    while error is None and not late:
+        asked = [n for n, candidates in enumerate(batch) if n not in done and counts[n] < len(candidates)]
+        if not asked:
+            break
+        ends = {n: min(counts[n] + max(size(counts[n]), 1), len(batch[n])) for n in asked}
+        left = remaining()
+        if left is not None:
+            left *= 1 - _RESERVE
+            wanted = [s for n in asked for s in sizes[n][counts[n] : ends[n]]]
+            count = _fitting(reranker, wanted, left, cost, pointwise=True)
+            if count < len(wanted):
+                ends = _cut(ends, counts, count)
+                if not ends:
+                    late = True
+                    if not any(counts) and left > 0:
+                        cost.forget()
+                    break
+        parts = [Candidates(batch[n].query, batch[n].documents[counts[n] : end]) for n, end in ends.items()]
+        with limited(left):
+            (outcome,) = yield [_call(reranker, parts)]
+        seconds += outcome.seconds
+        error = outcome.error
+        if error is None or isinstance(error, BackendTimeoutError):  # which took at least so long
+            cost.observe(sum(sum(sizes[n][counts[n] : end]) for n, end in ends.items()), outcome.seconds)
+        if error is None:
+            for (n, end), scores in zip(ends.items(), outcome.value, strict=True):
+                rows[n].append(scores)
+                counts[n] = end
+                if end < len(batch[n]) and settled([score for part in rows[n] for score in part]):
+                    done.add(n)
+        elif isinstance(error, BackendTimeoutError) and left is not None:
+            late = (remaining() or 0.0) < left / 2
+    return Scored([_joined(row) for row in rows], seconds, error, late, frozenset(done))
+
+
+def _cut(ends: Mapping[int, int], counts: Sequence[int], most: int) -> dict[int, int]:
+    """The ends of as many documents as may be scored, the first queries' first; those with none are left out."""
+    cut = {}
+    for n, end in ends.items():
+        if most > 0:
+            cut[n] = min(end, counts[n] + most)
+            most -= cut[n] - counts[n]
+    return cut
+
+
 def _fitting(reranker: Reranker, sizes: Sequence[int], left: float, cost: Cost, *, pointwise: bool) -> int:
     """How many of the first documents to score next."""
     if left <= 0:
@@ -109,15 +175,16 @@ def _sizes(candidates: Candidates) -> list[int]:
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:
-    """One list of scores, its details summed where they are numbers, else those of the last call."""
+    """One list of scores, its details added up where they are numbers or lists, else those of the last call."""
     if len(parts) == 1:
         return parts[0]
-    details: dict[str, object] = {}
+    details: dict[str, Any] = {}
     for part in parts:
         for name, value in part.details.items():
             before = details.get(name)
-            both = type(value) in (int, float) and type(before) in (int, float)
-            details[name] = before + value if both else value
+            numbers = type(value) in (int, float) and type(before) in (int, float)
+            lists = isinstance(value, list) and isinstance(before, list)
+            details[name] = before + value if numbers or lists else value
     return Scores([score for part in parts for score in part], details=details)
 
 

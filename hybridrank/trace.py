@@ -14,17 +14,17 @@ from hybridrank.types import Ranking
 
 __all__ = ["Stage", "StageKind", "Trace"]
 
-StageKind = Literal["retrieve", "fuse", "rerank", "adjust"]
+StageKind = Literal["retrieve", "fuse", "rerank", "blend", "adjust"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One step of a search.
 
-    `name` is the pipeline's name for the retriever, ``"fusion"``, ``"rerank"`` or the adjuster's; `seconds` is
-    wall-clock time, for the whole batch where `batch` queries were searched together; `received` is the number of
-    candidates that went in (None for a retriever). `ranking` is what came out; `error` says why nothing did.
-    `details` are the backend's own notes, JSON values.
+    `name` is the pipeline's name for the retriever, ``"fusion"``, ``"rerank"``, ``"blend"`` or the adjuster's;
+    `seconds` is wall-clock time, for the whole batch where `batch` queries were searched together; `received` is
+    the number of candidates that went in (None for a retriever). `ranking` is what came out; `error` says why
+    nothing did. `details` are the backend's own notes, JSON values.
     """
 
     name: str

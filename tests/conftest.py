@@ -19,7 +19,7 @@ def arms() -> dict[str, Any]:
 
 @pytest.fixture
 def pipeline(arms: dict[str, Any]) -> Pipeline:
-    return Pipeline.build(TOPICS, retrievers=arms, reranker=SharedWords())
+    return Pipeline.build(TOPICS, retrievers=arms, reranker=SharedWords(), blend=0)
 
 
 @pytest.fixture

@@ -74,8 +74,8 @@ def test_search_with_the_default_models(run, corpus):
     assert code == 0
     (hit,) = json.loads(out)["hits"]
     assert hit["id"] == "b"
-    assert hit["scored_by"] == "rerank"
-    assert set(hit["stages"]) >= {"dense", "fusion", "rerank"}
+    assert hit["scored_by"] == "blend"
+    assert set(hit["stages"]) >= {"dense", "fusion", "rerank", "blend"}
 
 
 def test_a_directory_with_an_unreadable_file_is_searched_without_it(run, tmp_path, words_only):

@@ -97,7 +97,7 @@ def waiting() -> Iterator[Waiting]:
 def build() -> Iterator[Callable[..., Pipeline]]:
     def make(documents: Sequence[Document] = MANY, **options) -> Pipeline:
         arms = {"bm25": BM25(), "dense": Faiss(embedder=NgramEmbedder(dim=64))}
-        return Pipeline.build(documents, **{"retrievers": arms, "rerank_k": 40, **options})
+        return Pipeline.build(documents, **{"retrievers": arms, "rerank_k": 40, "blend": 0, **options})
 
     yield make
     for thread in threading.enumerate():  # what was left behind has come to its end

@@ -74,7 +74,7 @@ def waits():
 
 @pytest.fixture
 def dated(arms):
-    return Pipeline.build(DATED, retrievers=arms, reranker=SharedWords())
+    return Pipeline.build(DATED, retrievers=arms, reranker=SharedWords(), blend=0)
 
 
 def ids(result):

@@ -485,7 +485,7 @@ def test_in_a_file_a_pipeline_and_the_users_cache_directory(tmp_path, monkeypatc
     pipeline = Pipeline.build([Document("a", "organic waste"), Document("b", "soil")], config=config)
     first, second = pipeline.search("organic"), pipeline.search("organic")
     assert [hit.score for hit in first.hits] == [hit.score for hit in second.hits]
-    assert second.trace.stages[-1].details == {"cache_hits": 1, "cache_misses": 0}
+    assert second.trace.stage("rerank").details == {"cache_hits": 1, "cache_misses": 0}
     assert files(tmp_path / "xdg" / "hybridrank" / "scores") == ["scores-1-1.sqlite3"]
 
 

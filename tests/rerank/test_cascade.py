@@ -189,7 +189,7 @@ def test_in_a_file_and_in_a_pipeline(tmp_path):
     found = [Document("a", "organic waste"), Document("b", "organic soil issue")]
     result = Pipeline.build(found, config=config).search("organic")
     assert [hit.document.id for hit in result.hits] == ["b", "a"]
-    assert [note["stage"] for note in result.trace.stages[-1].details["stages"]] == [
+    assert [note["stage"] for note in result.trace.stage("rerank").details["stages"]] == [
         "cross-encoder",
         "cross-encoder 2",
     ]

@@ -440,7 +440,7 @@ def test_in_a_file_and_in_a_pipeline(tmp_path):
     assert PipelineConfig.load(config.to_config()) == config
     assert not config.reranker.pointwise
     result = Pipeline.build([Document("a", "organic waste")], config=config).search("organic")
-    assert result.trace.stages[-1].details["used"] == "cascade"
+    assert result.trace.stage("rerank").details["used"] == "cascade"
 
 
 def test_a_wrong_member_says_where():

@@ -1,0 +1,212 @@
+"""The reranker's order mixed with the fused one: the pure functions, and what a pipeline makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from math import exp
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import TOPICS, Broken, SharedWords
+
+from hybridrank import Candidates, Document, Pipeline, Ranking, Trace
+from hybridrank.blending import blend, blended
+from hybridrank.errors import BackendUnavailableError, ConfigError, InputError
+from hybridrank.fusion import RRF
+
+QUESTION = "How to process organic waste?"
+SCORES = st.lists(st.floats(-50, 50), min_size=1, max_size=30)
+WEIGHTS = st.floats(0, 1)
+
+
+def ids_of(scores):
+    return [f"d{number:02}" for number in range(len(scores))]
+
+
+def ranking(scores):
+    return Ranking.of(zip(ids_of(scores), scores, strict=True))
+
+
+def in_fused_order(scores):
+    """A fused ranking of the same documents, in the order of `scores`."""
+    return Ranking(tuple(ids_of(scores)), tuple(1 / (60 + rank) for rank in range(1, len(scores) + 1)))
+
+
+@given(SCORES, WEIGHTS)
+def test_a_blend_is_reciprocal_rank_fusion_of_the_two_orders(scores, weight):
+    distinct = list(dict.fromkeys(scores))
+    fused, reranked = in_fused_order(distinct), ranking(distinct)
+    expected = RRF(weights={"fused": weight, "rerank": 1 - weight}).fuse({"fused": fused, "rerank": reranked})
+    found = blend(fused, reranked, weight=weight)
+    assert dict(zip(found.ids, found.scores, strict=True)) == pytest.approx(
+        dict(zip(expected.ids, expected.scores, strict=True))
+    )
+
+
+@given(SCORES)
+def test_the_ends_are_the_two_orders(scores):
+    fused, reranked = in_fused_order(scores), ranking(scores)
+    assert blend(fused, reranked, weight=0).ids == reranked.ids  # with its ties broken by id, too
+    assert blend(fused, reranked, weight=1).ids == fused.ids
+
+
+@given(SCORES, WEIGHTS, st.floats(0.01, 100), st.floats(-100, 100))
+def test_only_the_order_of_scores_counts(scores, weight, factor, offset):
+    scores = [round(score, 3) for score in scores]  # so that no two become one in what follows
+    expected = blended(scores, weight=weight)
+    assert blended([factor * score + offset for score in scores], weight=weight) == expected
+    assert blended([exp(score / 50) for score in scores], weight=weight) == expected
+
+
+@given(SCORES, WEIGHTS, st.randoms())
+def test_the_order_in_which_the_scores_arrive_changes_nothing(scores, weight, random):
+    pairs = list(zip(ids_of(scores), scores, strict=True))
+    random.shuffle(pairs)
+    fused = in_fused_order(scores)
+    assert blend(fused, Ranking.of(pairs), weight=weight) == blend(fused, ranking(scores), weight=weight)
+
+
+@given(SCORES, WEIGHTS)
+def test_better_in_both_orders_is_better_in_the_blend(scores, weight):
+    mixed = blended(scores, weight=weight)
+    for above in range(len(scores)):
+        for below in range(above + 1, len(scores)):
+            if scores[above] >= scores[below]:
+                assert mixed[above] >= mixed[below]
+
+
+@given(st.integers(1, 30), st.floats(-50, 50), st.floats(0.01, 1))
+def test_scores_that_are_all_equal_leave_the_fused_order(count, score, weight):
+    fused = in_fused_order([score] * count)
+    assert blend(fused, ranking([score] * count), weight=weight).ids == fused.ids
+
+
+def test_fused_ranks_count_among_what_was_scored():
+    fused = Ranking(("x", "b", "y", "a"), (0.4, 0.3, 0.2, 0.1))
+    reranked = Ranking(("a", "b"), (2.0, 1.0))
+    assert blend(fused, reranked, weight=0.25).ids == ("a", "b")
+    assert blend(fused, reranked, weight=0.75).ids == ("b", "a")
+    assert blend(fused, reranked, weight=0.5).ids == ("a", "b")  # a tie, broken by id
+    assert blend(fused, Ranking(), weight=0.5) == Ranking()
+    with pytest.raises(InputError, match="lacks document 'new'"):
+        blend(fused, Ranking(("new",), (1.0,)), weight=0.5)
+
+
+# In a pipeline
+
+
+@pytest.fixture
+def blending(arms) -> Pipeline:
+    return Pipeline.build(TOPICS, retrievers=arms, reranker=SharedWords(), blend=0.4)
+
+
+def test_a_search_blends_what_the_reranker_has_scored(blending):
+    result = blending.search(QUESTION, k=4)
+    fused, reranked = result.trace.stage("fusion").ranking, result.trace.stage("rerank").ranking
+    expected = blend(fused, reranked, weight=0.4)
+    stage = result.trace.stage("blend")
+    assert (stage.kind, stage.received, stage.error, stage.details) == ("blend", 7, None, {"fused": 0.4})
+    assert (stage.ids, stage.scores) == (expected.ids, expected.scores)
+    assert [(hit.document.id, hit.score, hit.scored_by) for hit in result.hits] == [
+        (doc_id, score, "blend") for doc_id, score in zip(expected.ids[:4], expected.scores[:4], strict=True)
+    ]
+    assert not result.degraded
+    alone = blending.replace(blend=0).search(QUESTION, k=4)
+    assert alone.trace.stage("rerank").ranking == reranked  # the reranker's own scores stay where they were
+    assert [stage.name for stage in alone.trace.stages] == ["bm25", "dense", "fusion", "rerank"]
+    assert {hit.scored_by for hit in alone.hits} == {"rerank"}
+
+
+def test_a_trace_replays_every_blend(blending):
+    trace = Trace.from_json(blending.replace(rerank_k=5).search(QUESTION).trace.to_json())
+    for weight in (0.2, 0.4, 0.9):
+        found = blending.replace(rerank_k=5, blend=weight).search(QUESTION)
+        replayed = blend(trace.stage("fusion").ranking, trace.stage("rerank").ranking, weight=weight)
+        assert [hit.document.id for hit in found.hits[:5]] == list(replayed.ids)
+
+
+def test_the_whole_weight_is_the_fused_order(blending):
+    fused = blending.replace(reranker=None).search(QUESTION)
+    whole = blending.replace(blend=1).search(QUESTION)
+    assert [hit.document.id for hit in whole.hits] == [hit.document.id for hit in fused.hits]
+
+
+def test_what_was_not_reranked_keeps_its_place_behind(blending):
+    result = blending.replace(rerank_k=3).search(QUESTION)
+    fused = result.trace.stage("fusion").ids
+    assert {hit.document.id for hit in result.hits[:3]} == set(fused[:3])
+    assert [hit.document.id for hit in result.hits[3:]] == list(fused[3:])
+    assert [hit.scored_by for hit in result.hits] == ["blend"] * 3 + ["fusion"] * 4
+
+
+def test_adjusters_go_on_from_the_blend(blending):
+    result = blending.replace(adjust=["mmr"], rerank_k=4).search(QUESTION)
+    assert [stage.name for stage in result.trace.stages][-3:] == ["rerank", "blend", "mmr"]
+    assert set(result.trace.stage("mmr").ids) == set(result.trace.stage("blend").ids)
+
+    class Same:
+        def adjust(self, candidates: Candidates, scores):
+            assert list(scores) == list(result.trace.stage("blend").scores)
+            return scores
+
+    same = blending.replace(adjust=[Same()], rerank_k=4).search(QUESTION)
+    assert [hit.document.id for hit in same.hits[:4]] == list(result.trace.stage("blend").ids)
+
+
+def test_where_the_reranker_failed_there_is_nothing_to_blend(blending):
+    result = blending.replace(reranker=Broken(BackendUnavailableError("gone"))).search(QUESTION)
+    assert [stage.name for stage in result.trace.stages] == ["bm25", "dense", "fusion", "rerank"]
+    assert {hit.scored_by for hit in result.hits} == {"fusion"}
+    plain = blending.replace(reranker=None).search(QUESTION)
+    assert [stage.name for stage in plain.trace.stages] == ["bm25", "dense", "fusion"]
+
+
+def test_under_a_deadline_what_was_scored_is_blended(blending):
+    class OneCall(SharedWords):
+        """Pointwise, and gone after its first call."""
+
+        pointwise = True
+
+        def score(self, batch):
+            if self.seen:
+                raise BackendUnavailableError("gone")
+            return super().score(batch)
+
+    result = blending.replace(reranker=OneCall()).search(QUESTION, deadline=60)
+    scored = result.trace.stage("rerank").ids
+    assert result.degraded == {"rerank": "BackendUnavailableError: gone"}
+    assert 0 < len(scored) < len(TOPICS)
+    assert set(result.trace.stage("blend").ids) == set(scored)
+    assert [hit.scored_by for hit in result.hits] == ["blend"] * len(scored) + ["fusion"] * (
+        len(TOPICS) - len(scored)
+    )
+
+
+def test_one_document_alone_is_blended_too(arms):
+    pipeline = Pipeline.build([Document("a", "organic waste")], retrievers=arms, reranker=SharedWords(), blend=0.4)
+    assert [hit.document.id for hit in pipeline.search(QUESTION).hits] == ["a"]
+
+
+def test_the_drivers_agree(blending):
+    expected = blending.search(QUESTION)
+    (many,) = blending.search_many([QUESTION])
+    awaited = asyncio.run(blending.asearch(QUESTION))
+    for result in (many, awaited):
+        assert [(h.document.id, h.score) for h in result.hits] == [(h.document.id, h.score) for h in expected.hits]
+
+
+def test_explain_tells_the_rerankers_moves_and_the_blends(blending):
+    result = blending.replace(blend=0.5).search(QUESTION, k=7)
+    said = " ".join(result.explain(width=250).split())
+    assert "rerank raised it by" in said
+    assert "blend lowered it by" in said
+    assert ", fused 0.5" in said
+
+
+def test_the_weight_is_a_share_and_part_of_the_configuration(blending):
+    for wrong in (-0.1, 1.1, float("nan"), "half"):
+        with pytest.raises(ConfigError, match=r"\$\.blend"):
+            blending.replace(blend=wrong)
+    with pytest.raises(ConfigError, match="cannot be called 'blend'"):
+        Pipeline.build(TOPICS, retrievers={"blend": "bm25"})
