@@ -1,34 +1,57 @@
-"""How much of the fused order should a reranked one keep? nDCG@10 at each weight, and the weight that is safest.
+"""How much of the fused order should a reranked one keep? nDCG@10 under each rule, and the rule that is safest.
 
     python benchmarks/blend.py DIRECTORY[:SPLIT] […] --depths 20 50      # needs bm25s and ir_measures
 
 Each collection (in BEIR's layout) is searched once at the greatest depth, and every blend is made of the recorded
-traces. "Better" is the better of the fused and the reranked order; the interval is of the mean difference to it,
-by bootstrap over queries. The safest weight is the one whose worst ratio over the collections is the highest;
-"chosen from the others" is the one that is safest on all other collections, and what this one gets of it.
+traces. Ratios are to the better of the fused and the reranked order; the interval is of the mean difference to
+it, by bootstrap over queries. The safest rule is the one whose worst ratio over the collections is the highest;
+"from the others" is the one that is safest on all other collections, and what this one gets of it.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from traces import Recorded, Searches, interval, measured, record
 
-from hybridrank.blending import blended
+from hybridrank.blending import ByConfidence, blended, told_by
+from hybridrank.rerank import CrossEncoder
 
-WEIGHTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+SURE, UNSURE = (0.0, 0.1, 0.2), (0.8, 0.9, 1.0)
+BETWEEN = ((0, 8), (0, 9), (0, 10), (2, 8), (2, 10), (3, 7), (3, 9), (4, 8), (4, 10), (5, 9), (6, 8))
+
+Rule = float | ByConfidence
 
 
-def at(weight: float, depth: int):
-    """The order that a pipeline with this blend and `rerank_k` gives."""
+def weight(rule: Rule, scores: Sequence[float]) -> float:
+    """What the fused order weighs in a pipeline with this blend and the default reranker."""
+    return rule.weight(max(scores), told=told_by(CrossEncoder())) if isinstance(rule, ByConfidence) else rule
+
+
+def at(rule: Rule, depth: int) -> Callable[[Recorded], list[str]]:
+    """The order that a pipeline with this blend and this `rerank_k` gives."""
 
     def ranking(search: Recorded) -> list[str]:
-        return search.ranked(blended(search.scores[:depth], weight=weight))
+        scores = search.scores[:depth]
+        return search.ranked(blended(scores, weight=weight(rule, scores)))
 
     return ranking
+
+
+def rules() -> dict[str, Rule]:
+    fixed: dict[str, Rule] = {f"{share:g}": share for share in np.arange(0, 11) / 10}
+    by_confidence = {
+        f"{unsure:g} to {sure:g}, between {low:g} and {high:g}": ByConfidence(
+            sure=sure, unsure=unsure, between=(low, high)
+        )
+        for low, high in BETWEEN
+        for sure in SURE
+        for unsure in UNSURE
+    }
+    return {**fixed, "the default": ByConfidence(), **by_confidence}
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -39,7 +62,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 def recorded(collections: Sequence[str], *, queries: int | None, depth: int) -> dict[str, Searches]:
-    """The searches of each collection, by a name that tells its split too."""
+    """The searches of each collection, by a name that tells its split."""
     found = {}
     for given in collections:
         directory, _, split = given.partition(":")
@@ -51,40 +74,46 @@ def recorded(collections: Sequence[str], *, queries: int | None, depth: int) -> 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--depths", type=int, nargs="+", default=[20, 50])
-    parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
     options = parser.parse_args()
     collections = recorded(options.collections, queries=options.queries, depth=max(options.depths))
     for depth in options.depths:
-        report(collections, depth, options.weights)
+        report(collections, depth)
 
 
-def report(collections: Mapping[str, Searches], depth: int, weights: Sequence[float]) -> None:
+def report(collections: Mapping[str, Searches], depth: int) -> None:
+    names, labels = list(collections), list(rules())
     values = {
-        name: np.array([measured(searches, at(weight, depth)) for weight in (0.0, 1.0, *weights)])
+        name: np.array([measured(searches, at(rule, depth)) for rule in rules().values()])
         for name, searches in collections.items()
     }
-    ratios = np.array([rows.mean(1)[2:] / rows.mean(1)[:2].max() for rows in values.values()])
-    safest = int(ratios.min(0).argmax())
-    print(f"\nreranked to depth {depth}, nDCG@10; in brackets: of the better of fused and reranked")
-    print("| collection | queries | fused | reranked | " + " | ".join(f"{w:g}" for w in weights) + " |")
-    print("| --- |" + " ---: |" * (3 + len(weights)))
-    for (name, rows), row in zip(values.items(), ratios, strict=True):
-        means = rows.mean(1)
-        cells = [f"{mean:.3f} ({ratio:.3f})" for mean, ratio in zip(means[2:], row, strict=True)]
-        print(f"| {name} | {rows.shape[1]} | {means[1]:.3f} | {means[0]:.3f} | " + " | ".join(cells) + " |")
-    print("| the worst ratio | | | | " + " | ".join(f"{ratio:.3f}" for ratio in ratios.min(0)) + " |")
+    reranked, fused, default = labels.index("0"), labels.index("1"), labels.index("the default")
+    better = {name: rows[max((reranked, fused), key=rows.mean(1).__getitem__)] for name, rows in values.items()}
+    ratios = np.array([values[name].mean(1) / better[name].mean() for name in names])
+    worst = ratios.min(0)
 
-    print(f"\nthe safest weight: {weights[safest]:g}")
-    print("| collection | its ratio | 95 % of the difference | chosen from the others | its ratio |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for place, (name, rows) in enumerate(values.items()):
-        better = rows[:2][rows[:2].mean(1).argmax()]
-        low, high = interval(rows[2 + safest] - better)
+    print(f"\nreranked to depth {depth}: the ratio to the better of fused (1) and reranked (0)")
+    print("| the fused order weighs | " + " | ".join(names) + " | worst |")
+    print("| --- |" + " ---: |" * (len(names) + 1))
+    ranked = sorted(range(default + 1, len(labels)), key=worst.__getitem__, reverse=True)
+    for row in [*range(default + 1), *ranked[:5], *ranked[-5:]]:
+        print(f"| {labels[row]} | " + " | ".join(f"{r:.3f}" for r in ratios[:, row]) + f" | {worst[row]:.3f} |")
+
+    safe = ", ".join(f"{np.mean(worst[ranked] >= bound):.0%} at {bound}" for bound in (1.0, 0.99, 0.98, 0.97))
+    print(f"the best and the worst five of {len(ranked)} rules by confidence; all of them at least: {safe}")
+
+    print(f"\nreranked to depth {depth}: nDCG@10")
+    print("| collection | queries | fused | reranked | blended | ratio | 95 % of the difference ", end="")
+    print("| from the others | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |")
+    for place, name in enumerate(names):
+        means = values[name].mean(1)
+        low, high = interval(values[name][default] - better[name])
         others = np.delete(ratios, place, axis=0)
-        chosen = int(others.min(0).argmax()) if len(others) else safest
+        chosen = int(others.min(0).argmax()) if len(others) else default
         print(
-            f"| {name} | {ratios[place, safest]:.3f} | {low:+.3f} … {high:+.3f} "
-            f"| {weights[chosen]:g} | {ratios[place, chosen]:.3f} |",
+            f"| {name} | {values[name].shape[1]} | {means[fused]:.4f} | {means[reranked]:.4f} "
+            f"| {means[default]:.4f} | {ratios[place, default]:.3f} | {low:+.3f} … {high:+.3f} "
+            f"| {labels[chosen]} | {ratios[place, chosen]:.3f} |",
             flush=True,
         )
 

@@ -6,10 +6,11 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from os import PathLike, fspath
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from hybridrank.blending import ByConfidence, told_by
 from hybridrank.component import config_error, dumped
 from hybridrank.errors import ConfigError
 from hybridrank.protocols import Adjuster, Indexer, PointwiseReranker, VectorAdjuster, VectorSource
@@ -35,8 +36,14 @@ class PipelineConfig(BaseModel):
     arm fetches, `rerank_k` how many of the fused ones the reranker sees; `reranker` None (in a file: "none")
     leaves results in fused order. `fusion` is RRF by default, in which an arm called ``dense`` weighs 2 and any
     other 1 (docs/quality.md has the measurements). `on_rerank_error` says what a search does when the reranker
-    fails: give the fused order and say so (``"fused"``), or raise. `adjust` are adjusters, which score anew, in
-    their order, what the reranker scored, or all that was fused where there is none.
+    fails: give the fused order and say so (``"fused"``), or raise.
+
+    `blend` is what the fused order weighs beside the reranker's: a share, of which 0 is the reranker alone, or a
+    `ByConfidence`, the default (docs/blending.md). `stop` ends reranking before `rerank_k` when the best have
+    settled; it takes a reranker that is pointwise. Without a reranker neither has anything to do.
+
+    `adjust` are adjusters, which score anew, in their order, what the reranker scored, or all that was fused where
+    there is none.
 
     `max_searches` bounds the async searches that go on at once, waiting ones included: one more is refused.
 
@@ -59,7 +66,7 @@ class PipelineConfig(BaseModel):
     reranker: RerankerOption | None = Field(default_factory=lambda: create("reranker", "cross-encoder"))
     fetch_k: int = Field(default=50, ge=1)
     rerank_k: int = Field(default=20, ge=1)
-    blend: float = Field(default=0.3, ge=0, le=1)
+    blend: Annotated[float, Field(ge=0, le=1)] | ByConfidence = Field(default_factory=ByConfidence)
     stop: Settled | None = None
     on_rerank_error: Literal["fused", "raise"] = "fused"
     adjust: tuple[AdjusterOption, ...] = ()
@@ -99,6 +106,12 @@ class PipelineConfig(BaseModel):
                 path="$.stop",
             )
 
+        if self.reranker is not None:
+            try:
+                told_by(self.reranker)
+            except ConfigError as error:
+                raise ConfigError(error.problem, path="$.reranker") from None
+
     def _is_pointwise(self) -> bool:
         return isinstance(self.reranker, PointwiseReranker) and self.reranker.pointwise
 
@@ -120,6 +133,17 @@ class PipelineConfig(BaseModel):
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:
         return None if value == "none" else value
+
+    @field_validator("blend", mode="before")
+    @classmethod
+    def _blend_by_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"use": value}
+        if isinstance(value, Mapping):
+            return ByConfidence.from_config(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float, ByConfidence)):
+            raise ConfigError(f'give the share of the fused order, 0 to 1, or "confidence", not {value!r:.80}')
+        return value
 
     @field_validator("stop", mode="before")
     @classmethod

@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from hybridrank.adjusting import adjust_each
-from hybridrank.blending import blend, blended
+from hybridrank.blending import ByConfidence, blend, blended, told_by
 from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.view import View
@@ -397,16 +397,23 @@ class Pipeline:
             stage = _rerank_stage(shown[number], scores, scored, place)
             searches[number].stages.append(stage)
             self._usage.add(stage)
-            if settings.blend and stage.ids:
-                searches[number].stages.append(_blend_stage(searches[number].stages, settings.blend))
+            if settings.blend != 0 and stage.ids:
+                searches[number].stages.append(_blend_stage(searches[number].stages, self._weight(stage.scores)))
+
+    def _weight(self, scores: Sequence[float]) -> float:
+        """What the fused order weighs beside these scores of the reranker's."""
+        rule, reranker = self.config.blend, self.config.reranker
+        if not isinstance(rule, ByConfidence):
+            return rule
+        return rule.weight(max(scores), told=None if reranker is None else told_by(reranker))
 
     def _scoring(self, reranker: Reranker, batch: Sequence[Candidates], k: int) -> Scoring:
         """Have these scored: all of them, as many as there is time for, or until the best `k` have settled."""
-        settings, stop, cost = self.config, self.config.stop, self._cost
+        stop, cost = self.config.stop, self._cost
         if stop is not None:
 
             def settled(scores: Sequence[float]) -> bool:
-                return stop.holds(blended(scores, weight=settings.blend), k=k)
+                return stop.holds(blended(scores, weight=self._weight(scores)), k=k)
 
             return score_until_settled(reranker, batch, size=partial(stop.next, k=k), settled=settled, cost=cost)
         scoring = score_all if remaining() is None else score_in_time
@@ -728,7 +735,9 @@ def _blend_stage(stages: Sequence[Stage], weight: float) -> Stage:
     fused, reranked = stages[-2], stages[-1]
     ranking = blend(fused.ranking, reranked.ranking, weight=weight)
     seconds = perf_counter() - started
-    return Stage("blend", "blend", seconds, ranking.ids, ranking.scores, len(ranking), details={"fused": weight})
+    return Stage(
+        "blend", "blend", seconds, ranking.ids, ranking.scores, len(ranking), details={"fused": round(weight, 3)}
+    )
 
 
 def _last(stages: Sequence[Stage]) -> Stage:

@@ -31,6 +31,7 @@ __all__ = [
     "Retriever",
     "SavedIndex",
     "SavedIndexer",
+    "TellingReranker",
     "VectorAdjuster",
     "VectorIndex",
     "VectorSource",
@@ -200,6 +201,19 @@ class PointwiseReranker(Reranker, Protocol):
 
         Under a deadline such a reranker is called several times for one query, with some of its documents each,
         unless its calls are seen to cost much whatever they read.
+        """
+        ...
+
+
+@runtime_checkable
+class TellingReranker(Reranker, Protocol):
+    """A reranker whose scores tell how sure it is."""
+
+    @property
+    def sure_between(self) -> tuple[float, float] | None:
+        """Where a query's best score is at most the first, it knows no good answer; at least the second, it does.
+
+        None where that is not known. A blend weighs the fused order by it.
         """
         ...
 

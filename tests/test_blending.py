@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import tomllib
 from math import exp
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 from support import TOPICS, Broken, SharedWords
 
 from hybridrank import Candidates, Document, Pipeline, Ranking, Trace
-from hybridrank.blending import blend, blended
+from hybridrank.blending import ByConfidence, blend, blended, told_by
+from hybridrank.config import PipelineConfig
 from hybridrank.errors import BackendUnavailableError, ConfigError, InputError
 from hybridrank.fusion import RRF
+from hybridrank.rerank import Cached, Calibrated, Cascade, CrossEncoder, Fallback
 
 QUESTION = "How to process organic waste?"
 SCORES = st.lists(st.floats(-50, 50), min_size=1, max_size=30)
@@ -40,7 +45,7 @@ def test_a_blend_is_reciprocal_rank_fusion_of_the_two_orders(scores, weight):
     expected = RRF(weights={"fused": weight, "rerank": 1 - weight}).fuse({"fused": fused, "rerank": reranked})
     found = blend(fused, reranked, weight=weight)
     assert dict(zip(found.ids, found.scores, strict=True)) == pytest.approx(
-        dict(zip(expected.ids, expected.scores, strict=True))
+        {doc_id: 61 * score for doc_id, score in zip(expected.ids, expected.scores, strict=True)}
     )
 
 
@@ -93,7 +98,64 @@ def test_fused_ranks_count_among_what_was_scored():
         blend(fused, Ranking(("new",), (1.0,)), weight=0.5)
 
 
+# How much the fused order weighs
+
+
+@given(st.floats(-50, 50), st.floats(-50, 50))
+def test_the_surer_the_reranker_the_less_the_fused_order_weighs(one, other):
+    rule = ByConfidence(sure=0.2, unsure=0.7, between=(-1.0, 4.0))
+    low, high = sorted((one, other))
+    assert 0.7 >= rule.weight(low) >= rule.weight(high) >= 0.2 - 1e-12
+    assert [rule.weight(best) for best in (-1.0, 4.0)] == pytest.approx([0.7, 0.2])
+
+
+@given(st.floats(-50, 50), st.floats(0.01, 100), st.floats(-100, 100))
+def test_confidence_moves_with_the_scale_that_is_told(best, factor, offset):
+    rule = ByConfidence()
+    told = (5 * factor + offset, 9 * factor + offset)
+    assert rule.weight(best * factor + offset, told=told) == pytest.approx(
+        rule.weight(best, told=(5, 9)), abs=1e-6
+    )
+
+
+def test_what_is_configured_goes_before_what_is_told_and_nothing_told_is_unknown():
+    rule = ByConfidence(sure=0.1, unsure=0.9, unknown=0.25, between=(0, 1))
+    assert rule.weight(0.0, told=(-1, 0)) == 0.9
+    assert ByConfidence(unknown=0.25).weight(100.0) == 0.25
+
+
+def test_rerankers_tell_what_was_measured_for_them():
+    default = CrossEncoder()
+    low, high = told_by(default)
+    assert low < high
+    assert told_by(CrossEncoder(activation="sigmoid")) is None
+    assert told_by(CrossEncoder(model="cross-encoder/ms-marco-MiniLM-L6-v2")) is None
+    assert told_by(SharedWords()) is None
+    assert told_by(Cached(reranker=default)) == (low, high)
+    assert told_by(Cascade(stages=[CrossEncoder(activation="sigmoid"), default], keep=[5])) == (low, high)
+    assert told_by(Calibrated(reranker=default)) is None
+    assert told_by(Fallback(rerankers=[default, default])) is None
+
+
 # In a pipeline
+
+
+class Sure(SharedWords):
+    """Is in doubt where no document holds half of the words, and sure where one holds them all."""
+
+    sure_between = (0.5, 1.0)
+
+
+def test_the_weight_follows_each_querys_best_score(blending):
+    pipeline = blending.replace(blend=ByConfidence(sure=0.2, unsure=0.8, unknown=0.4), reranker=Sure())
+    results = pipeline.search_many(["soil", "xylophones", "soil xylophones feed humus"])
+    assert [r.trace.stage("rerank").scores[0] for r in results] == [1.0, 0.0, 0.75]
+    assert [r.trace.stage("blend").details["fused"] for r in results] == pytest.approx([0.2, 0.8, 0.5])
+    assert [h.document.id for h in results[2].hits] == [
+        h.document.id for h in pipeline.replace(blend=0.5).search("soil xylophones feed humus").hits
+    ]
+    unknown = pipeline.replace(reranker=SharedWords()).search("soil")
+    assert unknown.trace.stage("blend").details == {"fused": 0.4}
 
 
 @pytest.fixture
@@ -204,9 +266,34 @@ def test_explain_tells_the_rerankers_moves_and_the_blends(blending):
     assert ", fused 0.5" in said
 
 
-def test_the_weight_is_a_share_and_part_of_the_configuration(blending):
-    for wrong in (-0.1, 1.1, float("nan"), "half"):
+@pytest.mark.parametrize("given", [0, 0.3, 1, ByConfidence(sure=0.2), ByConfidence(between=(0.2, 0.7))])
+def test_a_configuration_round_trips(given):
+    config = PipelineConfig(blend=given)
+    written = config.to_config()
+    assert config.blend == given
+    assert PipelineConfig.load(json.loads(json.dumps(written))) == config
+    assert PipelineConfig.load(tomllib.loads(tomli_w.dumps(written))) == config
+
+
+def test_a_file_gives_a_share_a_name_or_a_table():
+    assert PipelineConfig.load(tomllib.loads("blend = 0.3")).blend == 0.3
+    assert PipelineConfig.load(tomllib.loads('blend = "confidence"')).blend == ByConfidence()
+    table = PipelineConfig.load(tomllib.loads("[blend]\nsure = 0.2\nbetween = [0.1, 0.9]"))
+    assert table.blend == ByConfidence(sure=0.2, between=(0.1, 0.9))
+    assert PipelineConfig().blend == ByConfidence()
+
+
+def test_a_wrong_blend_is_refused(blending):
+    for wrong in (-0.1, 1.1, float("nan"), "half", True, None, {"sure": 2}, {"between": [2, 1]}, {"shure": 1}):
         with pytest.raises(ConfigError, match=r"\$\.blend"):
             blending.replace(blend=wrong)
     with pytest.raises(ConfigError, match="cannot be called 'blend'"):
         Pipeline.build(TOPICS, retrievers={"blend": "bm25"})
+
+
+def test_what_a_reranker_tells_has_to_rise(blending):
+    class Wrong(SharedWords):
+        sure_between = (1.0, 1.0)
+
+    with pytest.raises(ConfigError, match=r"\$\.reranker.*the lower first"):
+        blending.replace(reranker=Wrong())

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
+from hybridrank.blending import told_by
 from hybridrank.component import Component, once
 from hybridrank.errors import InputError, StorageError
 from hybridrank.registry import RerankerOption, create
@@ -87,6 +88,11 @@ class Cached(Component):
     def identity(self) -> str:
         """The reranker's: where scores come from changes none of them."""
         return identity_of(self.reranker)
+
+    @property
+    def sure_between(self) -> tuple[float, float] | None:
+        """As the reranker says."""
+        return told_by(self.reranker)
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """The reranker's scores, remembered or new.

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field, PositiveInt, field_validator
 
 from hybridrank import deadline
+from hybridrank.blending import told_by
 from hybridrank.component import Component
 from hybridrank.errors import ConfigError
 from hybridrank.registry import RerankerOption
@@ -65,6 +66,11 @@ class Cascade(Component):
     def identity(self) -> str:
         """What decides the scores of a list of candidates, as configured."""
         return f"{self.use} {[identity_of(stage) for stage in self.stages]} {list(self.keep)}"
+
+    @property
+    def sure_between(self) -> tuple[float, float] | None:
+        """As the last stage says: the best score is one of its own."""
+        return told_by(self.stages[-1])
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """One score per document, in the documents' order: sorted, they give the order that the class describes.

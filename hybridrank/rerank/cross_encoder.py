@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CrossEncoder"]
 
+_SURE_BETWEEN = {"cross-encoder/ms-marco-MiniLM-L12-v2": (0.0, 10.0)}
+"""Logits, by model."""
+
 
 class CrossEncoder(Component):
     """Scores documents with any local or hub cross-encoder that ships an ONNX graph.
@@ -68,6 +71,11 @@ class CrossEncoder(Component):
         """What decides the score of a pair, as configured: cross-encoders of equal identity give equal scores."""
         options = self.model_dump(exclude={"threads"}, exclude_none=True)
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
+
+    @property
+    def sure_between(self) -> tuple[float, float] | None:
+        """For the logits of models on which it was measured (docs/blending.md); None for others."""
+        return _SURE_BETWEEN.get(self.model) if self.activation == "none" else None
 
     @once
     def fingerprint(self) -> str:
