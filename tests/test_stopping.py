@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import tomllib
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from support import NgramEmbedder
 
 from hybridrank import Candidates, Document, Pipeline, Scores, Trace
 from hybridrank.config import PipelineConfig
+from hybridrank.deadline import limited
 from hybridrank.errors import BackendUnavailableError, ConfigError
 from hybridrank.rerank import Cascade, CrossEncoder
 from hybridrank.retrieval import BM25, Faiss
@@ -218,6 +220,38 @@ def test_a_deadline_that_comes_first_is_a_degradation():
     result = build(Told(*falling(40))).search("waste", k=5, deadline=1e-9)
     assert result.degraded
     assert all("stopped" not in stage.details for stage in result.trace.stages)
+
+
+def test_what_was_scored_before_the_deadline_is_kept():
+    go = threading.Event()
+
+    class Hangs(Told):
+        def score(self, batch):
+            if len(self.calls) == 3:
+                go.wait()
+            return super().score(batch)
+
+    reranker = Hangs(*[float(place) for place in range(40)])
+    try:
+        result = build(reranker, blend=0.4).search("waste", k=5, deadline=1.0)
+    finally:
+        go.set()
+    scored = len(result.trace.stage("rerank").ids)
+    assert 0 < scored < 40
+    assert result.degraded == {"rerank": f"deadline: reranked {scored} of 40"}
+    assert set(result.trace.stage("blend").ids) == set(reranker.order[:scored])
+
+
+def test_queries_that_share_a_deadline_share_its_calls():
+    reranker = Told(*[float(place) for place in range(14)], -1.0)
+    pipeline = build(reranker)
+    pipeline.warm_up()
+    expected = [hit.document.id for hit in pipeline.search("waste", k=5).hits]
+    with limited(60):
+        results = pipeline.search_many(["waste", "waste", "waste"], k=5)
+    assert [[hit.document.id for hit in result.hits] for result in results] == [expected] * 3
+    assert not any(result.degraded for result in results)
+    assert any(len(call) == 3 for call in reranker.calls)
 
 
 def test_what_was_scored_before_a_failure_is_kept():
