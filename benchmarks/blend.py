@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from traces import Recorded, Searches, interval, measured, record
+from traces import Recorded, Searches, interval, measured, named, record
 
 from hybridrank.blending import ByConfidence, blended, told_by
 from hybridrank.rerank import CrossEncoder
@@ -67,7 +67,7 @@ def recorded(collections: Sequence[str], *, queries: int | None, depth: int) -> 
     for given in collections:
         directory, _, split = given.partition(":")
         searches = record(Path(directory), split=split or "test", queries=queries, depth=depth)
-        found[f"{Path(directory).name} {split or 'test'}"] = searches
+        found[f"{named(Path(directory))} {split or 'test'}"] = searches
     return found
 
 

@@ -61,10 +61,16 @@ class Recorded:
 Searches = Sequence[Recorded]
 
 
+def named(directory: Path) -> str:
+    """A collection's name; a folder that is called by a language alone (xquad/en) needs its parent's."""
+    name = directory.name
+    return f"{directory.parent.name}-{name}" if len(name) == 2 else name
+
+
 def record(directory: Path, *, split: str, queries: int | None, depth: int) -> list[Recorded]:
     """Search for the judged queries of a collection in BEIR's layout; vectors and scores are kept on disk."""
     collection = load(directory, split=split, queries=queries)
-    name = "-".join(directory.parts[-2:]) if directory.parent.name == "xquad" else collection.name
+    name = named(directory)
     embedder = KeptEmbedder(OnnxEmbedder(), f"{name}-OnnxEmbedder")
     reranker = KeptReranker(CrossEncoder(), f"{name}-CrossEncoder")
     arms = {"bm25": "bm25", "dense": Faiss(embedder=embedder)}
