@@ -241,7 +241,7 @@ def test_around_a_cascade_and_in_a_pipeline():
     assert not is_pointwise(calibrated)
     documents = [Document(str(n), str(n)) for n in range(5)]
     pipeline = Pipeline.build(documents, retrievers={"bm25": "bm25"}, reranker=calibrated)
-    assert all(0.0 < hit.score < 1.0 for hit in pipeline.search("3").hits)
+    assert all(0.0 < score < 1.0 for score in pipeline.search("3").trace.stage("rerank").scores)
 
 
 @pytest.fixture(scope="module", params=["platt", "isotonic"])
