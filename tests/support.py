@@ -1,4 +1,4 @@
-"""Small real parts for tests: an embedder, rerankers, a remote retriever, each computing something true; a disk."""
+"""Small real parts for tests: an embedder, rerankers, a remote retriever that compute something true; a disk."""
 
 from __future__ import annotations
 
