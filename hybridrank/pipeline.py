@@ -12,6 +12,7 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from math import isnan
 from platform import node
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -241,6 +242,7 @@ class Pipeline:
         k: int = 10,
         filters: Filter | Mapping[str, Any] | None = None,
         per_document: bool = False,
+        min_score: float | None = None,
         deadline: float | None = None,
     ) -> SearchResult:
         """Find the best `k` documents, or passages where documents are split; fewer where fewer were found.
@@ -248,18 +250,23 @@ class Pipeline:
         `filters` choose documents by their metadata, before any arm cuts to its best; `hybridrank.filters` has
         the language. `per_document` gives each document's best passage alone, so that `k` documents are found.
 
+        `min_score` leaves out what the reranker scored lower, and what it did not score: all of it, if it failed.
+        It is on the reranker's own scale, whatever the blend and the adjusters make of it: `rerank.Calibrated`
+        gives probabilities, on which a threshold means the same for every reranker.
+
         `deadline` is in seconds, for the whole search: as many candidates are reranked, best first, as there is
         time for, and an arm or a reranker that is late is left behind. The result's `degraded` says so; being
         late raises nothing.
 
         Raises:
-            InputError: the query is blank, `k` < 1, the deadline is not positive, or a filter is wrong.
+            InputError: the query is blank, `k` < 1, the deadline is not positive, a filter is wrong, or there is a
+                `min_score` and no reranker.
             SearchError: every arm failed.
             BackendError: the reranker failed, and `on_rerank_error` is ``"raise"``.
             StorageError: a durable collection cannot be read.
         """
         with limited(_seconds(deadline)):
-            return drive(self._plan([_query(query, filters)], k, per_document))[0]
+            return drive(self._plan([_query(query, filters)], k, per_document, min_score))[0]
 
     async def asearch(
         self,
@@ -268,6 +275,7 @@ class Pipeline:
         k: int = 10,
         filters: Filter | Mapping[str, Any] | None = None,
         per_document: bool = False,
+        min_score: float | None = None,
         deadline: float | None = None,
     ) -> SearchResult:
         """As `search`, without blocking the event loop. Cancelling it cancels what waits for a network.
@@ -276,7 +284,7 @@ class Pipeline:
             OverloadedError: `max_searches` are going on already. Nothing was done.
         """
         with self._searching, limited(_seconds(deadline)):
-            return (await adrive(self._plan([_query(query, filters)], k, per_document)))[0]
+            return (await adrive(self._plan([_query(query, filters)], k, per_document, min_score)))[0]
 
     def search_many(
         self,
@@ -285,12 +293,13 @@ class Pipeline:
         k: int = 10,
         filters: Filter | Mapping[str, Any] | None = None,
         per_document: bool = False,
+        min_score: float | None = None,
     ) -> list[SearchResult]:
         """Search for several queries, batched through every stage; results in the order of `queries`."""
         if isinstance(queries, (str, Query)):
             raise InputError("search_many takes several queries; use search() for one")
         batch = [_query(query, filters) for query in queries]
-        return drive(self._plan(batch, k, per_document)) if batch else []
+        return drive(self._plan(batch, k, per_document, min_score)) if batch else []
 
     def warm_up(self) -> None:
         """Load what the first search would load, and learn what reranking takes on this machine."""
@@ -320,11 +329,15 @@ class Pipeline:
 
     # The plan: what a search does, asking its driver for every call that may take long.
 
-    def _plan(self, queries: Sequence[Query], k: int, per_document: bool) -> Plan[list[SearchResult]]:
+    def _plan(
+        self, queries: Sequence[Query], k: int, per_document: bool, min_score: float | None
+    ) -> Plan[list[SearchResult]]:
         started = perf_counter()
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise InputError(f"k must be a whole number of at least 1, not {k!r}")
         settings = self.config
+        if min_score is not None:
+            _check_threshold(min_score, settings)
         fetch_k = max(settings.fetch_k, k)
 
         if self._remote:
@@ -367,7 +380,7 @@ class Pipeline:
                 seconds=seconds,
                 stages=tuple(search.stages),
             )
-            results.append(SearchResult(_hits(search, k), trace))
+            results.append(SearchResult(_hits(search, k, min_score), trace))
         return results
 
     def _rerank(
@@ -757,10 +770,25 @@ def _stacked(vectors: Mapping[str, NDArray[np.float32]], ids: Sequence[str]) -> 
     return np.stack([vectors.get(doc_id, none) for doc_id in ids])
 
 
-def _hits(search: _Search, k: int) -> list[Hit]:
-    """The first `k`: what the last stage scored, by its scores, behind it what only those before scored."""
+def _check_threshold(min_score: float, settings: PipelineConfig) -> None:
+    if isinstance(min_score, bool) or not isinstance(min_score, (int, float)) or isnan(min_score):
+        raise InputError(f"min_score must be a number, not {min_score!r}")
+    if settings.reranker is None:
+        raise InputError("min_score is about a reranker's scores, and this pipeline has no reranker")
+
+
+def _hits(search: _Search, k: int, min_score: float | None) -> list[Hit]:
+    """The first `k`: what the last stage scored, by its scores, behind it what only those before scored.
+
+    With `min_score`, only those of them to which the reranker gave at least so much.
+    """
     hits: list[Hit] = []
     seen: set[str] = set()
+    if min_score is not None:
+        known = {stage.kind: stage for stage in search.stages}
+        scored = zip(known["rerank"].ids, known["rerank"].scores, strict=True) if "rerank" in known else ()
+        good = {doc_id for doc_id, score in scored if score >= min_score}
+        seen.update(doc_id for stage in search.stages for doc_id in stage.ids if doc_id not in good)
     for stage in reversed(search.stages):
         if stage.kind == "retrieve":
             break

@@ -131,6 +131,33 @@ def test_fusion_can_be_swapped_and_weighted(pipeline):
     assert pipeline.config.fusion == RRF(weights={"dense": 2.0})
 
 
+@pytest.mark.parametrize("blend", [0, 0.5, "confidence"])
+def test_a_threshold_is_on_the_rerankers_own_scores(pipeline, blend):
+    pipeline = pipeline.replace(rerank_k=4, blend=blend, adjust=[])
+    everything = pipeline.search(QUESTION, k=7)
+    scores = dict(zip(everything.trace.stage("rerank").ids, everything.trace.stage("rerank").scores, strict=True))
+    assert len(scores) == 4 < len(everything.hits)
+    for least in [*scores.values(), max(scores.values()) + 1]:
+        expected = [doc_id for doc_id in ids(everything) if scores.get(doc_id, -1.0) >= least]
+        result = pipeline.search(QUESTION, k=7, min_score=least)
+        assert ids(result) == expected  # what was not reranked is left out, too
+        assert [hit.rank for hit in result.hits] == list(range(1, len(expected) + 1))
+        assert ids(pipeline.search(QUESTION, k=2, min_score=least)) == expected[:2]
+        assert ids(pipeline.search_many([QUESTION], k=7, min_score=least)[0]) == expected
+        assert ids(asyncio.run(pipeline.asearch(QUESTION, k=7, min_score=least))) == expected
+
+
+def test_a_threshold_needs_scores(pipeline):
+    with pytest.raises(InputError, match="no reranker"):
+        pipeline.replace(reranker=None).search(QUESTION, min_score=0.5)
+    for wrong in (float("nan"), "0.5", True):
+        with pytest.raises(InputError, match="min_score must be a number"):
+            pipeline.search(QUESTION, min_score=wrong)
+    result = pipeline.replace(reranker=Broken(BackendUnavailableError("down"))).search(QUESTION, min_score=0.0)
+    assert not result.hits
+    assert "rerank" in result.degraded
+
+
 def test_replace_shares_the_documents(pipeline):
     other = pipeline.replace(reranker=None)
     pipeline.add([Document("new", "Worms turn organic waste into castings.")])

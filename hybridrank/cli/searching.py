@@ -47,6 +47,12 @@ def search(
     per_document: Annotated[
         bool, typer.Option("--per-document", help="Only the best passage of each document.")
     ] = False,
+    min_score: Annotated[
+        float | None, typer.Option(help="Leave out what the reranker scored lower, or did not score.")
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds for each search; reranks what fits, and says so.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A pipeline's TOML file, for files.")] = None,
     reranker: Annotated[str | None, typer.Option(help="A registered reranker, or none.")] = None,
     text_field: Annotated[
@@ -74,11 +80,14 @@ def search(
         pipeline = _opened(source, options)
     else:
         pipeline = _built(source, text_field or "text", id_field, config, options)
+    how: dict[str, Any] = {"per_document": per_document, "min_score": min_score, "deadline": deadline}
     with pipeline:
+        if deadline is not None:
+            pipeline.warm_up()  # else loading the models would take all of the time
         if not queries:
-            _ask(pipeline, k=k, explain=explain, filters=chosen, per_document=per_document)
+            _ask(pipeline, k=k, explain=explain, filters=chosen, **how)
         for asked in queries:
-            result = pipeline.search(asked, k=k, per_document=per_document)
+            result = pipeline.search(asked, k=k, **how)
             if as_json:
                 print(json.dumps(result.to_dict(), ensure_ascii=False))
             else:
