@@ -21,14 +21,14 @@ from hybridrank.blending import ByConfidence, blended, told_by
 from hybridrank.rerank import CrossEncoder
 
 SURE, UNSURE = (0.0, 0.1, 0.2), (0.8, 0.9, 1.0)
-BETWEEN = ((0, 8), (0, 9), (0, 10), (2, 8), (2, 10), (3, 7), (3, 9), (4, 8), (4, 10), (5, 9), (6, 8))
+BETWEEN = ((-2, 8), (0, 7), (0, 8), (0, 9), (0, 10), (2, 8), (2, 10), (4, 8), (4, 10), (5, 9))
 
 Rule = float | ByConfidence
 
 
 def weight(rule: Rule, scores: Sequence[float]) -> float:
     """What the fused order weighs in a pipeline with this blend and the default reranker."""
-    return rule.weight(max(scores), told=told_by(CrossEncoder())) if isinstance(rule, ByConfidence) else rule
+    return rule.weight(scores, told=told_by(CrossEncoder())) if isinstance(rule, ByConfidence) else rule
 
 
 def at(rule: Rule, depth: int) -> Callable[[Recorded], list[str]]:

@@ -1,13 +1,14 @@
-"""The reranker's order mixed with the fused one: a reranker outside of its domain then does less harm.
+"""The reranker's scores mixed with the fused order: a reranker outside of its domain then does less harm.
 
-Orders are mixed, never scores: rerankers score on scales of every kind (logits, 0…1, sums, places in a list), and
-what a difference of one means on them nobody can tell in general. What a score tells at most is how sure the
-reranker is of the best that it has seen, where it says how to read that: so much decides the weights alone.
+Rerankers score on scales of every kind (logits, 0…1, sums, places in a list), so what counts is how far a score
+stands out among those of its query, in standard deviations. What a score tells beyond that, where the reranker
+says how to read it, is how sure it is of the best that it has seen: that decides the weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum, log, sqrt
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -19,29 +20,23 @@ from hybridrank.types import Ranking
 
 __all__ = ["ByConfidence", "blend", "blended", "told_by"]
 
-_K = 60  # as in reciprocal rank fusion
-
 
 def blended(scores: Sequence[float], *, weight: float) -> list[float]:
-    """A new score for each document, at most 1; `scores` are the reranker's, in the documents' fused order.
+    """A new score for each document; `scores` are the reranker's, in the documents' fused order.
 
-    ``61 * ((1 - weight) / (60 + rank) + weight / (60 + fused rank))``, with ranks from 1: reciprocal rank fusion
-    of the two orders, such that what is first in both has 1. Documents that the reranker scored equally share the
-    mean of their ranks. So `weight` 0 gives the reranker's order, 1 the fused one, and the answer is the same for
-    every rising function of the scores.
+    ``(1 - weight) * z(score) + weight * z(-log(1 + fused rank))``, where z counts standard deviations from the
+    mean (0 where all are equal), and ranks count from 1. So `weight` 0 gives the reranker's order, 1 the fused
+    one, and the answer is the same on every scale that differs by a factor and an offset.
 
-    >>> [round(score, 3) for score in blended([0.2, 0.9, 0.1], weight=0.25)]
-    [0.988, 0.996, 0.968]
+    >>> [round(score, 2) for score in blended([0.2, 0.9, 0.1], weight=0.25)]
+    [-0.1, 1.02, -0.92]
     """
-    best = _K + 1
-    return [
-        (1 - weight) * best / (_K + rank) + weight * best / (_K + place)
-        for place, rank in enumerate(_ranks(scores), start=1)
-    ]
+    prior = _standard([-log(place + 1) for place in range(1, len(scores) + 1)])
+    return [(1 - weight) * a + weight * b for a, b in zip(_standard(scores), prior, strict=True)]
 
 
 def blend(fused: Ranking, reranked: Ranking, *, weight: float) -> Ranking:
-    """The documents of `reranked`, ordered by both rankings; their fused ranks count among themselves.
+    """The documents of `reranked`, ordered by both; their fused ranks count among themselves.
 
     A trace has both: ``blend(trace.stage("fusion").ranking, trace.stage("rerank").ranking, weight=0.3)`` is what a
     pipeline with that weight would have found.
@@ -58,56 +53,74 @@ def blend(fused: Ranking, reranked: Ranking, *, weight: float) -> Ranking:
     return Ranking.of(zip(ids, scores, strict=True))
 
 
-def _ranks(scores: Sequence[float]) -> list[float]:
-    """Each score's rank from the highest, from 1; equal ones share the mean of theirs."""
-    order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
-    ranks = [0.0] * len(scores)
-    start = 0
-    for end in range(1, len(order) + 1):
-        if end == len(order) or scores[order[end]] != scores[order[start]]:
-            for place in order[start:end]:
-                ranks[place] = (start + 1 + end) / 2
-            start = end
-    return ranks
+def _standard(values: Sequence[float]) -> list[float]:
+    """Standard deviations above the mean; zeros where all are equal."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    half = high / 2 - low / 2  # of the range: halved, so that nothing overflows
+    if half == 0.0:
+        return [0.0] * len(values)
+    unit = [(value / 2 - low / 2) / half for value in values]
+    mean = fsum(unit) / len(unit)
+    deviation = sqrt(fsum([(value - mean) ** 2 for value in unit]) / len(unit))
+    return [(value - mean) / deviation for value in unit]
 
 
 class ByConfidence(Component):
     """Weighs the fused order the more the less sure the reranker is of the best document that it has seen.
 
     Where the best score of a query is at most the first of `between`, the fused order weighs `unsure`; where it is
-    at least the second, `sure`; in between, in proportion. Without `between`, it is what the reranker says
-    (`TellingReranker`), and where it says nothing, nothing is known of its scores, and the fused order weighs
-    `unknown`. docs/blending.md says how the defaults were found.
+    at least the second, `sure`; in between, in proportion. So it does, too, the less the reranker tells documents
+    apart: where the standard deviation of its scores, in parts of the distance of `between`, is at most the first
+    of `apart`, the fused order weighs `unsure`; from the second on, this takes nothing away.
 
-    >>> rule = ByConfidence(between=(0.0, 10.0))
-    >>> [round(rule.weight(best), 2) for best in (-3.0, 2.0, 9.5)]
-    [1.0, 0.8, 0.05]
+    Without `between`, it is what the reranker says (`TellingReranker`), and where it says nothing, nothing is
+    known of its scores, and the fused order weighs `unknown`. docs/blending.md says how the defaults were found.
+
+    >>> rule = ByConfidence(between=(0.0, 9.0))
+    >>> [round(rule.weight([best, -2.0]), 2) for best in (-3.0, 4.5, 9.5)]
+    [0.9, 0.5, 0.1]
+    >>> round(rule.weight([8.1, 8.0, 7.9]), 2)
+    0.9
 
     Raises:
-        ConfigError: the first of `between` is not below the second.
+        ConfigError: the first of `between`, or of `apart`, is not below the second.
     """
 
     use: ClassVar[str] = "confidence"
 
-    sure: float = Field(default=0.0, ge=0, le=1)
-    unsure: float = Field(default=1.0, ge=0, le=1)
+    sure: float = Field(default=0.1, ge=0, le=1)
+    unsure: float = Field(default=0.9, ge=0, le=1)
     unknown: float = Field(default=0.3, ge=0, le=1)
     between: tuple[float, float] | None = None
+    apart: tuple[float, float] = (0.05, 0.1)
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
-        if self.between is not None and not self.between[0] < self.between[1]:
-            raise ConfigError("the first score must be below the second", path="$.between")
+        for name in ("between", "apart"):
+            pair = getattr(self, name)
+            if pair is not None and not pair[0] < pair[1]:
+                raise ConfigError("the first number must be below the second", path=f"$.{name}")
         return self
 
-    def weight(self, best: float, *, told: tuple[float, float] | None = None) -> float:
-        """What the fused order weighs where the reranker's best score is `best`; `told` is what it says itself."""
+    def weight(self, scores: Sequence[float], *, told: tuple[float, float] | None = None) -> float:
+        """What the fused order weighs beside these scores, at least one; `told` is what the reranker says."""
         between = self.between or told
         if between is None:
             return self.unknown
-        low, high = between
-        sureness = min(max((best - low) / (high - low), 0.0), 1.0)
+        spread = _deviation(scores) / (between[1] - between[0])
+        sureness = _share(max(scores), between) * _share(spread, self.apart)
         return self.unsure + (self.sure - self.unsure) * sureness
+
+
+def _share(value: float, between: tuple[float, float]) -> float:
+    """How far the value is from the first to the second: 0 up to that, 1 past this."""
+    low, high = between
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = fsum(values) / len(values)
+    return sqrt(fsum([(value - mean) ** 2 for value in values]) / len(values))
 
 
 def told_by(reranker: Reranker) -> tuple[float, float] | None:

@@ -418,7 +418,7 @@ class Pipeline:
         rule, reranker = self.config.blend, self.config.reranker
         if not isinstance(rule, ByConfidence):
             return rule
-        return rule.weight(max(scores), told=None if reranker is None else told_by(reranker))
+        return rule.weight(scores, told=None if reranker is None else told_by(reranker))
 
     def _scoring(self, reranker: Reranker, batch: Sequence[Candidates], k: int) -> Scoring:
         """Have these scored: all of them, as many as there is time for, or until the best `k` have settled."""

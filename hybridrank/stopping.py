@@ -27,7 +27,7 @@ class Settled(Component):
 
     use: ClassVar[str] = "settled"
 
-    quiet: int = Field(default=4, ge=1)
+    quiet: int = Field(default=5, ge=1)
     step: int = Field(default=4, ge=1)
 
     def holds(self, scores: Sequence[float], *, k: int) -> bool:

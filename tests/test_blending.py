@@ -1,12 +1,13 @@
-"""The reranker's order mixed with the fused one: the pure functions, and what a pipeline makes of them."""
+"""The reranker's scores mixed with the fused order: the pure functions, and what a pipeline makes of them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import tomllib
-from math import exp
+from math import isfinite
 
+import numpy as np
 import pytest
 import tomli_w
 from hypothesis import given
@@ -17,7 +18,6 @@ from hybridrank import Candidates, Document, Pipeline, Ranking, Trace
 from hybridrank.blending import ByConfidence, blend, blended, told_by
 from hybridrank.config import PipelineConfig
 from hybridrank.errors import BackendUnavailableError, ConfigError, InputError
-from hybridrank.fusion import RRF
 from hybridrank.rerank import Cached, Calibrated, Cascade, CrossEncoder, Fallback
 
 QUESTION = "How to process organic waste?"
@@ -39,29 +39,36 @@ def in_fused_order(scores):
 
 
 @given(SCORES, WEIGHTS)
-def test_a_blend_is_reciprocal_rank_fusion_of_the_two_orders(scores, weight):
-    distinct = list(dict.fromkeys(scores))
-    fused, reranked = in_fused_order(distinct), ranking(distinct)
-    expected = RRF(weights={"fused": weight, "rerank": 1 - weight}).fuse({"fused": fused, "rerank": reranked})
-    found = blend(fused, reranked, weight=weight)
-    assert dict(zip(found.ids, found.scores, strict=True)) == pytest.approx(
-        {doc_id: 61 * score for doc_id, score in zip(expected.ids, expected.scores, strict=True)}
-    )
+def test_a_blend_is_a_weighted_sum_of_z_scores(scores, weight):
+    def z(values):
+        return (values - values.mean()) / values.std() if np.ptp(values) else values * 0
+
+    given = np.round(scores, 3)
+    expected = (1 - weight) * z(given) + weight * z(-np.log(1 + np.arange(1, len(scores) + 1)))
+    assert blended(given.tolist(), weight=weight) == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-@given(SCORES)
-def test_the_ends_are_the_two_orders(scores):
+@given(st.lists(st.integers(-50_000, 50_000), min_size=1, max_size=30))
+def test_the_ends_are_the_two_orders(thousandths):
+    scores = [number / 1000 for number in thousandths]
     fused, reranked = in_fused_order(scores), ranking(scores)
     assert blend(fused, reranked, weight=0).ids == reranked.ids  # with its ties broken by id, too
     assert blend(fused, reranked, weight=1).ids == fused.ids
 
 
-@given(SCORES, WEIGHTS, st.floats(0.01, 100), st.floats(-100, 100))
-def test_only_the_order_of_scores_counts(scores, weight, factor, offset):
-    scores = [round(score, 3) for score in scores]  # so that no two become one in what follows
-    expected = blended(scores, weight=weight)
-    assert blended([factor * score + offset for score in scores], weight=weight) == expected
-    assert blended([exp(score / 50) for score in scores], weight=weight) == expected
+@given(
+    st.lists(st.integers(-50, 50), min_size=1, max_size=30), WEIGHTS, st.floats(0.01, 100), st.floats(-100, 100)
+)
+def test_a_factor_and_an_offset_change_nothing(scores, weight, factor, offset):
+    moved = [factor * score + offset for score in scores]
+    assert blended(moved, weight=weight) == pytest.approx(blended(scores, weight=weight), abs=1e-6)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=30), WEIGHTS)
+def test_every_finite_score_has_a_finite_blend(scores, weight):
+    mixed = blended(scores, weight=weight)
+    assert len(mixed) == len(scores)
+    assert all(map(isfinite, mixed))
 
 
 @given(SCORES, WEIGHTS, st.randoms())
@@ -78,7 +85,7 @@ def test_better_in_both_orders_is_better_in_the_blend(scores, weight):
     for above in range(len(scores)):
         for below in range(above + 1, len(scores)):
             if scores[above] >= scores[below]:
-                assert mixed[above] >= mixed[below]
+                assert mixed[above] >= mixed[below] - 1e-9
 
 
 @given(st.integers(1, 30), st.floats(-50, 50), st.floats(0.01, 1))
@@ -92,7 +99,7 @@ def test_fused_ranks_count_among_what_was_scored():
     reranked = Ranking(("a", "b"), (2.0, 1.0))
     assert blend(fused, reranked, weight=0.25).ids == ("a", "b")
     assert blend(fused, reranked, weight=0.75).ids == ("b", "a")
-    assert blend(fused, reranked, weight=0.5).ids == ("a", "b")  # a tie, broken by id
+    assert blend(fused, reranked, weight=0.5) == Ranking(("a", "b"), (0.0, 0.0))  # a tie, broken by id
     assert blend(fused, Ranking(), weight=0.5) == Ranking()
     with pytest.raises(InputError, match="lacks document 'new'"):
         blend(fused, Ranking(("new",), (1.0,)), weight=0.5)
@@ -104,24 +111,33 @@ def test_fused_ranks_count_among_what_was_scored():
 @given(st.floats(-50, 50), st.floats(-50, 50))
 def test_the_surer_the_reranker_the_less_the_fused_order_weighs(one, other):
     rule = ByConfidence(sure=0.2, unsure=0.7, between=(-1.0, 4.0))
-    low, high = sorted((one, other))
+    low, high = ([best, best - 5] for best in sorted((one, other)))
     assert 0.7 >= rule.weight(low) >= rule.weight(high) >= 0.2 - 1e-12
-    assert [rule.weight(best) for best in (-1.0, 4.0)] == pytest.approx([0.7, 0.2])
+    assert [rule.weight([best, -9.0]) for best in (-1.0, 4.0)] == pytest.approx([0.7, 0.2])
+
+
+@given(st.floats(0, 20), st.floats(0, 20))
+def test_the_less_it_tells_apart_the_more_the_fused_order_weighs(one, other):
+    rule = ByConfidence(sure=0.2, unsure=0.7, between=(0.0, 10.0), apart=(0.1, 0.2))
+    narrow, wide = ([10.0, 10.0 - apart] for apart in sorted((one, other)))  # a deviation of half of that
+    assert 0.7 >= rule.weight(narrow) >= rule.weight(wide) - 1e-12 >= 0.2 - 1e-9
+    found = [rule.weight([10.0, 10.0 - apart]) for apart in (0.0, 2.0, 3.0, 4.0)]
+    assert found == pytest.approx([0.7, 0.7, 0.45, 0.2])
 
 
 @given(st.floats(-50, 50), st.floats(0.01, 100), st.floats(-100, 100))
 def test_confidence_moves_with_the_scale_that_is_told(best, factor, offset):
     rule = ByConfidence()
     told = (5 * factor + offset, 9 * factor + offset)
-    assert rule.weight(best * factor + offset, told=told) == pytest.approx(
-        rule.weight(best, told=(5, 9)), abs=1e-6
-    )
+    scores = [best, best - 1.0, best - 2.0]
+    moved = [score * factor + offset for score in scores]
+    assert rule.weight(moved, told=told) == pytest.approx(rule.weight(scores, told=(5, 9)), abs=1e-6)
 
 
 def test_what_is_configured_goes_before_what_is_told_and_nothing_told_is_unknown():
     rule = ByConfidence(sure=0.1, unsure=0.9, unknown=0.25, between=(0, 1))
-    assert rule.weight(0.0, told=(-1, 0)) == 0.9
-    assert ByConfidence(unknown=0.25).weight(100.0) == 0.25
+    assert rule.weight([0.0, -5.0], told=(-1, 0)) == 0.9
+    assert ByConfidence(unknown=0.25).weight([100.0]) == 0.25
 
 
 def test_rerankers_tell_what_was_measured_for_them():
@@ -284,7 +300,8 @@ def test_a_file_gives_a_share_a_name_or_a_table():
 
 
 def test_a_wrong_blend_is_refused(blending):
-    for wrong in (-0.1, 1.1, float("nan"), "half", True, None, {"sure": 2}, {"between": [2, 1]}, {"shure": 1}):
+    shares = (-0.1, 1.1, float("nan"), "half", True, None)
+    for wrong in (*shares, {"sure": 2}, {"between": [2, 1]}, {"apart": [1, 1]}, {"shure": 1}):
         with pytest.raises(ConfigError, match=r"\$\.blend"):
             blending.replace(blend=wrong)
     with pytest.raises(ConfigError, match="cannot be called 'blend'"):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CrossEncoder"]
 
-_SURE_BETWEEN = {"cross-encoder/ms-marco-MiniLM-L12-v2": (0.0, 10.0)}
+_SURE_BETWEEN = {"cross-encoder/ms-marco-MiniLM-L12-v2": (0.0, 9.0)}
 """Logits, by model."""
 
 
