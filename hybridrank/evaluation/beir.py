@@ -1,0 +1,59 @@
+"""Datasets in BEIR's layout: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``."""
+
+from __future__ import annotations
+
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+from hybridrank.errors import InputError
+from hybridrank.evaluation.dataset import Dataset
+from hybridrank.evaluation.judging import JudgementsBuilder, read_ignored, read_json_queries, required
+from hybridrank.loading import load_documents
+from hybridrank.loading.records import tab_separated
+
+__all__ = ["load_beir"]
+
+_COLUMNS = ("query-id", "corpus-id", "score")
+
+
+def load_beir(
+    path: str | PathLike[str], *, split: str = "test", ignored: str | PathLike[str] | None = None
+) -> Dataset:
+    """A directory as BEIR publishes them; documents are read when they are asked for.
+
+    Queries of other splits, which the same file holds, are left out. `ignored` is a file of documents to take
+    out of every ranking, by query, with the columns ``query-id`` and ``corpus-id``.
+
+    Thakur et al., "BEIR: a heterogeneous benchmark for zero-shot evaluation of information retrieval models",
+    NeurIPS 2021.
+
+    Raises:
+        InputError: a file or the split is not there, or something in one is wrong; says which line.
+    """
+    folder = Path(path)
+    corpus, queries, judged = folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels"
+    for needed in (corpus, queries):
+        if not needed.is_file():
+            raise InputError(
+                f"{str(folder)!r} is no BEIR dataset: it has no {needed.name} (it needs corpus.jsonl, "
+                "queries.jsonl and qrels/<split>.tsv)"
+            )
+    table = judged / f"{split}.tsv"
+    if not table.is_file():
+        splits = ", ".join(sorted(file.stem for file in judged.glob("*.tsv"))) or "none"
+        raise InputError(f"{str(folder)!r} has no split {split!r} (it has: {splits})")
+    judgements = JudgementsBuilder()
+    for where, row in tab_separated(table, str(table)):
+        required(row, _COLUMNS, where)
+        judgements.add(row["query-id"], row["corpus-id"], row["score"], where)
+    texts = read_json_queries(queries)
+    return Dataset(
+        name=folder.resolve().name,
+        split=split,
+        queries={query_id: text for query_id, text in texts.items() if query_id in judgements.qrels},
+        qrels=judgements.qrels,
+        ignored={} if ignored is None else read_ignored(Path(ignored)),
+        source=partial(load_documents, corpus),
+        places=judgements.places,
+    )

@@ -1,0 +1,300 @@
+"""What a pipeline did with the queries of a dataset, kept: every later question is answered without searching."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from os import PathLike
+from pathlib import Path
+from typing import IO
+
+from pydantic import TypeAdapter, ValidationError
+
+from hybridrank.errors import InputError, StorageError
+from hybridrank.evaluation.dataset import Dataset
+from hybridrank.evaluation.orders import orders_after, stage_kinds, through
+from hybridrank.evaluation.settings import Header
+from hybridrank.trace import StageKind, Trace
+
+__all__ = ["RecordedSearch", "Recording", "RecordingFile", "judged", "named_after"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordedSearch:
+    """One query's search: its trace, and what it takes to measure and to replay it.
+
+    `chars` are the sizes of the candidates in characters, as a reranker reads them, by id. `parents` says which
+    document a passage is of. `first` marks the first search of a run, in which models may have been loaded.
+    """
+
+    query_id: str
+    trace: Trace
+    qrels: Mapping[str, int]
+    ignored: frozenset[str] = frozenset()
+    chars: Mapping[str, int] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+    first: bool = False
+
+    def orders(self) -> dict[str, tuple[str, ...]]:
+        """By the stage's name, the documents in the order in which they then stood: see `orders_after`."""
+        return orders_after(self.trace, ignored=self.ignored, parents=self.parents)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A line that replaces a query's judgements: its search stays good."""
+
+    query_id: str
+    qrels: Mapping[str, int]
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One run of a pipeline over a dataset: a search for each query, and what it was made with.
+
+    It holds the judgements too, so that a recording alone can be measured, tuned and replayed.
+    """
+
+    name: str
+    header: Header
+    searches: Mapping[str, RecordedSearch]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, name: str | None = None) -> Recording:
+        """Read the file that `record` wrote; it is called by its stem, if not by `name`.
+
+        A last line that was cut off, as by a kill, is left out with a warning.
+
+        Raises:
+            InputError: there is no such file, it is no recording, or another line of it is damaged; says which.
+        """
+        file = RecordingFile(Path(path))
+        header, searches = file.read()
+        return cls(name or named_after(Path(path)), header, searches, file.warnings)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it to a new file.
+
+        Raises:
+            StorageError: there is such a file already, or it cannot be written.
+        """
+        target = Path(path)
+        if target.exists():
+            raise StorageError(f"{str(target)!r} is there already")
+        file = RecordingFile(target)
+        with file.appending() as stream:
+            file.write_header(stream, self.header)
+            for search in self.searches.values():
+                file.write(stream, search)
+
+    def __len__(self) -> int:
+        """How many queries were searched for."""
+        return len(self.searches)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The recorded queries with their judgements; it has no documents.
+
+        Raises:
+            InputError: nothing was recorded, or no document is relevant.
+        """
+        return Dataset(
+            name=self.header.dataset or self.name,
+            split=self.header.split,
+            queries={query_id: search.trace.query for query_id, search in self.searches.items()},
+            qrels={query_id: search.qrels for query_id, search in self.searches.items()},
+            ignored={query_id: search.ignored for query_id, search in self.searches.items() if search.ignored},
+        )
+
+    def judged_by(self, dataset: Dataset) -> Recording:
+        """The recorded searches for the queries of a dataset, in its order, with its judgements.
+
+        Raises:
+            InputError: a query of the dataset was not recorded, or with another text.
+        """
+        return replace(self, searches={q: self._judged(q, dataset) for q in dataset.queries})
+
+    def _judged(self, query_id: str, dataset: Dataset) -> RecordedSearch:
+        search = self.searches.get(query_id)
+        if search is None:
+            raise InputError(
+                f"recording {self.name!r} has no search for query {query_id!r} of {dataset.label} (it has "
+                f"{len(self)} of its {len(dataset)} queries)"
+            )
+        return judged(search, dataset, of=f"recording {self.name!r}")
+
+    @property
+    def kinds(self) -> dict[str, StageKind]:
+        """The stages, in order, and of which kind each is."""
+        return stage_kinds(search.trace for search in self.searches.values())
+
+    def orders(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """By stage, then by query, the documents in the order in which they stood after it."""
+        kinds = self.kinds
+        found: dict[str, dict[str, tuple[str, ...]]] = {stage: {} for stage in kinds}
+        for query_id, search in self.searches.items():
+            for stage, order in through(search.orders(), kinds).items():
+                found[stage][query_id] = tuple(order)
+        return found
+
+    @property
+    def degraded(self) -> dict[str, Mapping[str, str]]:
+        """By query, the stages that failed and why, of searches in which one did."""
+        return {q: search.trace.degraded for q, search in self.searches.items() if search.trace.degraded}
+
+
+def judged(search: RecordedSearch, dataset: Dataset, *, of: str) -> RecordedSearch:
+    """A search with the judgements of a dataset.
+
+    Raises:
+        InputError: it was a search for another text.
+    """
+    query_id = search.query_id
+    if search.trace.query != dataset.queries[query_id]:
+        raise InputError(
+            f"{of} was made for another query {query_id!r}: {search.trace.query!r:.60} there, "
+            f"{dataset.queries[query_id]!r:.60} in {dataset.label}"
+        )
+    return replace(
+        search, qrels=dataset.qrels[query_id], ignored=frozenset(dataset.ignored.get(query_id, frozenset()))
+    )
+
+
+class RecordingFile:
+    """The file of a recording: JSON Lines, its first a `Header`, then one for each search as it was made.
+
+    A query may come twice: its later line counts. What is appended is on disk before the next search begins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warnings: tuple[str, ...] = ()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything in it."""
+        return self.path.exists() and self.path.stat().st_size > 0
+
+    def read(self, *, mend: bool = False) -> tuple[Header, dict[str, RecordedSearch]]:
+        """What it holds. With `mend`, a last line that was cut off is cut away for good.
+
+        Raises:
+            InputError: it cannot be read, is no recording, or a line before the last is damaged; says which.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read the recording {str(self.path)!r}: {error.strerror}") from error
+        lines = content.splitlines(keepends=True)
+        if not lines:
+            raise InputError(f"the recording {str(self.path)!r} is empty")
+        header = self._header(lines[0])
+        searches: dict[str, RecordedSearch] = {}
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                self._take(line, searches)
+            except ValueError as error:
+                if number < len(lines):
+                    raise InputError(f"{self.path}:{number} is damaged: {_first(error)}") from None
+                lost = f"{self.path}:{number} was cut off, and is left out"
+                self.warnings = (*self.warnings, lost)
+                _log.warning("%s", lost)
+                content = content[: -len(line)]
+        if mend and (self.warnings or not content.endswith(b"\n")):
+            with self.path.open("r+b") as file:
+                file.truncate(len(content))
+                if not content.endswith(b"\n"):
+                    file.seek(0, os.SEEK_END)
+                    file.write(b"\n")
+        return header, searches
+
+    def _header(self, line: bytes) -> Header:
+        try:
+            said = json.loads(line)
+            if said["format"] != Header.format:
+                raise ValueError
+            if said["version"] > Header.version:
+                raise InputError(f"{str(self.path)!r} was written by a newer version of hybridrank; update it")
+            return _headers().validate_json(line)
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{str(self.path)!r} is no recording: its first line does not say how it was made"
+            ) from None
+
+    @staticmethod
+    def _take(line: bytes, searches: dict[str, RecordedSearch]) -> None:
+        if b'"trace"' in line:
+            search = _searches().validate_json(line)
+            searches[search.query_id] = search
+        else:
+            later = _judgements().validate_json(line)
+            if later.query_id not in searches:
+                raise ValueError(f"judgements of query {later.query_id!r}, which was not searched for")
+            searches[later.query_id] = replace(searches[later.query_id], qrels=later.qrels, ignored=later.ignored)
+
+    def appending(self) -> IO[bytes]:
+        """Open it for appending; its directory is made.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise StorageError(f"cannot write the recording {str(self.path)!r}: {error.strerror}") from error
+
+    def write_header(self, stream: IO[bytes], header: Header) -> None:
+        """Begin it."""
+        self._append(stream, _headers().dump_json(header))
+
+    def write(self, stream: IO[bytes], search: RecordedSearch) -> None:
+        """Append a search."""
+        self._append(stream, _searches().dump_json(search))
+
+    def write_judgements(self, stream: IO[bytes], search: RecordedSearch) -> None:
+        """Append the judgements of a search that is there."""
+        self._append(stream, _judgements().dump_json(_Judged(search.query_id, search.qrels, search.ignored)))
+
+    def _append(self, stream: IO[bytes], line: bytes) -> None:
+        try:
+            stream.write(line + b"\n")
+        except OSError as error:
+            raise StorageError(f"cannot write the recording {str(self.path)!r}: {error.strerror}") from error
+
+
+def named_after(path: Path) -> str:
+    """What a recording is called by its file: ``a.recording.jsonl`` holds ``a``."""
+    return path.name.removesuffix(".jsonl").removesuffix(".recording")
+
+
+def _first(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{first['msg']}{' at ' if first['loc'] else ''}{'.'.join(map(str, first['loc']))}"
+    return str(error)
+
+
+@cache
+def _headers() -> TypeAdapter[Header]:
+    return TypeAdapter(Header)
+
+
+@cache
+def _searches() -> TypeAdapter[RecordedSearch]:
+    return TypeAdapter(RecordedSearch)
+
+
+@cache
+def _judgements() -> TypeAdapter[_Judged]:
+    return TypeAdapter(_Judged)
