@@ -41,6 +41,15 @@ class MemoryCollection:
         self._writer = threading.Lock()
         self._chosen = Chosen()
 
+    def with_arms(self, arms: Mapping[str, str]) -> MemoryCollection:
+        """The same documents with some of the indexes: by the name that it shall have, the name that one has here.
+
+        For comparing: nothing is indexed again. Neither must be changed afterwards.
+        """
+        other = MemoryCollection({name: self.indexes[own] for name, own in arms.items()}, splitter=self.splitter)
+        other._documents, other._passages, other._units = self._documents, self._passages, self._units
+        return other
+
     @contextmanager
     def reading(self) -> Iterator[View]:
         """Hold off writers: inside, the documents and every index belong to one state."""

@@ -6,31 +6,54 @@ it, and everything else is computed from recordings. Measures and statistics nee
 """
 
 from hybridrank.evaluation.beir import load_beir
+from hybridrank.evaluation.building import build_all, record_all
 from hybridrank.evaluation.catalogue import load_ir_dataset
+from hybridrank.evaluation.comparing import Agreement, Comparison, Difference, Example, compare
 from hybridrank.evaluation.dataset import Dataset, Judgements
+from hybridrank.evaluation.evaluating import Evaluation, Latency, evaluate
 from hybridrank.evaluation.loaders import load_dataset
 from hybridrank.evaluation.measures import DEFAULT_MEASURES, Measuring, default_measures
 from hybridrank.evaluation.orders import orders_after
 from hybridrank.evaluation.pairs import load_pairs
 from hybridrank.evaluation.recorder import record
 from hybridrank.evaluation.recording import RecordedSearch, Recording
+from hybridrank.evaluation.sharing import Sharing
+from hybridrank.evaluation.similarity import overlap, rank_biased_overlap
+from hybridrank.evaluation.statistics import Interval, holm, mean_interval, paired_test
 from hybridrank.evaluation.trec import load_trec, read_qrels, read_topics
 
 __all__ = [
     "DEFAULT_MEASURES",
+    "Agreement",
+    "Comparison",
     "Dataset",
+    "Difference",
+    "Evaluation",
+    "Example",
+    "Interval",
     "Judgements",
+    "Latency",
     "Measuring",
     "RecordedSearch",
     "Recording",
+    "Sharing",
+    "build_all",
+    "compare",
     "default_measures",
+    "evaluate",
+    "holm",
     "load_beir",
     "load_dataset",
     "load_ir_dataset",
     "load_pairs",
     "load_trec",
+    "mean_interval",
     "orders_after",
+    "overlap",
+    "paired_test",
+    "rank_biased_overlap",
     "read_qrels",
     "read_topics",
     "record",
+    "record_all",
 ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation.dataset import Dataset
 from hybridrank.evaluation.recording import RecordedSearch, Recording, RecordingFile, judged, named_after
 from hybridrank.evaluation.settings import Header
-from hybridrank.types import Passage
+from hybridrank.evaluation.sharing import Sharing
+from hybridrank.trace import Trace
+from hybridrank.types import Document, Passage
 
 if TYPE_CHECKING:
     from hybridrank.pipeline import Pipeline
@@ -29,6 +33,7 @@ def record(
     name: str | None = None,
     k: int = 10,
     batch: int = 1,
+    sharing: Sharing | None = None,
     progress: Progress | None = None,
 ) -> Recording:
     """Search for every query of `dataset`, and keep each trace.
@@ -41,14 +46,18 @@ def record(
     sends more at once, which is quicker and leaves no latencies. `k` results are asked for (recordings hold all
     candidates, whatever it is). Where documents are split into passages, documents are what is found.
 
+    With `sharing` a search takes over what pipelines that were recorded with it have made, and adds to it.
+
     Raises:
-        InputError: the file is another recording (says what differs), none of the relevant documents is held, or
-            `batch` is below 1.
+        InputError: the file is another recording (says what differs), none of the relevant documents is held,
+            `batch` is below 1, or above 1 with `sharing`.
         StorageError: the file cannot be written.
         HybridrankError: a search failed. What was recorded before is kept, and the next run goes on from there.
     """
     if batch < 1:
         raise InputError(f"a batch holds at least one query, not {batch}")
+    if sharing is not None and batch > 1:
+        raise InputError("what is shared is shared search by search: leave batch out")
     warnings = dataset.warnings(_unknown(pipeline, dataset))
     header = Header.of(pipeline, k=k, dataset=dataset.name, split=dataset.split)
     done: dict[str, RecordedSearch] = {}
@@ -66,14 +75,22 @@ def record(
                     file.write_judgements(stream, now)
                 done[query_id] = now
             warnings = [*warnings, *file.warnings]
+        if sharing is not None:
+            for search in done.values():
+                units = _units(pipeline, search.trace)
+                sharing.learn(pipeline, search.trace, units, **_searched(header))
         left = [q for q in dataset.queries if q not in done or done[q].trace.degraded]
         if progress is not None:
             progress(len(dataset) - len(left), len(dataset))
         for start in range(0, len(left), batch):
             asked = left[start : start + batch]
-            results = _search(pipeline, [dataset.queries[q] for q in asked], k, header.per_document, batch)
-            for query_id, result in zip(asked, results, strict=True):
-                done[query_id] = _recorded(pipeline, query_id, result, dataset, first=start == 0)
+            texts = [dataset.queries[query_id] for query_id in asked]
+            for query_id, result in zip(asked, _search(pipeline, texts, header, sharing), strict=True):
+                units = _units(pipeline, result.trace)
+                units.update((hit.document.id, hit.document) for hit in result.hits)
+                if sharing is not None:
+                    sharing.learn(pipeline, result.trace, units, **_searched(header))
+                done[query_id] = _recorded(query_id, result.trace, units, dataset, first=start == 0)
                 if file is not None:
                     file.write(stream, done[query_id])
             if progress is not None:
@@ -95,10 +112,24 @@ def _unknown(pipeline: Pipeline, dataset: Dataset) -> list[tuple[str, str]]:
     )
 
 
-def _search(pipeline: Pipeline, queries: list[str], k: int, per_document: bool, batch: int) -> list[SearchResult]:
-    if batch == 1:
-        return [pipeline.search(queries[0], k=k, per_document=per_document)]
-    return pipeline.search_many(queries, k=k, per_document=per_document)
+def _search(pipeline: Pipeline, queries: list[str], header: Header, sharing: Sharing | None) -> list[SearchResult]:
+    if sharing is not None:
+        return [sharing.search(pipeline, queries[0], k=header.k, **_searched(header))]
+    if len(queries) == 1:
+        return [pipeline.search(queries[0], k=header.k, per_document=header.per_document)]
+    return pipeline.search_many(queries, k=header.k, per_document=header.per_document)
+
+
+def _searched(header: Header) -> dict[str, Any]:
+    """What is searched, for `Sharing`: which documents, and how they are split."""
+    splitter = json.dumps(header.settings.get("splitter"))
+    return {"per_document": header.per_document, "documents": f"{header.documents['digest']} {splitter}"}
+
+
+def _units(pipeline: Pipeline, trace: Trace) -> dict[str, Document]:
+    """The candidates of a search, by id: those that are held here."""
+    with pipeline.collection.reading() as view:
+        return dict(view.units({doc_id for stage in trace.stages for doc_id in stage.ids}))
 
 
 def _resumed(file: RecordingFile, header: Header, dataset: Dataset) -> dict[str, RecordedSearch]:
@@ -113,18 +144,15 @@ def _resumed(file: RecordingFile, header: Header, dataset: Dataset) -> dict[str,
 
 
 def _recorded(
-    pipeline: Pipeline, query_id: str, result: SearchResult, dataset: Dataset, *, first: bool
+    query_id: str, trace: Trace, units: Mapping[str, Document], dataset: Dataset, *, first: bool
 ) -> RecordedSearch:
-    units = {doc_id for stage in result.trace.stages for doc_id in stage.ids}
-    found = {hit.document.id: hit.document for hit in result.hits}
-    with pipeline.collection.reading() as view:
-        found.update(view.units(units))
+    candidates = dict.fromkeys(doc_id for stage in trace.stages for doc_id in stage.ids)
     return RecordedSearch(
         query_id,
-        result.trace,
+        trace,
         qrels=dict(dataset.qrels[query_id]),
         ignored=frozenset(dataset.ignored.get(query_id, frozenset())),
-        chars={unit: len(found[unit].content) for unit in sorted(units) if unit in found},
-        parents={unit: part.parent for unit in sorted(units) if isinstance(part := found.get(unit), Passage)},
+        chars={unit: len(units[unit].content) for unit in candidates if unit in units},
+        parents={unit: part.parent for unit in candidates if isinstance(part := units.get(unit), Passage)},
         first=first,
     )
