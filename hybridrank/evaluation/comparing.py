@@ -186,7 +186,7 @@ def compare(
         measures = _shared_measures(judged)
     first = baseline or names[0]
     evaluations = tuple(
-        evaluate(recording, dataset=dataset, measures=measures, prices=(prices or {}).get(recording.name))
+        evaluate(recording, dataset=dataset, measures=measures, prices=_prices(prices or {}, recording))
         for recording in judged
     )
     by_name = {evaluation.name: evaluation for evaluation in evaluations}
@@ -216,6 +216,12 @@ def compare(
         seed,
         tuple(_told_once(notes, len(evaluations))),
     )
+
+
+def _prices(prices: Mapping[str, Mapping[str, float]], recording: Recording) -> Mapping[str, float] | None:
+    """Those of one pipeline. Where there are any, one that reranks nothing is known to cost nothing."""
+    free = bool(prices) and "rerank" not in recording.kinds.values()
+    return {} if free else prices.get(recording.name)
 
 
 def _common(recordings: Sequence[Recording]) -> tuple[Dataset, list[str]]:

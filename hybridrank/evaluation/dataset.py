@@ -28,8 +28,9 @@ class Dataset:
     that the judges set aside, by query: they are taken out of every ranking before it is measured. `source` gives
     the documents, anew each time that it is called, or is a sequence of them; None where a collection holds them.
 
-    `unjudged` are queries that came with the others and that nobody judged: they are left out. `places` says
-    where a judgement stands, ``file:line`` by query and document, for messages.
+    `synthetic` says what made the judgements, where no person did: every report then says so. `unjudged` are
+    queries that came with the others and that nobody judged: they are left out. `places` says where a judgement
+    stands, ``file:line`` by query and document, for messages.
 
     Raises:
         InputError: a judged query has no text, a grade is not a whole number, there are no judgements, or none
@@ -44,6 +45,7 @@ class Dataset:
     source: Callable[[], Iterable[Document]] | Sequence[Document] | None = field(
         default=None, repr=False, compare=False
     )
+    synthetic: str = ""
     unjudged: tuple[str, ...] = ()
     places: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -174,6 +176,11 @@ class Dataset:
     def warnings(self, unknown: Sequence[tuple[str, str]] = ()) -> list[str]:
         """What an honest report has to say about the judgements; `unknown` is what `unknown_documents` gave."""
         said = []
+        if self.synthetic:
+            said.append(
+                f"SYNTHETIC JUDGEMENTS, made by {self.synthetic}, not by people: they tell pipelines apart "
+                "only as well as it judges"
+            )
         if unknown:
             query_id, doc_id = unknown[0]
             said.append(

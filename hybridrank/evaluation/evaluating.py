@@ -161,8 +161,8 @@ def evaluate(
         for stage in trace.stages:
             if stage.kind == "rerank":
                 usage.add(stage)
-    counted = usage.to_dict(prices)
-    cost = counted.pop("cost", None)
+    counted = usage.to_dict(prices if "rerank" in kinds.values() else None)
+    cost = counted.pop("cost", None if "rerank" in kinds.values() or prices is None else 0.0)
     said = list(dict.fromkeys([*recording.warnings, *judged.warnings(), *notes]))
     if recording.degraded:
         said.append(_degraded(recording.degraded))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hybridrank.result import SearchResult
     from hybridrank.types import Progress
 
-__all__ = ["record"]
+__all__ = ["record", "recording_path"]
 
 
 def record(
@@ -38,9 +39,10 @@ def record(
 ) -> Recording:
     """Search for every query of `dataset`, and keep each trace.
 
-    With a `path` each search is written there as soon as it is made, and a run that was interrupted goes on where
-    it stopped: only queries that are not recorded yet, or whose search was degraded, are searched for. Judgements
-    may change in between; the pipeline, its models, the documents and the queries' texts may not.
+    With a `path` each search is written there as soon as it is made (in a directory, to a file that is named after
+    all that decides the searches), and a run that was interrupted goes on where it stopped: only queries that are
+    not recorded yet, or whose search was degraded, are searched for. Judgements may change in between; the
+    pipeline, its models, the documents and the queries' texts may not.
 
     Queries are searched for one at a time, as users' are, so that their times are what a search takes; `batch`
     sends more at once, which is quicker and leaves no latencies. `k` results are asked for (recordings hold all
@@ -59,18 +61,18 @@ def record(
     if sharing is not None and batch > 1:
         raise InputError("what is shared is shared search by search: leave batch out")
     warnings = dataset.warnings(_unknown(pipeline, dataset))
-    header = Header.of(pipeline, k=k, dataset=dataset.name, split=dataset.split)
+    header = Header.of(pipeline, k=k, dataset=dataset)
     done: dict[str, RecordedSearch] = {}
     with ExitStack() as stack:
         file = None
         if path is not None:
-            file = RecordingFile(Path(path))
+            file = RecordingFile(recording_path(path, header, dataset))
             done = _resumed(file, header, dataset) if file.begun else {}
             stream = stack.enter_context(file.appending())
             if not file.begun:
                 file.write_header(stream, header)
             for query_id, search in done.items():
-                now = judged(search, dataset, of=str(path))
+                now = judged(search, dataset, of=str(file.path))
                 if (now.qrels, now.ignored) != (search.qrels, search.ignored):
                     file.write_judgements(stream, now)
                 done[query_id] = now
@@ -96,11 +98,20 @@ def record(
             if progress is not None:
                 progress(len(dataset) - len(left) + start + len(asked), len(dataset))
     return Recording(
-        name or (dataset.name if path is None else named_after(Path(path))),
+        name or (dataset.name if file is None else named_after(file.path)),
         header,
         {query_id: done[query_id] for query_id in dataset.queries},
         tuple(warnings),
     )
+
+
+def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset) -> Path:
+    """The file itself, or where in a directory the recording is that this header begins."""
+    place = Path(path)
+    if not place.is_dir():
+        return place
+    label = re.sub(r"[^\w.-]+", "-", dataset.label)
+    return place / f"{label}-{header.digest}.jsonl"
 
 
 def _unknown(pipeline: Pipeline, dataset: Dataset) -> list[tuple[str, str]]:

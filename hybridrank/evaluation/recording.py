@@ -109,6 +109,7 @@ class Recording:
         return Dataset(
             name=self.header.dataset or self.name,
             split=self.header.split,
+            synthetic=self.header.synthetic,
             queries={query_id: search.trace.query for query_id, search in self.searches.items()},
             qrels={query_id: search.qrels for query_id, search in self.searches.items()},
             ignored={query_id: search.ignored for query_id, search in self.searches.items() if search.ignored},

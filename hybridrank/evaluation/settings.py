@@ -19,6 +19,7 @@ from hybridrank.rerank.members import provenance_of
 
 if TYPE_CHECKING:
     from hybridrank.config import PipelineConfig
+    from hybridrank.evaluation.dataset import Dataset
     from hybridrank.pipeline import Pipeline
 
 __all__ = ["Header", "documents_digest", "settings_of"]
@@ -42,14 +43,15 @@ class Header:
     per_document: bool = False
     dataset: str = ""
     split: str = ""
+    synthetic: str = ""
     machine: str = ""
     hybridrank: str = __version__
     format: str = "hybridrank recording"
     version: int = 1
 
     @classmethod
-    def of(cls, pipeline: Pipeline, *, k: int, dataset: str = "", split: str = "") -> Header:
-        """What a pipeline is now. The documents are read once, for their digest."""
+    def of(cls, pipeline: Pipeline, *, k: int, dataset: Dataset) -> Header:
+        """What a pipeline is now, and what it is asked. The documents are read once, for their digest."""
         return cls(
             settings=settings_of(pipeline.config),
             k=k,
@@ -59,8 +61,9 @@ class Header:
             },
             models=_models(pipeline.config),
             per_document=pipeline.collection.splitter is not None,
-            dataset=dataset,
-            split=split,
+            dataset=dataset.name,
+            split=dataset.split,
+            synthetic=dataset.synthetic,
             machine=_machine(),
         )
 
@@ -68,6 +71,11 @@ class Header:
         """The first thing that makes searches of `other` another matter: ``$.fusion.k was 60, is 20``."""
         mine, others = self._deciding(), other._deciding()
         return next(_differences(mine, others, "$"), None)
+
+    @property
+    def digest(self) -> str:
+        """A hash of everything that decides the searches; 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self._deciding(), sort_keys=True).encode()).hexdigest()[:16]
 
     def _deciding(self) -> dict[str, Any]:
         settings = {name: value for name, value in self.settings.items() if name not in _WITHOUT_EFFECT}

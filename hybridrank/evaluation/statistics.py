@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridrank.errors import InputError, MissingDependencyError
@@ -49,6 +50,11 @@ def mean_interval(
         return None
     if min(values) == max(values):
         return Interval(float(values[0]), float(values[0]))
+    return _bootstrap(tuple(values), confidence, resamples, seed)
+
+
+@lru_cache(maxsize=512)  # a report asks for the same more than once
+def _bootstrap(values: tuple[float, ...], confidence: float, resamples: int, seed: int) -> Interval:
     import numpy as np
 
     stats = _stats()

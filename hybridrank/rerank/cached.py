@@ -28,7 +28,7 @@ from hybridrank.rerank.members import (
 from hybridrank.rerank.score_store import KEY_BYTES, ScoreStore
 from hybridrank.types import Candidates, Scores
 
-__all__ = ["Cached"]
+__all__ = ["Cached", "cache_folder"]
 
 
 class _Asked(NamedTuple):
@@ -185,11 +185,11 @@ class Cached(Component):
 
     @once
     def _store(self) -> ScoreStore:
-        folder = Path(self.path) if self.path is not None else _cache_folder() / "hybridrank" / "scores"
+        folder = Path(self.path) if self.path is not None else cache_folder() / "hybridrank" / "scores"
         return ScoreStore(folder, max_bytes=self.max_bytes)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     """Where this user's caches are, by the system's custom."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
