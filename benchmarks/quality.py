@@ -1,6 +1,6 @@
 """nDCG@10 and recall@100 of every stage, on test collections in BEIR's layout.
 
-    python benchmarks/quality.py DIRECTORY [DIRECTORY …]      # needs bm25s and ir_measures
+    python benchmarks/quality.py DIRECTORY [DIRECTORY …]      # needs bm25s and "hybridrank[evaluate]"
 
 Every arm fetches 100. Vectors and reranker scores are kept in `benchmarks/.cache`: a second run takes seconds.
 Documents that a collection's judges set aside (Cranfield's source papers) are taken out of every ranking.
@@ -15,18 +15,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import bm25s
-import ir_measures
 from beir import CACHE, KeptEmbedder, TestCollection, load
 
 from hybridrank import Candidates, Pipeline, Query, Ranking, Trace
 from hybridrank.embedding import OnnxEmbedder
+from hybridrank.evaluation import Measuring
 from hybridrank.fusion import RRF
 from hybridrank.rerank import CrossEncoder
 from hybridrank.retrieval.faiss import Faiss
 from hybridrank.text import analyzer
 
 FETCH = 100
-NDCG, RECALL = ir_measures.nDCG @ 10, ir_measures.Recall @ 100
 
 
 class KeptReranker:
@@ -58,13 +57,13 @@ class KeptReranker:
 
 
 def measured(collection: TestCollection, rankings: Mapping[str, Sequence[str]]) -> tuple[float, float]:
-    run = {}
-    for query_id, ids in rankings.items():
-        kept = [doc_id for doc_id in ids if doc_id not in collection.ignored.get(query_id, ())]
-        run[query_id] = {doc_id: 1.0 / rank for rank, doc_id in enumerate(kept, start=1)} or {"none": 0.0}
+    kept = {
+        query_id: [doc_id for doc_id in ids if doc_id not in collection.ignored.get(query_id, ())]
+        for query_id, ids in rankings.items()
+    }
     qrels = {query_id: collection.qrels[query_id] for query_id in rankings}
-    values = ir_measures.calc_aggregate([NDCG, RECALL], qrels, run)
-    return values[NDCG], values[RECALL]
+    values = Measuring(qrels, ["nDCG@10", "R@100"]).means(kept)
+    return values["nDCG@10"], values["R@100"]
 
 
 def bm25s_rankings(collection: TestCollection) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -380,7 +381,7 @@ def _show(
     if as_json:
         print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
     else:
-        print_report(report, Console(highlight=False), full=full)
+        print_report(report, Console(highlight=False, width=None if sys.stdout.isatty() else 120), full=full)
     for path in (markdown, html):
         if path is not None:
             err(f"wrote {path} ({counted(path.stat().st_size, 'byte')})")

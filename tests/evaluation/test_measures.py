@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 from math import log2
 
@@ -117,3 +118,13 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ir_measures", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "hybridrank\[evaluate\]"'):
         measure_name("AP")
+
+
+def test_evaluation_is_light_to_import():
+    code = (
+        "import sys, hybridrank.evaluation, hybridrank.evaluation.report; "
+        "heavy = ('scipy', 'ir_measures', 'matplotlib', 'ir_datasets', 'numpy', 'rich'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

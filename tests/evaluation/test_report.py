@@ -115,6 +115,19 @@ def test_every_format_says_the_same(comparison):
     assert len(tables) == sum(len(table.rows) + 2 for section in said for table in section.tables)
 
 
+def test_a_narrow_terminal_shows_every_number(comparison):
+    out = io.StringIO()
+    print_report(comparison, Console(file=out, width=72))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 72
+    for section in sections(comparison):
+        for table in section.tables:
+            for row in table.rows:
+                for cell in row[table.labels :]:
+                    assert cell in out.getvalue()
+    assert out.getvalue().count("What a user gets") > 1  # in several parts
+
+
 def test_synthetic_judgements_are_marked_everywhere(pipeline, tmp_path):
     made = record(pipeline, dataset(synthetic="a chat model"), path=tmp_path / "s.jsonl")
     report = evaluate(made)

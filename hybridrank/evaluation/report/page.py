@@ -16,14 +16,14 @@ __all__ = ["to_html"]
 _CSS = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, "Segoe UI", Roboto, Arial, sans-serif; color: #1a1a1a; background: #fff;
-       max-width: 68rem; margin: 2rem auto; padding: 0 1.25rem; }
+       max-width: 74rem; margin: 2rem auto; padding: 0 1.25rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1.25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.25rem 0 .5rem; padding-bottom: .2rem; border-bottom: 1px solid #ccc; }
 p, li { max-width: 46rem; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .875rem; }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top;
+th, td { padding: .3rem .55rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top;
          font-variant-numeric: tabular-nums; white-space: nowrap; }
 thead th { border-bottom: 2px solid #666; vertical-align: bottom; white-space: normal; }
 .word { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 8.5rem; }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hybridrank.evaluation.comparing import Comparison
-from hybridrank.evaluation.report.content import Report, sections, title
+from hybridrank.evaluation.report.content import Report, Table, sections, title
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,12 +15,14 @@ __all__ = ["print_report"]
 
 
 _LONG = ("examples", "stages")  # of a comparison
+_PADDING = 2  # between columns
+_NARROW = 26  # columns of words are wrapped to no less
 
 
 def print_report(report: Report, console: Console, *, full: bool = True) -> None:
     """Print what there is to say; if not `full`, of a comparison neither the examples nor every stage."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Table as Grid
     from rich.text import Text
 
     # Text, not str, for whatever users wrote: rich reads [brackets] in a str as markup.
@@ -33,12 +36,33 @@ def print_report(report: Report, console: Console, *, full: bool = True) -> None
         for paragraph in section.paragraphs:
             console.print(Text(f"· {paragraph}" if len(section.paragraphs) > 1 else paragraph))
         for table in section.tables:
-            shown = Table(title=Text(table.caption, style="italic"), title_justify="left", box=SIMPLE_HEAD)
-            for number, column in enumerate(table.columns):
-                numeric = number >= table.labels
-                shown.add_column(
-                    Text(column), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
-                )
-            for row in table.rows:
-                shown.add_row(*map(Text, row))
-            console.print(shown)
+            for columns in _fitting(table, console.width):
+                shown = Grid(title=Text(table.caption, style="italic"), title_justify="left", box=SIMPLE_HEAD)
+                for number in columns:
+                    numeric = number >= table.labels
+                    shown.add_column(
+                        Text(table.columns[number]),
+                        justify="right" if numeric else "left",
+                        no_wrap=numeric,
+                        overflow="fold",
+                    )
+                for row in table.rows:
+                    shown.add_row(*(Text(row[number]) for number in columns))
+                console.print(shown)
+
+
+def _fitting(table: Table, width: int) -> Iterator[list[int]]:
+    """The columns of as many tables as it takes for every number to be seen; each has the words."""
+    words = list(range(table.labels))
+    widths = [
+        max(len(cell) for cell in (table.columns[n], *(row[n] for row in table.rows))) + _PADDING
+        for n in range(len(table.columns))
+    ]
+    room = width - sum(min(widths[n], _NARROW) for n in words) - _PADDING
+    columns: list[int] = []
+    for number in range(table.labels, len(table.columns)):
+        if columns and sum(widths[n] for n in columns) + widths[number] > room:
+            yield words + columns
+            columns = []
+        columns.append(number)
+    yield words + columns
