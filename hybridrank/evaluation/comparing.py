@@ -197,8 +197,7 @@ def compare(
         tested = [difference for difference in found if difference.p is not None]
         raised = iter(holm([difference.p or 0.0 for difference in tested]))
         differences += [d if d.p is None else replace(d, adjusted_p=next(raised)) for d in found]
-    for evaluation in evaluations:
-        notes += [f"{evaluation.name}: {warning}" for warning in evaluation.warnings]
+    notes += _told_once(evaluations)
     documents = {str(dict(recording.header.documents)) for recording in judged}
     if len(documents) > 1:
         notes.append("the recordings were made of different documents: what differs may be those")
@@ -214,7 +213,7 @@ def compare(
         confidence,
         resamples,
         seed,
-        tuple(_told_once(notes, len(evaluations))),
+        tuple(notes),
     )
 
 
@@ -288,17 +287,11 @@ def _agreements(recordings: Sequence[Recording], baseline: str, k: int) -> Itera
             )
 
 
-def _told_once(notes: Sequence[str], count: int) -> Iterator[str]:
-    """What is said of every pipeline, once and of none in particular."""
-    said = [note.partition(": ")[2] for note in notes]
-    told: set[str] = set()
-    for note, text in zip(notes, said, strict=True):
-        if text and said.count(text) == count:
-            if text not in told:
-                told.add(text)
-                yield text
-        else:
-            yield note
+def _told_once(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """What is to be said of each pipeline; what is said of all, once and of none in particular."""
+    for warning in dict.fromkeys(warning for evaluation in evaluations for warning in evaluation.warnings):
+        about = [evaluation.name for evaluation in evaluations if warning in evaluation.warnings]
+        yield warning if len(about) == len(evaluations) else f"{', '.join(about)}: {warning}"
 
 
 def _plain(difference: Difference) -> dict[str, Any]:

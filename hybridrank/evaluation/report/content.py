@@ -150,9 +150,11 @@ def _times(evaluation: Evaluation) -> Iterator[Table]:
 def _times_said(evaluation: Evaluation) -> list[str]:
     said = []
     if whole := evaluation.latencies.get("search"):
+        warm = whole.searches < len(evaluation.queries)
         said.append(
-            f"Of {_count(whole.searches, 'search', 'searches')}, one at a time, without the first, in which "
-            f"models are loaded; on {evaluation.machine or 'a machine that was not noted'}."
+            f"Of {_count(whole.searches, 'search', 'searches')}, one at a time"
+            + (", without the first, in which models are loaded" if warm else "")
+            + f"; on {evaluation.machine or 'a machine that was not noted'}."
         )
     searches = len(evaluation.queries)
     if pairs := evaluation.usage.get("documents"):
@@ -242,12 +244,12 @@ def _verdict(difference: Difference) -> str:
     if not difference.significant(_LEVEL):
         return (
             f"No difference was shown between {difference.name} and {difference.baseline} in {difference.measure} "
-            f"({difference.mean:+.3f}, between {_between(difference.interval, signed=True)}; p = "
+            f"({difference.mean:+.3f}, interval {_between(difference.interval, signed=True)}; p = "
             f"{_p(difference.adjusted_p)}): more queries may show one."
         )
     return (
         f"{difference.name} is {_word(difference)} than {difference.baseline} in {difference.measure}: "
-        f"{difference.mean:+.3f}, between {_between(difference.interval, signed=True)}; p = "
+        f"{difference.mean:+.3f}, interval {_between(difference.interval, signed=True)}; p = "
         f"{_p(difference.adjusted_p)}."
     )
 

@@ -35,7 +35,7 @@ figure svg { max-width: 100%; height: auto; }
 figcaption { font-size: .875rem; max-width: 46rem; }
 footer { margin-top: 3rem; font-size: .8rem; color: #555; }
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } .scroll { overflow: visible; }
-  table { font-size: 7.5pt; } th, td { padding: .15rem .35rem; } tr, .warnings { break-inside: avoid; }
+  table { font-size: 7pt; } th, td { padding: .12rem .28rem; } tr, .warnings { break-inside: avoid; }
   h2 { break-after: avoid; } }
 """
 
