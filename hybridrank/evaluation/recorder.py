@@ -144,14 +144,18 @@ def _units(pipeline: Pipeline, trace: Trace) -> dict[str, Document]:
 
 
 def _resumed(file: RecordingFile, header: Header, dataset: Dataset) -> dict[str, RecordedSearch]:
-    """The searches of a file that are for queries of this dataset."""
-    before, searches = file.read(mend=True)
+    """The searches of a file that are for queries of this dataset. A file that is refused is left as it was."""
+    before, searches = file.read()
     if difference := before.difference(header):
         raise InputError(
             f"{str(file.path)!r} was recorded with something else: {difference}; record in another file, or "
             "delete this one"
         )
-    return {query_id: search for query_id, search in searches.items() if query_id in dataset.queries}
+    found = {query_id: search for query_id, search in searches.items() if query_id in dataset.queries}
+    for search in found.values():
+        judged(search, dataset, of=str(file.path))
+    file.mend()
+    return found
 
 
 def _recorded(

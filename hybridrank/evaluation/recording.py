@@ -178,14 +178,15 @@ class RecordingFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.warnings: tuple[str, ...] = ()
+        self._sound = b""
 
     @property
     def begun(self) -> bool:
         """Whether there is anything in it."""
         return self.path.exists() and self.path.stat().st_size > 0
 
-    def read(self, *, mend: bool = False) -> tuple[Header, dict[str, RecordedSearch]]:
-        """What it holds. With `mend`, a last line that was cut off is cut away for good.
+    def read(self) -> tuple[Header, dict[str, RecordedSearch]]:
+        """What it holds, without a last line that was cut off.
 
         Raises:
             InputError: it cannot be read, is no recording, or a line before the last is damaged; says which.
@@ -209,13 +210,23 @@ class RecordingFile:
                 self.warnings = (*self.warnings, lost)
                 _log.warning("%s", lost)
                 content = content[: -len(line)]
-        if mend and (self.warnings or not content.endswith(b"\n")):
+        self._sound = content
+        return header, searches
+
+    def mend(self) -> None:
+        """Cut a last line away for good that `read` found cut off, and end the last one; so it can be appended to.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        try:
             with self.path.open("r+b") as file:
-                file.truncate(len(content))
-                if not content.endswith(b"\n"):
+                file.truncate(len(self._sound))
+                if not self._sound.endswith(b"\n"):
                     file.seek(0, os.SEEK_END)
                     file.write(b"\n")
-        return header, searches
+        except OSError as error:
+            raise StorageError(f"cannot write the recording {str(self.path)!r}: {error.strerror}") from error
 
     def _header(self, line: bytes) -> Header:
         try:

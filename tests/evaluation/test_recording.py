@@ -117,6 +117,18 @@ def test_a_last_line_that_was_cut_off_is_made_again(pipeline, tmp_path, cut):
     assert Recording.load(path).warnings == ()
 
 
+def test_a_refused_file_is_left_as_it_was(pipeline, tmp_path):
+    path = tmp_path / "run.jsonl"
+    record(pipeline, dataset(), path=path)
+    path.write_bytes(path.read_bytes()[:-40])
+    cut = path.read_bytes()
+    with pytest.raises(InputError, match="recorded with something else"):
+        record(pipeline.replace(rerank_k=3), dataset(), path=path)
+    with pytest.raises(InputError, match="another query 'q1'"):
+        record(pipeline, dataset(queries={**QUERIES, "q1": "other"}), path=path)
+    assert path.read_bytes() == cut
+
+
 def test_another_damaged_line_is_told_and_kept(pipeline, tmp_path):
     path = tmp_path / "run.jsonl"
     record(pipeline, dataset(), path=path)

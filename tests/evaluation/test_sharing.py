@@ -73,9 +73,6 @@ def test_what_is_shared_changes_nothing(pipeline, changes, pointwise):
 
 
 def test_arms_are_asked_once(arms):
-    class Asked(BM25):
-        pass
-
     pipeline = Pipeline.build(TOPICS, retrievers=arms, reranker=None)
     first, second = record_all({"a": pipeline, "b": pipeline.replace(fusion=RRF(k=3))}, dataset())
     for query_id, search in second.searches.items():
