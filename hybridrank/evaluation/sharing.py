@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
+from hybridrank.blending import told_by
 from hybridrank.component import Component
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.pipeline import Pipeline
@@ -99,10 +100,10 @@ class Sharing:
                 self._learn_scores(pipeline.config.reranker, trace, stage, units)
 
     def _learn_scores(self, reranker: Reranker, trace: Trace, stage: Stage, units: Mapping[str, Document]) -> None:
-        shown = trace.stage("fusion").ids[: stage.received]
-        if set(shown) != set(stage.ids) or not all(doc_id in units for doc_id in shown):
-            return
         scores = dict(zip(stage.ids, stage.scores, strict=True))
+        shown = [doc_id for doc_id in trace.stage("fusion").ids[: stage.received] if doc_id in scores]
+        if not shown or not all(doc_id in units for doc_id in shown):
+            return
         identity = self._identity(reranker)
         counts = {
             name: value
@@ -110,6 +111,8 @@ class Sharing:
             if type(value) in (int, float) and name not in ("shared", "shared_seconds")
         }
         if not is_pointwise(reranker):
+            if len(shown) != stage.received:
+                return
             ordered = tuple(scores[doc_id] for doc_id in shown)
             key = _list_key(identity, trace.query, [units[doc_id].content for doc_id in shown])
             self._scores.setdefault(key, _Part(ordered, stage.seconds, counts))
@@ -158,13 +161,23 @@ class _SharedScores:
     identity: str
     known: Mapping[tuple[Any, ...], _Part]
 
+    @property
+    def pointwise(self) -> bool:
+        """Whether the reranker is."""
+        return is_pointwise(self.reranker)
+
+    @property
+    def sure_between(self) -> tuple[float, float] | None:
+        """What the reranker says."""
+        return told_by(self.reranker)
+
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """Scores, each from where it is; the details say how many were there, and what they took."""
         return [self._one(candidates) for candidates in batch]
 
     def _one(self, candidates: Candidates) -> Scores:
         texts = [document.content for document in candidates.documents]
-        if not is_pointwise(self.reranker):
+        if not self.pointwise:
             whole = self.known.get(_list_key(self.identity, candidates.query.text, texts))
             return self._ask(candidates) if whole is None else _scores(whole.scores, [whole], len(texts), {})
         parts = [self.known.get(_pair_key(self.identity, candidates.query.text, text)) for text in texts]

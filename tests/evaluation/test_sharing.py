@@ -12,6 +12,7 @@ from hybridrank.errors import InputError
 from hybridrank.evaluation import Sharing, build_all, compare, evaluate, record, record_all
 from hybridrank.fusion import RRF
 from hybridrank.retrieval import BM25
+from hybridrank.stopping import Settled
 
 
 class Counting(SharedWords):
@@ -47,6 +48,8 @@ def plain(recording):
         {"fusion": RRF(k=5), "rerank_k": 3},
         {"reranker": None},
         {"fetch_k": 12},
+        {"blend": 0.5},
+        {"blend": "confidence"},
     ],
     ids=str,
 )
@@ -70,6 +73,20 @@ def test_what_is_shared_changes_nothing(pipeline, changes, pointwise):
         assert again <= base_only + asked
         if "fetch_k" not in changes:
             assert again == base_only  # nothing was asked for twice
+
+
+@pytest.mark.parametrize("stopped_first", [True, False])
+def test_reranking_that_stops_shares_what_it_came_to(pipeline, stopped_first):
+    whole = pipeline.replace(reranker=Counting())
+    stops = whole.replace(stop=Settled(quiet=1, step=1))
+    alone = record(stops, dataset(), k=2)
+    assert any("stopped" in search.trace.stage("rerank").details for search in alone.searches.values())
+    whole.config.reranker.seen.clear()
+    pipelines = {"stops": stops, "whole": whole} if stopped_first else {"whole": whole, "stops": stops}
+    shared = {recording.name: recording for recording in record_all(pipelines, dataset(), k=2)}
+    assert plain(shared["stops"]) == plain(alone)
+    pairs = sum(len(search.trace.stage("rerank").ids) for search in shared["whole"].searches.values())
+    assert sum(map(len, whole.config.reranker.seen)) == pairs  # each once
 
 
 def test_arms_are_asked_once(arms):
