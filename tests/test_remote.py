@@ -482,6 +482,7 @@ def script(code: str) -> list[str]:
 
 def test_an_interrupted_caller_stops_the_call():
     code = """
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
         def interrupt():
             called.wait()
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
