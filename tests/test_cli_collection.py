@@ -401,7 +401,7 @@ def test_the_default_pipeline_with_models(run, notes, col):
     assert (code, err) == (0, "")
     code, out, _ = run("search", col, "earthworms in the ground", "--json", "-k", 1)
     (hit,) = json.loads(out)["hits"]
-    assert (code, hit["id"], hit["scored_by"]) == (0, "a.md", "rerank")
+    assert (code, hit["id"], hit["scored_by"]) == (0, "a.md", "blend")
     code, out, _ = run("info", col, "--json")
     dense = json.loads(out)["arms"]["dense"]
     assert (dense["documents"], dense["factory"], dense["recall"]) == (3, "Flat", 1.0)

@@ -72,7 +72,7 @@ def test_a_search_reads_the_query_alone_once_the_collection_is_prepared(colbert,
         encoded.clear()
         result = pipeline.search("organic waste soil")
         assert encoded == [("query", "organic waste soil")]
-        details = result.trace.stages[-1].details
+        details = result.trace.stage("rerank").details
         assert (details["documents_encoded"], details["documents_kept"]) == (0, 3)
     encoded.clear()
     with Pipeline.open(tmp_path / "index") as pipeline:  # the reranker came out of the stored configuration
