@@ -71,9 +71,9 @@ def test_the_tokens_are_those_of_the_whole(kind, length):
 
 
 def test_the_default_models_too():
-    encoder, _ = CrossEncoder()._ready
+    tokenizer = CrossEncoder()._ready[2]._tokenizer
     text = prose(100_000)
-    assert tokenised(encoder.tokenizer, text).ids == encoder.tokenizer.encode(text, add_special_tokens=False).ids
+    assert tokenised(tokenizer, text).ids == tokenizer.encode(text, add_special_tokens=False).ids
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_model_stops_between_its_sequences(tmp_path):
     tiny_onnx.cross_encoder(tmp_path)
     reranker = CrossEncoder(model=str(tmp_path), threads=2, batch_tokens=16)
     batch = [Candidates(Query("waste"), [Document(f"d{n}", "soil " * 4) for n in range(50)])]
-    encoder, _ = reranker._ready
+    graph = reranker._ready[0]
     expected = reranker.score(batch)
     ran = []
 
@@ -133,7 +133,7 @@ def test_a_model_stops_between_its_sequences(tmp_path):
                 time.sleep(0.01)
             return self.real.run(*asked)
 
-    encoder.graph._session = Session(encoder.graph._session)
+    graph._session = Session(graph._session)
     with limited(3.0), pytest.raises(BackendTimeoutError, match="the model: the deadline has passed"):
         reranker.score(batch)
     assert 3 <= len(ran) <= 4  # two threads
