@@ -10,6 +10,7 @@ import typer
 
 from hybridrank import __version__
 from hybridrank.cli import contents, evaluating, indexing, models, plugins, searching
+from hybridrank.cli.commands import Commands
 from hybridrank.cli.output import err
 from hybridrank.errors import HybridrankError
 
@@ -17,6 +18,7 @@ __all__ = ["main"]
 
 app = typer.Typer(
     name="hybridrank",
+    cls=Commands,
     help="Hybrid search: BM25 and vectors in parallel, fused, then reranked.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

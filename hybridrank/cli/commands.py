@@ -1,0 +1,86 @@
+"""Commands that plugins bring, looked up when they are asked for.
+
+An entry point in the group ``hybridrank.commands`` names a command, and refers to a `typer.Typer` with what it
+does. The program's own commands go before it. Nothing of a plugin is imported but for its own command: help names
+a command's distribution, from the metadata alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer.main
+from typer.core import TyperGroup
+
+from hybridrank.errors import ConfigError, MissingDependencyError
+
+__all__ = ["GROUP", "Commands", "brought"]
+
+GROUP = "hybridrank.commands"
+
+_OUR_PLUGINS: Mapping[str, str] = {"train": "hybridrank-sentence-transformers[train]"}
+
+
+def brought() -> Mapping[str, EntryPoint]:
+    """The commands that installed distributions bring, by name; imports none of them.
+
+    Raises:
+        ConfigError: two distributions claim one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if (other := found.get(entry.name)) is not None and other.value != entry.value:
+            claims = sorted(f"{_owner(each)} ({each.value})" for each in (other, entry))
+            raise ConfigError(
+                f'two distributions bring the command "{entry.name}": {" and ".join(claims)}; uninstall one'
+            )
+        found[entry.name] = entry
+    return found
+
+
+class Commands(TyperGroup):
+    """The program's own commands, and behind them those of plugins."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name; one of a plugin is imported now.
+
+        Raises:
+            MissingDependencyError: it comes with a plugin of ours that is not installed, or cannot be imported.
+            ConfigError: what a plugin registers is no `typer.Typer`.
+        """
+        if (own := super().get_command(ctx, cmd_name)) is not None:
+            return own
+        if (entry := brought().get(cmd_name)) is not None:
+            return _loaded(entry)
+        if (plugin := _OUR_PLUGINS.get(cmd_name)) is not None:
+            raise MissingDependencyError(f'"{cmd_name}" comes with a plugin: pip install "{plugin}"')
+        return None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List our own commands, then those of plugins with the distribution that each comes from."""
+        super().format_commands(ctx, formatter)
+        rows = [(name, f"From {_owner(entry)}.") for name, entry in brought().items() if name not in self.commands]
+        if rows:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(rows)
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    try:
+        app = entry.load()
+    except ImportError as error:
+        owner = _owner(entry)
+        raise MissingDependencyError(
+            f'the command "{entry.name}" of {owner} cannot be imported ({error}); pip install --upgrade "{owner}"'
+        ) from error
+    if not isinstance(app, typer.Typer):
+        raise ConfigError(f'the command "{entry.name}" of {_owner(entry)} ({entry.value}) is no typer.Typer')
+    command = typer.main.get_command(app)
+    command.name = entry.name
+    return command
+
+
+def _owner(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value
