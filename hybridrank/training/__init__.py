@@ -1,0 +1,25 @@
+"""Training data: judged queries and a pipeline -> examples that a reranker or an embedder can learn from.
+
+`mine` writes a file, `select` chooses from it. What learns from it is a plugin's, such as
+``hybridrank-sentence-transformers``; nothing here needs torch.
+"""
+
+from hybridrank.training.hygiene import HeldOutDocuments, Separated, separated
+from hybridrank.training.mined import Mined, MinedCandidate, MinedQuery, Split
+from hybridrank.training.mining import mine
+from hybridrank.training.selecting import Example, Sampling, Selected, select
+
+__all__ = [
+    "Example",
+    "HeldOutDocuments",
+    "Mined",
+    "MinedCandidate",
+    "MinedQuery",
+    "Sampling",
+    "Selected",
+    "Separated",
+    "Split",
+    "mine",
+    "select",
+    "separated",
+]

@@ -1,0 +1,139 @@
+"""Which of a query's mined documents a model learns from: its positives, and hard negatives that are negatives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from statistics import median
+from typing import Literal, TypeAlias
+
+from hybridrank.errors import InputError
+from hybridrank.training.mined import Mined, MinedCandidate, MinedQuery
+
+__all__ = ["Example", "Sampling", "Selected", "select"]
+
+Sampling: TypeAlias = Literal["random", "hardest"]
+"""Negatives by chance from all that were mined, or those that retrieval ranked best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query with documents to tell apart, the relevant ones first.
+
+    `labels` are the grades (0 for a negative), `teacher` the teacher's scores; both in the documents' order.
+    """
+
+    query_id: str
+    query: str
+    doc_ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    labels: tuple[float, ...]
+    teacher: tuple[float, ...] | None
+
+    @property
+    def positives(self) -> int:
+        """How many of the documents are relevant: the first ones."""
+        return sum(label > 0 for label in self.labels)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Examples, and what it took to choose them.
+
+    `false_negatives` were dropped because the teacher scores them like relevant documents, or because they read
+    the same. `queries_without` have no positive or no negative to learn from, and were left out.
+    `missed_positives` are relevant documents that retrieval had not found, and that are learned from nevertheless.
+    """
+
+    examples: Sequence[Example]
+    false_negatives: int
+    queries_without: int
+    missed_positives: int
+
+    def counts(self) -> dict[str, int]:
+        """The numbers, by name."""
+        return {
+            "queries": len(self.examples),
+            "positives": sum(example.positives for example in self.examples),
+            "negatives": sum(len(example.labels) - example.positives for example in self.examples),
+            "missed_positives": self.missed_positives,
+            "false_negatives_dropped": self.false_negatives,
+            "queries_without_pairs": self.queries_without,
+        }
+
+
+def select(
+    mined: Mined,
+    *,
+    negatives: int = 8,
+    positives: int = 4,
+    margin: float | None = 0.0,
+    sampling: Sampling = "random",
+    seed: int = 0,
+) -> Selected:
+    """Choose at most `positives` relevant documents and `negatives` others for each training query.
+
+    Where a teacher has scored the documents, one that nobody judged is no negative if the teacher scores it above
+    the query's relevant documents, or less than `margin` below them: above their median, where there are several.
+    (`margin` is on the teacher's scale; None leaves the filter out.) A document that was judged and found
+    irrelevant is a negative, whatever a teacher says.
+
+    The choice depends on `seed` and the query, not on the order of queries.
+
+    Raises:
+        InputError: an option is wrong, or there is nothing to learn from.
+    """
+    if negatives < 1 or positives < 1:
+        raise InputError(f"it takes at least 1 positive and 1 negative, not {positives} and {negatives}")
+    examples = []
+    dropped = without = missed = 0
+    for query in mined.of("train"):
+        rng = random.Random(f"{seed} {query.id}")
+        good = [each for each in query.candidates if query.is_relevant(each.doc_id)]
+        bad, false = _negatives(mined, query, good, margin)
+        dropped += false
+        if not good or not bad:
+            without += 1
+            continue
+        chosen = sorted(rng.sample(good, min(positives, len(good))), key=lambda each: each.doc_id)
+        others = bad[:negatives] if sampling == "hardest" else rng.sample(bad, min(negatives, len(bad)))
+        missed += sum(each.rank is None for each in chosen)
+        examples.append(_example(mined, query, [*chosen, *others]))
+    if not examples:
+        raise InputError(
+            f"{mined.path} has nothing to learn from: {without:,} training queries, none with both a relevant "
+            f"document and a negative ({dropped:,} were dropped as false negatives)"
+        )
+    return Selected(examples, dropped, without, missed)
+
+
+def _negatives(
+    mined: Mined, query: MinedQuery, good: Sequence[MinedCandidate], margin: float | None
+) -> tuple[list[MinedCandidate], int]:
+    """Negatives in fused order, and how many were dropped since they are probably none."""
+    texts = {mined.documents[each.read].text for each in good}
+    known = [each.teacher for each in good if each.teacher is not None]
+    limit = median(known) - margin if known and margin is not None else inf
+
+    def is_negative(each: MinedCandidate) -> bool:
+        if mined.documents[each.read].text in texts:
+            return False
+        return each.doc_id in query.relevance or each.teacher is None or each.teacher < limit
+
+    others = [each for each in query.candidates if not query.is_relevant(each.doc_id)]
+    kept = [each for each in others if is_negative(each)]
+    return kept, len(others) - len(kept)
+
+
+def _example(mined: Mined, query: MinedQuery, chosen: Sequence[MinedCandidate]) -> Example:
+    scores = [each.teacher for each in chosen if each.teacher is not None]
+    return Example(
+        query_id=query.id,
+        query=query.text,
+        doc_ids=tuple(each.doc_id for each in chosen),
+        texts=tuple(mined.documents[each.read].text for each in chosen),
+        labels=tuple(float(max(0, query.relevance.get(each.doc_id, 0))) for each in chosen),
+        teacher=tuple(scores) if len(scores) == len(chosen) else None,
+    )

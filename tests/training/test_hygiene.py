@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+
+from hybridrank.errors import InputError
+from hybridrank.evaluation import Dataset
+from hybridrank.training import separated
+from hybridrank.training.hygiene import normalised
+
+
+def dataset(name: str, judged: dict[str, tuple[str, list[str]]]) -> Dataset:
+    return Dataset(
+        name,
+        {query_id: text for query_id, (text, _) in judged.items()},
+        {query_id: dict.fromkeys(documents, 1) for query_id, (_, documents) in judged.items()},
+    )
+
+
+TEST = dataset("test", {"9": ("What is RAG?", ["r1", "r2"]), "3": ("lift of a wing", ["w"])})
+TRAIN = dataset(
+    "train",
+    {
+        "1": ("what  is rag", ["a"]),  # the text of 9
+        "3": ("drag", ["b"]),  # the id of 3
+        "4": ("retrieval", ["r1", "c"]),
+        "5": ("generation", ["r2"]),
+        "6": ("soil", ["d"]),
+    },
+)
+
+
+def test_queries_that_are_held_out_too_are_dropped_by_id_and_by_text():
+    found = separated(TRAIN, [TEST], documents="anywhere")
+    assert list(found.train.queries) == ["4", "5", "6"]
+    assert found.counts() == {
+        "queries_of_same_id": 1,
+        "queries_of_same_text": 1,
+        "judgements_dropped": 0,
+        "queries_left_empty": 0,
+    }
+    assert not found.withheld
+    assert not found.banned
+
+
+def test_documents_that_answer_held_out_queries_are_no_positives():
+    found = separated(TRAIN, [TEST])
+    assert {q: dict(found.train.qrels[q]) for q in found.train.queries} == {"4": {"c": 1}, "6": {"d": 1}}
+    assert found.withheld == {"4": {"r1"}}
+    assert found.banned == frozenset()
+    assert found.counts()["judgements_dropped"] == 2
+    assert found.counts()["queries_left_empty"] == 1
+
+
+def test_nowhere_bans_them_from_the_negatives_too():
+    found = separated(TRAIN, [TEST], documents="nowhere")
+    assert list(found.train.queries) == ["4", "6"]
+    assert found.banned == {"r1", "r2", "w"}
+
+
+def test_a_document_judged_irrelevant_answers_nothing():
+    held_out = Dataset("test", {"8": "x"}, {"8": {"c": 0, "z": 1}})
+    assert separated(TRAIN, [held_out]).counts()["judgements_dropped"] == 0
+
+
+def test_several_held_out_parts_count_together():
+    dev = dataset("dev", {"d": ("Soil.", ["q"])})
+    assert list(separated(TRAIN, [TEST, dev]).train.queries) == ["4"]
+
+
+@pytest.mark.parametrize("text", ["What is RAG?", "what is rag", " ＷＨＡＴ is\tRAG … ", "what is RAG!?"])
+def test_texts_that_ask_the_same(text):
+    assert normalised(text) == "what is rag"
+
+
+def test_nothing_left_says_what_took_it():
+    only = dataset("train", {"1": ("what is rag", ["a"]), "5": ("generation", ["r2"])})
+    with pytest.raises(
+        InputError, match=r"nothing of train is left to train on: 0 .* id, 1 its text, and 1 no relevant"
+    ):
+        separated(only, [TEST])
