@@ -77,8 +77,7 @@ def bert_config(tokenizer: PreTrainedTokenizerFast, **options: object) -> BertCo
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=WINDOW,
-        initializer_range=0.5,  # so that scores differ visibly
-        **options,
+        **{"initializer_range": 0.5, **options},  # so that scores differ visibly
     )
 
 
@@ -96,7 +95,7 @@ def save_bert(
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def save_model() -> Callable[..., Path]:
     """Saves a tiny BERT where it is told to, of any architecture, seed and configuration."""
     return save_bert

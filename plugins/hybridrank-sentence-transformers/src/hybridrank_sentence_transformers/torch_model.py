@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["LoadedModel", "TorchModel", "not_installed"]
+__all__ = ["LoadedModel", "TorchModel", "not_installed", "token_positions"]
 
 Row = TypeVar("Row")
 
@@ -148,7 +148,7 @@ class TorchModel(Component):
         return directory, choose(file_names(directory))
 
     def _window(self, model: Any) -> int:
-        positions = _positions(model)
+        positions = token_positions(model)
         if self.max_tokens is None:
             return min(model.max_seq_length or _UNBOUNDED, positions)
         if self.max_tokens > positions:
@@ -164,7 +164,7 @@ def not_installed(error: ImportError) -> MissingDependencyError:
     )
 
 
-def _positions(model: Any) -> int:
+def token_positions(model: Any) -> int:
     """How many tokens the model has positions for.
 
     RoBERTa and its kin number positions from padding_idx + 1, so fewer are usable than their table holds.
