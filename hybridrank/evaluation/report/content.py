@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from hybridrank.evaluation.comparing import Comparison, Difference, Example
 from hybridrank.evaluation.evaluating import Evaluation, Latency
-from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, Interval
+from hybridrank.evaluation.report.parts import Section, Table, between, counted, p_value
+from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED
 
 __all__ = ["Report", "Section", "Table", "sections", "title"]
 
@@ -16,26 +16,6 @@ Report: TypeAlias = Evaluation | Comparison
 
 _TOKENS = ("tokens_read", "tokens", "total_tokens")
 _LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under named columns; the first `labels` columns are words, the others numbers."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    labels: int = 1
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a report. `anchor` is its name for the page's pictures."""
-
-    title: str
-    paragraphs: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    anchor: str = ""
 
 
 def title(report: Report) -> str:
@@ -57,7 +37,7 @@ def _of_evaluation(evaluation: Evaluation) -> Iterator[Section]:
     yield Section(
         "Stage by stage",
         [
-            f"{_count(len(evaluation.queries), 'query', 'queries')}; each arm fetched {evaluation.fetch_k}"
+            f"{counted(len(evaluation.queries), 'query', 'queries')}; each arm fetched {evaluation.fetch_k}"
             + (f", the reranker saw {evaluation.rerank_k}." if "rerank" in evaluation.kinds.values() else ".")
             + " A stage's row is the order as it stood after it; the last is what a user gets."
         ],
@@ -77,7 +57,7 @@ def _of_comparison(comparison: Comparison) -> Iterator[Section]:
     )
     yield Section(
         "Results",
-        [f"{_count(len(comparison.dataset), 'query', 'queries')}, the same for all."],
+        [f"{counted(len(comparison.dataset), 'query', 'queries')}, the same for all."],
         [_results(comparison)],
         "results",
     )
@@ -131,7 +111,7 @@ def _stages(evaluation: Evaluation, caption: str = "Stages") -> Table:
             [
                 stage,
                 f"{evaluation.mean(first, stage=stage):.3f}",
-                _between(interval),
+                between(interval),
                 *(f"{evaluation.mean(measure, stage=stage):.3f}" for measure in others),
             ]
         )
@@ -152,7 +132,7 @@ def _times_said(evaluation: Evaluation) -> list[str]:
     if whole := evaluation.latencies.get("search"):
         warm = whole.searches < len(evaluation.queries)
         said.append(
-            f"Of {_count(whole.searches, 'search', 'searches')}, one at a time"
+            f"Of {counted(whole.searches, 'search', 'searches')}, one at a time"
             + (", without the first, in which models are loaded" if warm else "")
             + f"; on {evaluation.machine or 'a machine that was not noted'}."
         )
@@ -179,7 +159,7 @@ def _results(comparison: Comparison) -> Table:
             [
                 e.name,
                 f"{e.mean(first):.3f}",
-                _between(interval),
+                between(interval),
                 *(f"{e.mean(measure):.3f}" for measure in others),
                 *_milliseconds(e.latencies.get("search")),
                 f"{pairs:,.0f}",
@@ -200,9 +180,9 @@ def _differences(comparison: Comparison) -> Table:
             d.name,
             d.measure,
             f"{d.mean:+.3f}",
-            _between(d.interval, signed=True),
-            _p(d.p),
-            _p(d.adjusted_p),
+            between(d.interval, signed=True),
+            p_value(d.p),
+            p_value(d.adjusted_p),
             f"{d.wins} / {d.ties} / {d.losses}",
             _word(d),
         ]
@@ -244,13 +224,13 @@ def _verdict(difference: Difference) -> str:
     if not difference.significant(_LEVEL):
         return (
             f"No difference was shown between {difference.name} and {difference.baseline} in {difference.measure} "
-            f"({difference.mean:+.3f}, interval {_between(difference.interval, signed=True)}; p = "
-            f"{_p(difference.adjusted_p)}): more queries may show one."
+            f"({difference.mean:+.3f}, interval {between(difference.interval, signed=True)}; p = "
+            f"{p_value(difference.adjusted_p)}): more queries may show one."
         )
     return (
         f"{difference.name} is {_word(difference)} than {difference.baseline} in {difference.measure}: "
-        f"{difference.mean:+.3f}, interval {_between(difference.interval, signed=True)}; p = "
-        f"{_p(difference.adjusted_p)}."
+        f"{difference.mean:+.3f}, interval {between(difference.interval, signed=True)}; p = "
+        f"{p_value(difference.adjusted_p)}."
     )
 
 
@@ -292,22 +272,7 @@ def _money(amount: float) -> str:
     return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
 
 
-def _between(interval: Interval | None, *, signed: bool = False) -> str:
-    if interval is None:
-        return "–"
-    sign = "+" if signed else ""
-    return f"{interval.low:{sign}.3f} to {interval.high:{sign}.3f}"
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _word(difference: Difference) -> str:
     if not difference.significant(_LEVEL):
         return "not shown"
     return "better" if difference.mean > 0 else "worse"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
