@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,8 @@ def record(
         raise InputError(f"a batch holds at least one query, not {batch}")
     if sharing is not None and batch > 1:
         raise InputError("what is shared is shared search by search: leave batch out")
-    warnings = dataset.warnings(_unknown(pipeline, dataset))
+    unheld = _unheld(pipeline, dataset)
+    warnings = dataset.warnings([(q, doc_id) for q, ids in (unheld or {}).items() for doc_id in sorted(ids)])
     header = Header.of(pipeline, k=k, dataset=dataset)
     done: dict[str, RecordedSearch] = {}
     with ExitStack() as stack:
@@ -72,8 +74,8 @@ def record(
             if not file.begun:
                 file.write_header(stream, header)
             for query_id, search in done.items():
-                now = judged(search, dataset, of=str(file.path))
-                if (now.qrels, now.ignored) != (search.qrels, search.ignored):
+                now = replace(judged(search, dataset, of=str(file.path)), unheld=_of(unheld, query_id))
+                if now != search:
                     file.write_judgements(stream, now)
                 done[query_id] = now
             warnings = [*warnings, *file.warnings]
@@ -92,7 +94,9 @@ def record(
                 units.update((hit.document.id, hit.document) for hit in result.hits)
                 if sharing is not None:
                     sharing.learn(pipeline, result.trace, units, **_searched(header))
-                done[query_id] = _recorded(query_id, result.trace, units, dataset, first=start == 0)
+                done[query_id] = _recorded(
+                    query_id, result.trace, units, dataset, first=start == 0, unheld=_of(unheld, query_id)
+                )
                 if file is not None:
                     file.write(stream, done[query_id])
             if progress is not None:
@@ -114,13 +118,20 @@ def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset) 
     return place / f"{label}-{header.digest}.jsonl"
 
 
-def _unknown(pipeline: Pipeline, dataset: Dataset) -> list[tuple[str, str]]:
-    """Judgements whose documents are not held; none where remote engines hold them, which nobody can ask."""
+def _unheld(pipeline: Pipeline, dataset: Dataset) -> dict[str, set[str]] | None:
+    """Relevant documents that are not held, by query; None where remote engines hold them, which nobody can ask."""
     if not len(pipeline):
-        return []
-    return dataset.unknown_documents(
+        return None
+    unheld: dict[str, set[str]] = {}
+    for query_id, doc_id in dataset.unknown_documents(
         pipeline.get({doc_id for query_id in dataset.queries for doc_id in dataset.relevant(query_id)})
-    )
+    ):
+        unheld.setdefault(query_id, set()).add(doc_id)
+    return unheld
+
+
+def _of(unheld: Mapping[str, set[str]] | None, query_id: str) -> frozenset[str] | None:
+    return None if unheld is None else frozenset(unheld.get(query_id, ()))
 
 
 def _search(pipeline: Pipeline, queries: list[str], header: Header, sharing: Sharing | None) -> list[SearchResult]:
@@ -159,7 +170,13 @@ def _resumed(file: RecordingFile, header: Header, dataset: Dataset) -> dict[str,
 
 
 def _recorded(
-    query_id: str, trace: Trace, units: Mapping[str, Document], dataset: Dataset, *, first: bool
+    query_id: str,
+    trace: Trace,
+    units: Mapping[str, Document],
+    dataset: Dataset,
+    *,
+    first: bool,
+    unheld: frozenset[str] | None,
 ) -> RecordedSearch:
     candidates = dict.fromkeys(doc_id for stage in trace.stages for doc_id in stage.ids)
     return RecordedSearch(
@@ -170,4 +187,6 @@ def _recorded(
         chars={unit: len(units[unit].content) for unit in candidates if unit in units},
         parents={unit: part.parent for unit in candidates if isinstance(part := units.get(unit), Passage)},
         first=first,
+        unheld=unheld,
+        synthetic=dataset.synthetic,
     )

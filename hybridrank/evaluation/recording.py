@@ -31,6 +31,8 @@ class RecordedSearch:
 
     `chars` are the sizes of the candidates in characters, as a reranker reads them, by id. `parents` says which
     document a passage is of. `first` marks the first search of a run, in which models may have been loaded.
+    `unheld` are relevant documents that were not held; None where nobody could ask. `synthetic` says what made the
+    judgements, where no person did; None: as the recording's header says.
     """
 
     query_id: str
@@ -40,6 +42,8 @@ class RecordedSearch:
     chars: Mapping[str, int] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
     first: bool = False
+    unheld: frozenset[str] | None = None
+    synthetic: str | None = None
 
     def orders(self) -> dict[str, tuple[str, ...]]:
         """By the stage's name, the documents in the order in which they then stood: see `orders_after`."""
@@ -53,6 +57,8 @@ class _Judged:
     query_id: str
     qrels: Mapping[str, int]
     ignored: frozenset[str] = frozenset()
+    unheld: frozenset[str] | None = None
+    synthetic: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,11 +115,17 @@ class Recording:
         return Dataset(
             name=self.header.dataset or self.name,
             split=self.header.split,
-            synthetic=self.header.synthetic,
+            synthetic=self.synthetic,
             queries={query_id: search.trace.query for query_id, search in self.searches.items()},
             qrels={query_id: search.qrels for query_id, search in self.searches.items()},
             ignored={query_id: search.ignored for query_id, search in self.searches.items() if search.ignored},
         )
+
+    @property
+    def synthetic(self) -> str:
+        """What made the judgements, where no person did; "" where people judged."""
+        told = [self.header.synthetic if s.synthetic is None else s.synthetic for s in self.searches.values()]
+        return ", ".join(dict.fromkeys(filter(None, told or [self.header.synthetic])))
 
     def judged_by(self, dataset: Dataset) -> Recording:
         """The recorded searches for the queries of a dataset, in its order, with its judgements.
@@ -165,7 +177,10 @@ def judged(search: RecordedSearch, dataset: Dataset, *, of: str) -> RecordedSear
             f"{dataset.queries[query_id]!r:.60} in {dataset.label}"
         )
     return replace(
-        search, qrels=dataset.qrels[query_id], ignored=frozenset(dataset.ignored.get(query_id, frozenset()))
+        search,
+        qrels=dataset.qrels[query_id],
+        ignored=frozenset(dataset.ignored.get(query_id, frozenset())),
+        synthetic=dataset.synthetic,
     )
 
 
@@ -252,7 +267,13 @@ class RecordingFile:
             later = _judgements().validate_json(line)
             if later.query_id not in searches:
                 raise ValueError(f"judgements of query {later.query_id!r}, which was not searched for")
-            searches[later.query_id] = replace(searches[later.query_id], qrels=later.qrels, ignored=later.ignored)
+            searches[later.query_id] = replace(
+                searches[later.query_id],
+                qrels=later.qrels,
+                ignored=later.ignored,
+                unheld=later.unheld,
+                synthetic=later.synthetic,
+            )
 
     def appending(self) -> IO[bytes]:
         """Open it for appending; its directory is made.
@@ -276,7 +297,8 @@ class RecordingFile:
 
     def write_judgements(self, stream: IO[bytes], search: RecordedSearch) -> None:
         """Append the judgements of a search that is there."""
-        self._append(stream, _judgements().dump_json(_Judged(search.query_id, search.qrels, search.ignored)))
+        later = _Judged(search.query_id, search.qrels, search.ignored, search.unheld, search.synthetic)
+        self._append(stream, _judgements().dump_json(later))
 
     def _append(self, stream: IO[bytes], line: bytes) -> None:
         try:
