@@ -10,6 +10,7 @@ from hybridrank.evaluation.building import build_all, record_all
 from hybridrank.evaluation.catalogue import load_ir_dataset
 from hybridrank.evaluation.comparing import Agreement, Comparison, Difference, Example, compare
 from hybridrank.evaluation.dataset import Dataset, Judgements
+from hybridrank.evaluation.diagnosis import Advice, Diagnosis, Fate, diagnose
 from hybridrank.evaluation.evaluating import Evaluation, Latency, evaluate
 from hybridrank.evaluation.loaders import load_dataset
 from hybridrank.evaluation.measures import DEFAULT_MEASURES, Measuring, default_measures
@@ -24,12 +25,15 @@ from hybridrank.evaluation.trec import load_trec, read_qrels, read_topics
 
 __all__ = [
     "DEFAULT_MEASURES",
+    "Advice",
     "Agreement",
     "Comparison",
     "Dataset",
+    "Diagnosis",
     "Difference",
     "Evaluation",
     "Example",
+    "Fate",
     "Interval",
     "Judgements",
     "Latency",
@@ -40,6 +44,7 @@ __all__ = [
     "build_all",
     "compare",
     "default_measures",
+    "diagnose",
     "evaluate",
     "holm",
     "load_beir",

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from hybridrank.evaluation.comparing import Comparison, Difference, Example
+from hybridrank.evaluation.diagnosis import Diagnosis
 from hybridrank.evaluation.evaluating import Evaluation, Latency
+from hybridrank.evaluation.report.diagnosed import of_diagnosis
 from hybridrank.evaluation.report.parts import Section, Table, between, counted, p_value
 from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED
 
 __all__ = ["Report", "Section", "Table", "sections", "title"]
 
-Report: TypeAlias = Evaluation | Comparison
+Report: TypeAlias = Evaluation | Comparison | Diagnosis
 
 _TOKENS = ("tokens_read", "tokens", "total_tokens")
 _LEVEL = 0.05
@@ -22,13 +24,18 @@ def title(report: Report) -> str:
     """What a report is about, in a line."""
     if isinstance(report, Evaluation):
         return f"{report.name} on {report.dataset}"
+    if isinstance(report, Diagnosis):
+        return f"Diagnosis of {report.name} on {report.dataset}"
     names = [evaluation.name for evaluation in report.evaluations]
     return f"{', '.join(names[:-1])} and {names[-1]} on {report.dataset.label}"
 
 
 def sections(report: Report) -> list[Section]:
     """What there is to say, the most important first."""
-    made = _of_evaluation(report) if isinstance(report, Evaluation) else _of_comparison(report)
+    if isinstance(report, Diagnosis):
+        made = of_diagnosis(report)
+    else:
+        made = _of_evaluation(report) if isinstance(report, Evaluation) else _of_comparison(report)
     return [section for section in made if section.paragraphs or section.tables]
 
 

@@ -1,0 +1,125 @@
+"""What other settings would have made of recorded searches, and whether choosing among them pays."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from hybridrank.errors import HybridrankError
+from hybridrank.evaluation.orders import orders_after
+from hybridrank.evaluation.recording import RecordedSearch
+from hybridrank.fusion import RRF
+from hybridrank.protocols import Fusion
+from hybridrank.registry import create
+from hybridrank.rerank.members import is_pointwise
+from hybridrank.trace import Trace
+
+__all__ = ["FOLDS", "fused_with", "fusion_like", "held_out", "reads_each_alone", "reranked_to", "weightings"]
+
+FOLDS = 5
+_RATIOS = ((1, 0), (4, 1), (3, 1), (2, 1), (1, 1), (1, 2), (1, 3), (1, 4), (1, 8), (0, 1))
+_STEPS = {3: (0, 1, 2, 4), 4: (0, 1, 3)}
+
+
+def weightings(arms: Sequence[str]) -> list[dict[str, float]]:
+    """Weights worth trying, by arm; none for a single arm, nor for more than four."""
+    if len(arms) == 2:
+        return [dict(zip(arms, map(float, ratio), strict=True)) for ratio in _RATIOS]
+    distinct: dict[tuple[float, ...], dict[str, float]] = {}
+    for weights in product(_STEPS.get(len(arms), ()), repeat=len(arms)):
+        if top := max(weights, default=0):
+            scaled = tuple(weight / top for weight in weights)
+            distinct.setdefault(scaled, dict(zip(arms, map(float, weights), strict=True)))
+    return list(distinct.values())
+
+
+def fusion_like(settings: Mapping[str, Any]) -> Fusion:
+    """The fusion that a configuration names, where it takes weights; else reciprocal rank fusion."""
+    said = settings.get("fusion")
+    if isinstance(said, Mapping):
+        try:
+            made: Fusion = create("fusion", {**said, "weights": {}})
+        except HybridrankError:
+            return RRF()
+        return made
+    return RRF()
+
+
+def fused_with(
+    searches: Sequence[RecordedSearch], settings: Mapping[str, Any], weights: Mapping[str, float]
+) -> dict[str, tuple[str, ...]]:
+    """The fused order of each query, had the arms weighed so."""
+    like = fusion_like(settings)
+    fusion = like.model_copy(update={"weights": dict(weights)})  # type: ignore[attr-defined]
+    orders = {}
+    for search in searches:
+        arms = [stage for stage in search.trace.stages if stage.kind == "retrieve"]
+        stage = next(stage for stage in search.trace.stages if stage.kind == "fuse")
+        fused = fusion.fuse({arm.name: arm.ranking for arm in arms if arm.error is None})
+        known = {search.parents.get(unit, unit) for unit in stage.ids}  # what was dropped stays so
+        ids = [unit for unit in fused.ids if search.parents.get(unit, unit) in known]
+        changed = replace(stage, ids=tuple(ids), scores=tuple(map(float, range(len(ids), 0, -1))))
+        orders[search.query_id] = _orders(search, [*arms, changed])[stage.name]
+    return orders
+
+
+def reranked_to(searches: Sequence[RecordedSearch], depth: int) -> dict[str, tuple[str, ...]]:
+    """The reranked order of each query, had only the first `depth` fused candidates been shown."""
+    orders = {}
+    for search in searches:
+        stages = []
+        for stage in search.trace.stages:
+            if stage.kind == "rerank":
+                fused = next(each for each in stages if each.kind == "fuse")
+                seen = set(fused.ids[:depth])
+                kept = [(unit, s) for unit, s in zip(stage.ids, stage.scores, strict=True) if unit in seen]
+                stages.append(replace(stage, ids=tuple(u for u, _ in kept), scores=tuple(s for _, s in kept)))
+                break
+            stages.append(stage)
+        orders[search.query_id] = _orders(search, stages)[stages[-1].name]
+    return orders
+
+
+def reads_each_alone(settings: Mapping[str, Any]) -> bool:
+    """Whether the configured reranker scores each document for itself, so that a lesser depth can be replayed."""
+    said = settings.get("reranker")
+    if not isinstance(said, Mapping):
+        return False
+    try:
+        return is_pointwise(create("reranker", said))
+    except HybridrankError:
+        return False
+
+
+def held_out(
+    choices: Mapping[str, Mapping[str, float]], current: Mapping[str, float], *, folds: int = FOLDS, seed: int = 0
+) -> dict[str, float] | None:
+    """What each query would have gained by a choice that was made on the others.
+
+    `choices` are a measure's values by setting, then by query; `current` is what there is, and stays where none
+    is better on the other queries. None where there are fewer than two queries a fold.
+    """
+    queries = list(current)
+    if len(queries) < 2 * folds or not choices:
+        return None
+    random.Random(seed).shuffle(queries)
+    gains = {}
+    for number in range(folds):
+        others = [q for at, q in enumerate(queries) if at % folds != number]
+        best = max(choices.values(), key=lambda values: _sum(values, others))
+        if _sum(best, others) <= _sum(current, others):
+            best = current
+        gains.update((q, best[q] - current[q]) for q in queries[number::folds])
+    return {query_id: gains[query_id] for query_id in current}
+
+
+def _sum(values: Mapping[str, float], queries: Sequence[str]) -> float:
+    return sum(values[query_id] for query_id in queries)
+
+
+def _orders(search: RecordedSearch, stages: Sequence[Any]) -> dict[str, tuple[str, ...]]:
+    trace: Trace = replace(search.trace, stages=tuple(stages))
+    return orders_after(trace, ignored=search.ignored, parents=search.parents)

@@ -1,0 +1,182 @@
+"""What the report of a diagnosis says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hybridrank.evaluation.diagnosis import Diagnosis, Examination, Fate
+from hybridrank.evaluation.diagnosis.examining import LEVEL, mean
+from hybridrank.evaluation.report.parts import Section, Table, between, counted
+from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, mean_interval
+
+__all__ = ["of_diagnosis"]
+
+_LISTED = 10
+
+_MEANS = {
+    "found": "among the first {k}",
+    "no room": "the first {k} are all relevant without it",
+    "degraded": "a stage of the search failed",
+    "not held": "the collection has no such document",
+    "beyond fetch_k": "further down in an arm than it fetched",
+    "missed": "fetched by no arm",
+    "dropped": "an arm had it, and the fusion has not",
+    "not reranked": "fetched, never among the first {k}, and not shown to the reranker",
+    "left low": "never among the first {k}, whatever the order",
+}
+
+
+def of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
+    """What there is to say, the most important first."""
+    seen = diagnosis.examination
+    yield Section("To be said first", [*diagnosis.warnings], anchor="warnings")
+    shown = [advice for advice in diagnosis.advice if advice.shown]
+    said = [
+        " ".join(filter(None, (advice.says, advice.do and f"→ {advice.do}", advice.see and f"({advice.see})")))
+        for advice in shown
+    ]
+    yield Section("Advice", said or ["Nothing was shown that calls for a change."])
+    yield Section("Looked at, and not shown", [advice.says for advice in diagnosis.advice if not advice.shown])
+    yield Section(
+        "What became of the relevant documents",
+        [
+            f"{counted(sum(loss.documents for loss in diagnosis.losses), 'relevant document', 'relevant documents')} "
+            f"of {counted(len(diagnosis.queries), 'query', 'queries')}. A query has as many places among the first "
+            f"{diagnosis.k} as relevant documents, and not more than {diagnosis.k}; what share of them was taken and "
+            "lost is the mean over the queries that were not degraded."
+        ],
+        [_losses(diagnosis)],
+    )
+    if seen is not None:
+        yield Section("Stage by stage", [], [_stages(seen)], "stages")
+        if len(seen.arms) > 1:
+            yield Section("What each arm brings", [], [_arms(diagnosis, seen)])
+    yield Section(
+        "Examples of what was lost",
+        [],
+        [
+            table
+            for loss in diagnosis.losses
+            if loss.label not in ("found", "no room", "degraded")
+            for table in _examples(diagnosis, loss.label)
+        ],
+        "examples",
+    )
+    yield Section("Queries to look at", [], [*_queries(diagnosis)])
+    yield Section("How this was measured", [_measured(diagnosis)])
+
+
+def _losses(diagnosis: Diagnosis) -> Table:
+    rows = [
+        [
+            loss.label,
+            _means(loss.label, diagnosis.k),
+            f"{loss.documents:,}",
+            f"{loss.share:.1%}",
+            f"{loss.queries:,}",
+            "–" if loss.places is None else f"{loss.places:.1%}",
+            between(loss.interval),
+        ]
+        for loss in diagnosis.losses
+    ]
+    columns = ["fate", "which is", "documents", "share", "queries", "places", f"{CONFIDENCE:.0%} interval"]
+    return Table("Relevant documents", columns, rows, labels=2)
+
+
+def _means(label: str, k: int) -> str:
+    if label.startswith("demoted by "):
+        stage = label.removeprefix("demoted by ")
+        return f"among the first {k} before {stage}, and then no more"
+    return _MEANS[label].format(k=k)
+
+
+def _stages(seen: Examination) -> Table:
+    rows = [
+        [
+            stage,
+            f"{mean(seen.values[stage]):.3f}",
+            between(mean_interval(list(seen.values[stage].values()))),
+            f"{mean(seen.recall[stage]):.3f}",
+        ]
+        for stage in seen.kinds
+    ]
+    rows.append(["best possible", f"{mean(seen.best):.3f}", "–", "–"])
+    caption = f"{counted(len(seen.queries), 'query', 'queries')}, not degraded, with a relevant document"
+    return Table(caption, ["stage", seen.measure, f"{CONFIDENCE:.0%} interval", seen.recall_measure], rows)
+
+
+def _arms(diagnosis: Diagnosis, seen: Examination) -> Table:
+    found = [
+        [arm for arm in seen.arms if arm in fate.ranks]
+        for query_id in seen.queries
+        for fate in diagnosis.fates[query_id]
+    ]
+    rows = [
+        [arm, f"{sum(arm in arms for arms in found):,}", f"{sum(arms == [arm] for arms in found):,}"]
+        for arm in seen.arms
+    ]
+    rows += [
+        ["all of them", f"{sum(len(arms) == len(seen.arms) for arms in found):,}", "–"],
+        ["none", f"{sum(not arms for arms in found):,}", "–"],
+    ]
+    return Table("Relevant documents fetched", ["arm", "by it", "by it alone"], rows)
+
+
+def _examples(diagnosis: Diagnosis, label: str) -> Iterator[Table]:
+    stages = list(diagnosis.kinds)
+    rows = [
+        [
+            _brief(diagnosis.queries[fate.query_id]),
+            fate.query_id,
+            fate.doc_id,
+            f"{fate.grade}",
+            *(_rank(fate, stage) for stage in stages),
+        ]
+        for fate in diagnosis.examples(label)
+    ]
+    if rows:
+        yield Table(f"{label}: ranks by stage", ["query", "id", "document", "grade", *stages], rows, labels=3)
+
+
+def _rank(fate: Fate, stage: str) -> str:
+    if stage in fate.ranks:
+        return f"{fate.ranks[stage]}"
+    return f"({fate.deeper[stage]})" if stage in fate.deeper else "–"
+
+
+def _queries(diagnosis: Diagnosis) -> Iterator[Table]:
+    missed = next((advice.queries for advice in diagnosis.advice if advice.about == "nothing found"), ())
+    if missed:
+        rows = [[_brief(diagnosis.queries[query_id]), query_id] for query_id in missed[:_LISTED]]
+        yield Table(_first(missed, "Nothing relevant fetched"), ["query", "id"], rows, labels=2)
+    if diagnosis.odd:
+        odd = list(diagnosis.odd)
+        rows = [[_brief(diagnosis.queries[q]), q, diagnosis.odd[q]] for q in odd[:_LISTED]]
+        yield Table(_first(odd, "Out of the ordinary"), ["query", "id", "what"], rows, labels=3)
+
+
+def _first(queries: Sequence[str], caption: str) -> str:
+    number = len(queries)
+    return caption if number <= _LISTED else f"{caption}: {_LISTED} of {number:,}"
+
+
+def _measured(diagnosis: Diagnosis) -> str:
+    seen = diagnosis.examination
+    judged = (
+        ""
+        if seen is None
+        else f" Of the first {diagnosis.k} results {seen.judged:.0%} are judged; what is not counts as not relevant."
+    )
+    return (
+        f"Relevant is what has grade {diagnosis.grade} or more. A document was lost by the stage after the last one "
+        f"in whose order it stood among the first {diagnosis.k}.{judged} Measures are those of trec_eval, through "
+        f"ir_measures; intervals are BCa bootstrap intervals of the mean over queries ({CONFIDENCE:.0%}); tests are "
+        f"paired randomisation tests, two-sided, with Holm's correction over all of this report, and shown is what "
+        f"is below {LEVEL}; settings are chosen on four fifths of the queries and measured on the other, in turn; "
+        f"{RESAMPLES:,} resamples, seed {SEED}."
+    )
+
+
+def _brief(query: str) -> str:
+    text = " ".join(query.split())
+    return text if len(text) <= 90 else text[:89] + "…"
