@@ -17,10 +17,23 @@ from hybridrank.cli.stored import is_collection
 
 if TYPE_CHECKING:
     from hybridrank.config import PipelineConfig
-    from hybridrank.evaluation import Comparison, Dataset, Evaluation, Recording
+    from hybridrank.evaluation import Comparison, Dataset, Diagnosis, Evaluation, Recording
     from hybridrank.pipeline import Pipeline
 
-__all__ = ["compare", "evaluate"]
+__all__ = [
+    "DatasetOption",
+    "HtmlOption",
+    "IgnoredOption",
+    "MarkdownOption",
+    "QrelsOption",
+    "QueriesOption",
+    "SplitOption",
+    "TopicsOption",
+    "compare",
+    "evaluate",
+    "judged_queries",
+    "show_report",
+]
 
 DatasetOption = Annotated[
     str | None,
@@ -87,7 +100,7 @@ def evaluate(
     from hybridrank.evaluation import evaluate as measured
     from hybridrank.evaluation import record
 
-    judged = _dataset(dataset, split, topics, qrels, ignored, queries)
+    judged = judged_queries(dataset, split, topics, qrels, ignored, queries)
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     if source is not None and is_collection(source) and config is not None:
         raise InputError(f"{source} is a collection, and was built with its own --config; leave that out")
@@ -101,7 +114,7 @@ def evaluate(
         with progress("searching") as bar:
             made = record(pipeline, judged, path=place, name=_named(source, config, judged), k=k, progress=bar)
     evaluation = measured(made, measures=wanted, prices=costs.get(""))
-    _show(evaluation, as_json=as_json, markdown=markdown, html=html, recording=made)
+    show_report(evaluation, as_json=as_json, markdown=markdown, html=html, recording=made)
 
 
 def compare(
@@ -150,7 +163,7 @@ def compare(
     given = any(each is not None for each in (dataset, topics, qrels))
     if (configs or queries is not None or source is not None) and not given:
         raise InputError("say with --dataset which queries to search for; without it, compare recordings (.jsonl)")
-    judged = _dataset(dataset, split, topics, qrels, ignored, queries) if given else None
+    judged = judged_queries(dataset, split, topics, qrels, ignored, queries) if given else None
     made: dict[str, Recording] = {
         name: Recording.load(path, name=name) for name, path in named.items() if name not in configs
     }
@@ -181,10 +194,10 @@ def compare(
         prices=_by_pipeline(everywhere, costs, made),
         k=k,
     )
-    _show(comparison, as_json=as_json, markdown=markdown, html=html, full=full)
+    show_report(comparison, as_json=as_json, markdown=markdown, html=html, full=full)
 
 
-def _dataset(
+def judged_queries(
     name: str | None,
     split: str | None,
     topics: Path | None,
@@ -192,6 +205,11 @@ def _dataset(
     ignored: Path | None,
     queries: int | None,
 ) -> Dataset:
+    """The dataset that a command's options name.
+
+    Raises:
+        InputError: they name none or two, or something in it is wrong.
+    """
     from hybridrank.errors import InputError
     from hybridrank.evaluation import load_dataset, load_trec
 
@@ -357,8 +375,8 @@ def _named(source: Path | None, config: Path | None, dataset: Dataset) -> str:
     return source.name if source is not None else dataset.name
 
 
-def _show(
-    report: Evaluation | Comparison,
+def show_report(
+    report: Evaluation | Comparison | Diagnosis,
     *,
     as_json: bool,
     markdown: Path | None,
@@ -366,6 +384,11 @@ def _show(
     recording: Recording | None = None,
     full: bool = False,
 ) -> None:
+    """Print a report, or its JSON, and write it where it is asked for.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
     from rich.console import Console
 
     from hybridrank.errors import StorageError

@@ -119,13 +119,12 @@ def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset) 
 
 
 def _unheld(pipeline: Pipeline, dataset: Dataset) -> dict[str, set[str]] | None:
-    """Relevant documents that are not held, by query; None where remote engines hold them, which nobody can ask."""
+    """Relevant documents that are not held, by query; None where remote engines hold them: nobody can ask."""
     if not len(pipeline):
         return None
+    relevant = {doc_id for query_id in dataset.queries for doc_id in dataset.relevant(query_id)}
     unheld: dict[str, set[str]] = {}
-    for query_id, doc_id in dataset.unknown_documents(
-        pipeline.get({doc_id for query_id in dataset.queries for doc_id in dataset.relevant(query_id)})
-    ):
+    for query_id, doc_id in dataset.unknown_documents(pipeline.get(relevant)):
         unheld.setdefault(query_id, set()).add(doc_id)
     return unheld
 

@@ -74,9 +74,9 @@ def _on_the_data(recording: Recording, fates: Mapping[str, Sequence[Fate]]) -> I
         stage, reason = next(iter(stages.items()))
         yield Advice(
             "outage",
-            f"{_many(len(degraded), 'search was', 'searches were')} degraded out of {len(recording):,}, as that for "
-            f"{query_id!r} ({stage}: {reason}). An outage says nothing about quality: they are set apart, and all "
-            f"that follows is about the other {len(recording) - len(degraded):,}.",
+            f"{_many(len(degraded), 'search was', 'searches were')} degraded out of {len(recording):,}, as that "
+            f"for {query_id!r} ({stage}: {reason}). An outage says nothing about quality: they are set apart, and "
+            f"all that follows is about the other {len(recording) - len(degraded):,}.",
             "Mend the cause and record again: the same command makes again what was degraded.",
             "docs/evaluation.md#recordings",
             queries=tuple(degraded),
@@ -86,8 +86,8 @@ def _on_the_data(recording: Recording, fates: Mapping[str, Sequence[Fate]]) -> I
         queries = tuple(dict.fromkeys(fate.query_id for fate in unheld))
         yield Advice(
             "not held",
-            f"{_many(len(unheld), 'relevant document is', 'relevant documents are')} not in the collection, such as "
-            f"{unheld[0].doc_id!r}, for {_many(len(queries), 'query', 'queries')}.",
+            f"{_many(len(unheld), 'relevant document is', 'relevant documents are')} not in the collection, such "
+            f"as {unheld[0].doc_id!r}, for {_many(len(queries), 'query', 'queries')}.",
             "Index them, or correct the judgements: no setting finds what is not there.",
             "hybridrank index",
             queries=queries,
@@ -137,9 +137,9 @@ class _Advising:
             f"({_interval(seen.recall[fusion])})"
         )
         places = (
-            f"Of the places among the first {self.k} that relevant documents could take, {mean(seen.found):.1%} are "
-            f"taken; {ranking:.1%} are lost in ranking, to documents that were fetched, and {retrieval:.1%} in "
-            f"retrieval (difference {_said(evidence)})."
+            f"Of the places among the first {self.k} that relevant documents could take, {mean(seen.found):.1%} "
+            f"are taken; {ranking:.1%} are lost in ranking, to documents that were fetched, and {retrieval:.1%} "
+            f"in retrieval (difference {_said(evidence)})."
         )
         if retrieval + ranking < _LITTLE:
             yield Advice("losses", f"{places} That is little to gain.", shown=False, evidence=(evidence,))
@@ -151,8 +151,8 @@ class _Advising:
             what = f"the {self.rerank_k} that the reranker sees" if seen.reranker else "what was fetched"
             yield Advice(
                 "ranking",
-                f"Retrieval is good enough, ranking is not: {recall}. {places} The best order of {what} would have "
-                f"{seen.measure} {mean(seen.best):.3f}; it has {final:.3f}.",
+                f"Work on the ranking first: it loses more than retrieval. {places} {_first(recall)}. The best "
+                f"order of {what} would have {seen.measure} {mean(seen.best):.3f}; it has {final:.3f}.",
                 self._better_order(),
                 "docs/rerankers.md",
                 evidence=(evidence,),
@@ -174,7 +174,9 @@ class _Advising:
         if seen.reranker is None:
             return "Add a reranker, and compare: a model reads query and document together."
         if self.evidence[seen.reranker].shown and self.evidence[seen.reranker].mean < 0:
-            return "The reranker makes it worse (below): a model of your domain, or one fine-tuned on your queries."
+            return (
+                "The reranker makes it worse (below): a model of your domain, or one fine-tuned on your queries."
+            )
         return "Fine-tune the reranker on your own judged queries, or try a stronger one."
 
     def _depth_of_arms(self) -> Iterator[Advice]:
@@ -187,15 +189,15 @@ class _Advising:
         if exhausted:
             arms = ", ".join(dict.fromkeys(arm for fate in exhausted for arm in fate.exhausted))
             no_more = (
-                f" For {_many(len(exhausted), 'of them', 'of them')} {arms} had nothing more to give: there no depth "
-                "finds them."
+                f" For {_many(len(exhausted), 'of them', 'of them')} {arms} had nothing more to give: there no "
+                "depth finds them."
             )
         missed = f"{_many(len(lost), 'relevant document was', 'relevant documents were')} fetched by no arm"
         if self.deeper is None:
             yield Advice(
                 "fetch_k",
-                f"{missed} at fetch_k {self.fetch_k}.{no_more} How far down the others stand, this recording cannot "
-                "tell: record again with a greater fetch_k, and give that with --deeper.",
+                f"{missed} at fetch_k {self.fetch_k}.{no_more} How far down the others stand, this recording "
+                "cannot tell: record again with a greater fetch_k, and give that with --deeper.",
                 shown=False,
             )
             return
@@ -205,12 +207,12 @@ class _Advising:
         found = [fate for fate in lost if fate.deeper]
         at = [(s * self.fetch_k, sum(min(f.deeper.values()) <= s * self.fetch_k for f in found)) for s in steps]
         within = ", ".join(f"{count} within {limit}" for limit, count in [*at, (depth, len(found))])
-        arms = {arm: sum(arm in fate.deeper for fate in found) for arm in self.seen.arms}
-        by_arm = ", ".join(f"{count} in {arm}" for arm, count in arms.items())
+        counts = {arm: sum(arm in fate.deeper for fate in found) for arm in self.seen.arms}
+        by_arm = ", ".join(f"{count} in {arm}" for arm, count in counts.items())
         yield Advice(
             "fetch_k",
-            f"{missed} at fetch_k {self.fetch_k}. Further down stand {within} ({by_arm}); {len(lost) - len(found)} "
-            f"in no arm.{no_more} Recall would gain {_said(evidence)}.",
+            f"{missed} at fetch_k {self.fetch_k}. Further down stand {within} ({by_arm}); "
+            f"{len(lost) - len(found)} in no arm.{no_more} Recall would gain {_said(evidence)}.",
             "Fetch deeper, and let the reranker see more where they come in low: compare both with this."
             if evidence.shown
             else "",
@@ -226,8 +228,8 @@ class _Advising:
         if queries:
             yield Advice(
                 "nothing found",
-                f"For {_many(len(queries), 'query', 'queries')} of {len(none):,} ({_interval(none, percent=True)} of "
-                f"such queries) nothing relevant was fetched by any arm, as for {self._query(queries[0])}.",
+                f"For {_many(len(queries), 'query', 'queries')} of {len(none):,} ({_interval(none, percent=True)} "
+                f"of such queries) nothing relevant was fetched by any arm, as for {self._query(queries[0])}.",
                 "Read them: other words than the documents', a language or a code that the models do not know, "
                 "documents that are missing, or judgements that are wrong.",
                 "docs/doctor.md#queries",
@@ -249,16 +251,16 @@ class _Advising:
         if weights is not None:
             chosen = ", ".join(f"{name} {weight:g}" for name, weight in seen.settings["weights"].items())
             tried = (
-                f" Of the weights that were tried, {chosen} do best here ({seen.settings['weights here']:.3f}); on "
-                f"queries that the choice did not see, choosing so gained {_said(weights)}."
+                f" Of the weights that were tried, {chosen} do best here ({seen.settings['weights here']:.3f}); "
+                f"on queries that the choice did not see, choosing so gained {_said(weights)}."
             )
         evidence = tuple(filter(None, (against, weights)))
         if weights is not None and weights.shown and weights.mean > 0:
             yield Advice(
                 "weights",
                 f"{'The fusion is worse than ' + arm + ' alone. ' if _worse(against) else ''}{compared}{tried}",
-                f"Use these weights ({_weights(seen.settings['weights'])}) and record again: what the reranker makes "
-                "of another order only a search tells."
+                f"Use these weights ({_weights(seen.settings['weights'])}) and record again: what the reranker "
+                "makes of another order only a search tells."
                 if seen.reranker
                 else f"Use these weights: {_weights(seen.settings['weights'])}.",
                 "README.md#configuration",
@@ -343,9 +345,9 @@ class _Advising:
         yield Advice(
             "rerank_k",
             f"The deeper the reranker reads, the better: {half.what} is {_said(half)}. "
-            f"{_many(len(hidden), 'relevant document was', 'relevant documents were')} fetched and not shown to it "
-            f"({mean(places):.1%} of the places, {_interval(places, percent=True)}), of which {near} stand up to "
-            f"rank {2 * self.rerank_k} after the fusion.",
+            f"{_many(len(hidden), 'relevant document was', 'relevant documents were')} fetched and not shown to "
+            f"it ({mean(places):.1%} of the places, {_interval(places, percent=True)}), of which {near} stand up "
+            f"to rank {2 * self.rerank_k} after the fusion.",
             f"Try rerank_k {2 * self.rerank_k}, where the time allows it, and compare.",
             "docs/deadlines.md",
             evidence=(half,),
@@ -353,8 +355,7 @@ class _Advising:
 
     def _later_stages(self) -> Iterator[Advice]:
         """Stages after the reranker that make it worse."""
-        fusion, *others = self.seen.later
-        for stage in others:
+        for stage in self.seen.later[1:]:
             evidence = self.evidence[stage]
             if stage == self.seen.reranker or not evidence.shown:
                 continue
@@ -381,18 +382,18 @@ class _Advising:
         cut = [fate for fate in lost if fate.truncated in ("surely", "perhaps")]
         if not cut:
             return
-        shares = {
-            q: sum(fate in cut for fate in of) / len(of) if of else 0.0 for q, of in self.fates.items()
-        }
+        shares = {q: sum(fate in cut for fate in of) / len(of) if of else 0.0 for q, of in self.fates.items()}
         interval = mean_interval(list(shares.values()))
         shown = interval is not None and interval.low > _NEXT_TO_NOTHING
         sure = sum(fate.truncated == "surely" for fate in cut)
         yield Advice(
             "truncated",
-            f"Of {_many(len(lost), 'relevant document', 'relevant documents')} that the reranker lost, {len(cut)} it "
-            f"did not read to the end ({sure} surely; of the others it counts only how many were cut, and these are "
-            f"the longest): {mean(shares):.1%} of the relevant documents ({_interval(shares, percent=True)}).",
-            "Split long documents, or let the reranker read in windows: what answers the query may stand at the end."
+            f"Of {_many(len(lost), 'relevant document', 'relevant documents')} that the reranker lost, {len(cut)} "
+            f"it did not read to the end ({sure} surely; of the others it counts only how many were cut, and "
+            f"these are the longest): {mean(shares):.1%} of the relevant documents "
+            f"({_interval(shares, percent=True)}).",
+            "Split long documents, or let the reranker read in windows: what answers the query may stand at the "
+            "end."
             if shown
             else "",
             "README.md#configuration" if shown else "",
@@ -413,8 +414,8 @@ class _Advising:
             if interval is not None and interval.high < _NEXT_TO_NOTHING:
                 yield Advice(
                     "idle arm",
-                    f"{arm} adds next to nothing to what is fetched: {mean(alone):.2%} of the relevant documents are "
-                    f"found by it alone ({_interval(alone, percent=True)}).",
+                    f"{arm} adds next to nothing to what is fetched: {mean(alone):.2%} of the relevant documents "
+                    f"are found by it alone ({_interval(alone, percent=True)}).",
                     f"Compare with a pipeline without {arm}: it may only cost time; or it may help the order.",
                     "docs/evaluation.md#comparing",
                 )

@@ -172,7 +172,7 @@ def examine(
         {stage: of[measure] for stage, of in measured.items()},
         {stage: of[recall] for stage, of in measured.items()},
         recall,
-        alone.per_query(_ideal(recording, sound))[measure],
+        alone.per_query(_ideal(sound))[measure],
         {query_id: found for query_id, (found, _) in shares.items()},
         lost,
         mean(measured[list(kinds)[-1]][judged]),
@@ -194,9 +194,7 @@ def _evidence(
     values, measure, arms, (fusion, *later) = found.values, found.measure, found.arms, found.later
     retrieval, ranking = found.lost_in(IN_RETRIEVAL), found.lost_in(IN_RANKING)
     evidence = {
-        "ranking": _tested(
-            "places lost in ranking, less those lost in retrieval", _less(ranking, retrieval)
-        )
+        "ranking": _tested("places lost in ranking, less those lost in retrieval", _less(ranking, retrieval))
     }
     settings: dict[str, Any] = {}
     if len(arms) > 1:
@@ -260,7 +258,7 @@ def _together(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
     return {name: replace(each, adjusted_p=adjusted.get(name)) for name, each in evidence.items()}
 
 
-def _ideal(recording: Recording, sound: Mapping[str, Any]) -> dict[str, list[str]]:
+def _ideal(sound: Mapping[str, Any]) -> dict[str, list[str]]:
     """The candidates of each query that were reranked, or else all that were fused, the best grades first."""
     orders = {}
     for query_id, search in sound.items():

@@ -55,10 +55,10 @@ and this is among as many of the longest, or lengths are not known. *no*: none, 
 class Fate:
     """What became of one relevant document of one query.
 
-    `ranks` are by stage, from 1, for the stages in whose order it stood; `deeper` the same for the arms of a deeper
-    recording. `stage` is the one that lost it, "" where none did. `truncated` is None where the reranker did not
-    see it or does not count. `exhausted` are the arms that had no more to give than they did, so that no greater
-    fetch_k finds it there.
+    `ranks` are by stage, from 1, for the stages in whose order it stood; `deeper` the same for the arms of a
+    deeper recording. `stage` is the one that lost it, "" where none did. `truncated` is None where the reranker
+    did not see it or does not count. `exhausted` are the arms that had no more to give than they did, so that no
+    greater fetch_k finds it there.
     """
 
     query_id: str
@@ -106,9 +106,7 @@ def fates_of(
     reranker = next((stage for stage in trace.stages if stage.kind == "rerank"), None)
     shown = _shown(search, reranker)
     relevant = {
-        doc_id: given
-        for doc_id, given in search.qrels.items()
-        if given >= grade and doc_id not in search.ignored
+        doc_id: given for doc_id, given in search.qrels.items() if given >= grade and doc_id not in search.ignored
     }
     top = orders[later[-1]][:k]
     crowded = len(top) == k and all(doc_id in relevant for doc_id in top)

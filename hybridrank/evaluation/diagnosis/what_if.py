@@ -15,7 +15,7 @@ from hybridrank.fusion import RRF
 from hybridrank.protocols import Fusion
 from hybridrank.registry import create
 from hybridrank.rerank.members import is_pointwise
-from hybridrank.trace import Trace
+from hybridrank.trace import Stage, Trace
 
 __all__ = ["FOLDS", "fused_with", "fusion_like", "held_out", "reads_each_alone", "reranked_to", "weightings"]
 
@@ -70,7 +70,7 @@ def reranked_to(searches: Sequence[RecordedSearch], depth: int) -> dict[str, tup
     """The reranked order of each query, had only the first `depth` fused candidates been shown."""
     orders = {}
     for search in searches:
-        stages = []
+        stages: list[Stage] = []
         for stage in search.trace.stages:
             if stage.kind == "rerank":
                 fused = next(each for each in stages if each.kind == "fuse")
@@ -106,7 +106,7 @@ def held_out(
     if len(queries) < 2 * folds or not choices:
         return None
     random.Random(seed).shuffle(queries)
-    gains = {}
+    gains: dict[str, float] = {}
     for number in range(folds):
         others = [q for at, q in enumerate(queries) if at % folds != number]
         best = max(choices.values(), key=lambda values: _sum(values, others))

@@ -22,13 +22,14 @@ _MEANS = {
     "missed": "fetched by no arm",
     "dropped": "an arm had it, and the fusion has not",
     "not reranked": "fetched, never among the first {k}, and not shown to the reranker",
-    "left low": "never among the first {k}, whatever the order",
+    "left low": "never among the first {k}, in no arm and not after",
 }
 
 
 def of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
     """What there is to say, the most important first."""
     seen = diagnosis.examination
+    number = sum(loss.documents for loss in diagnosis.losses)
     yield Section("To be said first", [*diagnosis.warnings], anchor="warnings")
     shown = [advice for advice in diagnosis.advice if advice.shown]
     said = [
@@ -40,10 +41,10 @@ def of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
     yield Section(
         "What became of the relevant documents",
         [
-            f"{counted(sum(loss.documents for loss in diagnosis.losses), 'relevant document', 'relevant documents')} "
-            f"of {counted(len(diagnosis.queries), 'query', 'queries')}. A query has as many places among the first "
-            f"{diagnosis.k} as relevant documents, and not more than {diagnosis.k}; what share of them was taken and "
-            "lost is the mean over the queries that were not degraded."
+            f"{counted(number, 'relevant document', 'relevant documents')} of "
+            f"{counted(len(diagnosis.queries), 'query', 'queries')}. A query has as many places among the "
+            f"first {diagnosis.k} as relevant documents, and not more than {diagnosis.k}; what share of them was "
+            "taken and lost is the mean over the queries that were not degraded."
         ],
         [_losses(diagnosis)],
     )
@@ -70,7 +71,7 @@ def _losses(diagnosis: Diagnosis) -> Table:
     rows = [
         [
             loss.label,
-            _means(loss.label, diagnosis.k),
+            _means(loss.label, diagnosis),
             f"{loss.documents:,}",
             f"{loss.share:.1%}",
             f"{loss.queries:,}",
@@ -83,11 +84,13 @@ def _losses(diagnosis: Diagnosis) -> Table:
     return Table("Relevant documents", columns, rows, labels=2)
 
 
-def _means(label: str, k: int) -> str:
+def _means(label: str, diagnosis: Diagnosis) -> str:
     if label.startswith("demoted by "):
         stage = label.removeprefix("demoted by ")
-        return f"among the first {k} before {stage}, and then no more"
-    return _MEANS[label].format(k=k)
+        return f"among the first {diagnosis.k} before {stage}, and then no more"
+    if label == "left low" and "rerank" in diagnosis.kinds.values():
+        return f"never among the first {diagnosis.k}, and read by the reranker"
+    return _MEANS[label].format(k=diagnosis.k)
 
 
 def _stages(seen: Examination) -> Table:
@@ -165,15 +168,15 @@ def _measured(diagnosis: Diagnosis) -> str:
     judged = (
         ""
         if seen is None
-        else f" Of the first {diagnosis.k} results {seen.judged:.0%} are judged; what is not counts as not relevant."
+        else f" Of the first {diagnosis.k} results {seen.judged:.0%} are judged; the others count as not relevant."
     )
     return (
-        f"Relevant is what has grade {diagnosis.grade} or more. A document was lost by the stage after the last one "
-        f"in whose order it stood among the first {diagnosis.k}.{judged} Measures are those of trec_eval, through "
-        f"ir_measures; intervals are BCa bootstrap intervals of the mean over queries ({CONFIDENCE:.0%}); tests are "
-        f"paired randomisation tests, two-sided, with Holm's correction over all of this report, and shown is what "
-        f"is below {LEVEL}; settings are chosen on four fifths of the queries and measured on the other, in turn; "
-        f"{RESAMPLES:,} resamples, seed {SEED}."
+        f"Relevant is what has grade {diagnosis.grade} or more. A document was lost by the stage after the last "
+        f"one in whose order it stood among the first {diagnosis.k}.{judged} Measures are those of trec_eval, "
+        f"through ir_measures; intervals are BCa bootstrap intervals of the mean over queries ({CONFIDENCE:.0%}); "
+        "tests are paired randomisation tests, two-sided, with Holm's correction over all of this report, and "
+        f"shown is what is below {LEVEL}; settings are chosen on four fifths of the queries and measured on the "
+        f"other, in turn; {RESAMPLES:,} resamples, seed {SEED}."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hybridrank.evaluation.comparing import Comparison
+from hybridrank.evaluation.evaluating import Evaluation
 from hybridrank.evaluation.report.content import Report, Table, sections, title
 
 if TYPE_CHECKING:
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 __all__ = ["print_report"]
 
 
-_LONG = ("examples", "stages")  # of a comparison
+_LONG = ("examples", "stages")  # of a comparison or a diagnosis
 _PADDING = 2  # between columns
 _NARROW = 26  # columns of words are wrapped to no less
 
 
 def print_report(report: Report, console: Console, *, full: bool = True) -> None:
-    """Print what there is to say; if not `full`, of a comparison neither the examples nor every stage."""
+    """Print what there is to say; if not `full`, but of an evaluation neither the examples nor every stage."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
     from rich.text import Text
 
     # Text, not str, for whatever users wrote: rich reads [brackets] in a str as markup.
     console.print(Text(title(report), style="bold"))
-    short = not full and isinstance(report, Comparison)
+    short = not full and not isinstance(report, Evaluation)
     for section in sections(report):
         if short and section.anchor in _LONG:
             continue
