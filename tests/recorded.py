@@ -22,9 +22,7 @@ def search(query_id, qrels, arms, fused, reranked=None, *, fetch_k=20, rerank_k=
     stages.append(stage("fusion", "fuse", fused, received=len(fused)))
     if reranked is not None:
         shown = min(rerank_k, len(fused))
-        stages.append(
-            stage("rerank", "rerank", reranked, received=shown, error=errors.get("rerank"), **details)
-        )
+        stages.append(stage("rerank", "rerank", reranked, received=shown, error=errors.get("rerank"), **details))
     stages += later
     trace = Trace(options.pop("query", f"query {query_id}"), 10, fetch_k, rerank_k, 0.1, tuple(stages))
     return RecordedSearch(query_id, trace, qrels, **options)

@@ -20,7 +20,10 @@ __all__ = ["GROUP", "Commands", "brought"]
 
 GROUP = "hybridrank.commands"
 
-_OUR_PLUGINS: Mapping[str, str] = {"train": "hybridrank-sentence-transformers[train]"}
+_OUR_PLUGINS: Mapping[str, str] = {
+    "judge": "hybridrank-llm",
+    "train": "hybridrank-sentence-transformers[train]",
+}
 
 
 def brought() -> Mapping[str, EntryPoint]:

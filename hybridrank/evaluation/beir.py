@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -23,7 +24,8 @@ def load_beir(
     """A directory as BEIR publishes them; documents are read when they are asked for.
 
     Queries of other splits, which the same file holds, are left out. `ignored` is a file of documents to take
-    out of every ranking, by query, with the columns ``query-id`` and ``corpus-id``.
+    out of every ranking, by query, with the columns ``query-id`` and ``corpus-id``. Beside judgements that a model
+    made lies ``qrels/<split>.synthetic.json``, which says which model that was.
 
     Thakur et al., "BEIR: a heterogeneous benchmark for zero-shot evaluation of information retrieval models",
     NeurIPS 2021.
@@ -54,6 +56,24 @@ def load_beir(
         queries={query_id: text for query_id, text in texts.items() if query_id in judgements.qrels},
         qrels=judgements.qrels,
         ignored={} if ignored is None else read_ignored(Path(ignored)),
+        synthetic=_synthetic(judged / f"{split}.synthetic.json"),
         source=partial(load_documents, corpus),
         places=judgements.places,
     )
+
+
+def _synthetic(path: Path) -> str:
+    """What made the judgements, where no person did.
+
+    Raises:
+        InputError: the file that says so cannot be read.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))["synthetic"]
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, LookupError, TypeError):
+        said = None
+    if not isinstance(said, str) or not said.strip():
+        raise InputError(f'{str(path)!r} does not say what made the judgements, as in {{"synthetic": "a model"}}')
+    return said

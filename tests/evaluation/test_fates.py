@@ -16,7 +16,9 @@ FUSED = ["a", "e", "b", "f", "c", "g", "d"]
 
 
 def fates(qrels, *, k=2, **options):
-    made = search("q", qrels, **{"arms": ARMS, "fused": FUSED, "reranked": ["e", "b", "a", "f"], **options}, rerank_k=4)
+    made = search(
+        "q", qrels, **{"arms": ARMS, "fused": FUSED, "reranked": ["e", "b", "a", "f"], **options}, rerank_k=4
+    )
     return {fate.doc_id: fate for fate in fates_of(made, k=k)}
 
 

@@ -148,11 +148,13 @@ class _Advising:
             yield Advice("losses", says, shown=False, evidence=(evidence,))
         elif evidence.mean > 0:
             final = mean(seen.values[seen.later[-1]])
+            most = f"{self._most_lost()} ({mean(seen.lost_in((self._most_lost(),))):.1%})"
             what = f"the {self.rerank_k} that the reranker sees" if seen.reranker else "what was fetched"
             yield Advice(
                 "ranking",
                 f"Work on the ranking first: it loses more than retrieval. {places} {_first(recall)}. The best "
-                f"order of {what} would have {seen.measure} {mean(seen.best):.3f}; it has {final:.3f}.",
+                f"order of {what} would have {seen.measure} {mean(seen.best):.3f}; it has {final:.3f}. Most was "
+                f"{most}.",
                 self._better_order(),
                 "docs/rerankers.md",
                 evidence=(evidence,),
@@ -169,8 +171,15 @@ class _Advising:
                 evidence=(evidence,),
             )
 
+    def _most_lost(self) -> str:
+        """Of the fates in ranking, the one that most is lost to."""
+        labels = {f.label for of in self.fates.values() for f in of if f.kind in IN_RANKING}
+        return max(sorted(labels), key=lambda label: mean(self.seen.lost_in((label,))))
+
     def _better_order(self) -> str:
         seen = self.seen
+        if self._most_lost() == f"demoted by {seen.later[0]}":
+            return "Mend the fusion: most of it stood high enough in an arm."
         if seen.reranker is None:
             return "Add a reranker, and compare: a model reads query and document together."
         if self.evidence[seen.reranker].shown and self.evidence[seen.reranker].mean < 0:
@@ -406,6 +415,8 @@ class _Advising:
         if len(self.seen.arms) < 2 or len(self.fates) < _ENOUGH:
             return
         for arm in self.seen.arms:
+            if arm == self.seen.better_arm:
+                continue
             alone = {
                 q: sum(_arms(fate, self.seen.arms) == [arm] for fate in of) / len(of)
                 for q, of in self.fates.items()

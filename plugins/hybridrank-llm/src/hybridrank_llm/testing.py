@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-__all__ = ["FAULTS", "ChatServer", "by_words", "documents_of"]
+__all__ = ["FAULTS", "ChatServer", "by_words", "documents_of", "judge_by_words"]
 
 FAULTS = (
     # the server's
@@ -66,8 +66,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
 }
 
-Model = Callable[[Sequence[dict[str, str]]], list[str]]
-"""Messages -> labels, best first."""
+Model = Callable[[Sequence[dict[str, str]]], list[str] | str]
+"""Messages -> labels, best first, or the answer itself."""
 
 
 def documents_of(messages: Sequence[dict[str, str]]) -> tuple[str, dict[str, str]]:
@@ -82,6 +82,15 @@ def by_words(messages: Sequence[dict[str, str]]) -> list[str]:
     return sorted(documents, key=lambda label: (-_overlap(query, documents[label]), documents[label]))
 
 
+def judge_by_words(messages: Sequence[dict[str, str]]) -> str:
+    """Answer a request of `hybridrank_llm.judging`: a document's first words as a query, or a grade by overlap."""
+    lines = [json.loads(line) for line in messages[-1]["content"].split("\n") if line.startswith("{")]
+    if len(lines) == 1:
+        return json.dumps({"query": " ".join(re.findall(r"\w+", lines[0]["document"])[:4]).lower()})
+    share = _overlap(lines[0]["query"], lines[1]["document"])
+    return json.dumps({"grade": sum(share > least for least in (0.0, 0.2, 0.4))})
+
+
 def _overlap(query: str, text: str) -> float:
     asked, found = (set(re.findall(r"\w+", each.lower())) for each in (query, text))
     return len(asked & found) / len(asked | found or {""})
@@ -93,7 +102,7 @@ class ChatServer:
     `faults` are for the next requests, one each ("" for none); `fault` is for every request that finds `faults`
     empty. `received` holds the body of every request, in the order of arrival, and `connections` is how many
     were opened. Requests wait for one another at the `rendezvous`, if there is one, before they are answered.
-    `model` ranks.
+    `model` ranks, or answers in its own words.
     """
 
     def __init__(self, *, key: str | None = None, model: Model = by_words) -> None:
@@ -215,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b" ")
 
 
-def _completion(body: dict[str, Any], ranking: list[str], fault: str) -> Any:
+def _completion(body: dict[str, Any], ranking: list[str] | str, fault: str) -> Any:
     """The body of an answer, with what is wrong with it."""
     message = {"role": "assistant", "content": _said(ranking, fault)}
     if fault == "refusal":
@@ -226,7 +235,7 @@ def _completion(body: dict[str, Any], ranking: list[str], fault: str) -> Any:
         "choices": [{"index": 0, "message": message, "finish_reason": "length" if fault == "half" else "stop"}],
         "usage": {
             "prompt_tokens": sum(len(each["content"].split()) for each in body["messages"]),
-            "completion_tokens": len(ranking),
+            "completion_tokens": len(ranking.split() if isinstance(ranking, str) else ranking),
         },
     }
     match fault:
@@ -253,8 +262,10 @@ def _completion(body: dict[str, Any], ranking: list[str], fault: str) -> Any:
     return completion
 
 
-def _said(ranking: list[str], fault: str) -> Any:
+def _said(ranking: list[str] | str, fault: str) -> Any:
     """The model's words."""
+    if isinstance(ranking, str):
+        return _own_words(ranking, fault)
     listed = json.dumps({"ranking": ranking})
     match fault:
         case "null" | "refusal":
@@ -285,3 +296,24 @@ def _said(ranking: list[str], fault: str) -> Any:
             return json.dumps({"ranking": ["ZZZZZZZZ", *ranking]})
         case _:
             return listed
+
+
+def _own_words(answer: str, fault: str) -> Any:
+    """An answer that is no ranking, with what is wrong with it."""
+    match fault:
+        case "null" | "refusal":
+            return None
+        case "nothing":
+            return " \n"
+        case "nonsense":
+            return "That is hard to say, so I would rather not."
+        case "half":
+            return answer[: len(answer) // 2]
+        case "prose":
+            return f"Sure!\n\n```json\n{answer}\n```\nAnything else?"
+        case "thoughts":
+            return f"<think>{answer[::-1]}? No.</think>{answer}"
+        case "parts":
+            return [{"type": "thinking", "thinking": []}, {"type": "text", "text": answer}]
+        case _:
+            return answer
