@@ -114,18 +114,21 @@ def mean(values: Mapping[str, float]) -> float:
 def lost_places(fates: Sequence[Fate], *, k: int) -> tuple[float, dict[str, float]]:
     """Of one query: the share of the places that relevant documents take, and by label the share that is lost.
 
-    There are as many places as relevant documents, and not more than `k`. What is lost is lost to each lost
-    document in equal parts. All shares sum to 1, or to 0 where nothing is relevant.
+    There are as many places as relevant documents, and not more than `k`. Lost in retrieval are those that the
+    best order of what was fetched could not have filled, and the others in ranking; both are lost in equal parts
+    to the documents that were lost so. All shares sum to 1, or to 0 where nothing is relevant.
     """
     places = min(len(fates), k)
     if not places:
         return 0.0, {}
     found = sum(fate.kind == "found" for fate in fates)
-    lost = [fate.label for fate in fates if fate.kind not in ("found", "no room")]
-    each = (places - found) / places / len(lost) if lost else 0.0
+    unfetched = [fate.label for fate in fates if fate.kind in IN_RETRIEVAL]
+    others = [fate.label for fate in fates if fate.kind not in ("found", "no room", *IN_RETRIEVAL)]
+    in_retrieval = max(0, places - (len(fates) - len(unfetched)))
     shares: dict[str, float] = {}
-    for label in lost:
-        shares[label] = shares.get(label, 0.0) + each
+    for labels, lost in ((unfetched, in_retrieval), (others, places - found - in_retrieval)):
+        for label in labels:
+            shares[label] = shares.get(label, 0.0) + lost / places / len(labels)
     return found / places, shares
 
 
