@@ -266,3 +266,15 @@ def test_the_digest_is_of_what_is_asked_and_judged():
 def test_documents_may_be_made_anew():
     made = Dataset("d", {"q": "x"}, {"q": {"a": 1}}, source=lambda: iter([Document("a", "text")]))
     assert [list(made.documents()), list(made.documents())] == [[Document("a", "text")]] * 2
+
+
+def test_a_beir_directory_says_what_made_its_judgements(tmp_path):
+    folder = write_beir(tmp_path / "waste")
+    assert load_beir(folder).synthetic == ""
+    mark = folder / "qrels" / "test.synthetic.json"
+    mark.write_text('{"synthetic": "a chat model"}')
+    assert load_beir(folder).synthetic == "a chat model"
+    for wrong in ("{}", "[]", "{", '{"synthetic": ""}', '{"synthetic": 3}'):
+        mark.write_text(wrong)
+        with pytest.raises(InputError, match=r"test\.synthetic\.json' does not say what made the judgements"):
+            load_beir(folder)

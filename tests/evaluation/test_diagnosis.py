@@ -9,12 +9,19 @@ import random
 import pytest
 from judged import QRELS, dataset
 from recorded import RRF as SETTINGS
-from recorded import recording, search
+from recorded import recording, search, stage
 from rich.console import Console
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation import diagnose, record
-from hybridrank.evaluation.diagnosis.what_if import fused_with, held_out, reranked_to, weightings
+from hybridrank.evaluation.diagnosis.what_if import (
+    blended_with,
+    fixed_weight,
+    fused_with,
+    held_out,
+    reranked_to,
+    weightings,
+)
 from hybridrank.evaluation.report import print_report, sections, to_html, to_markdown
 from hybridrank.fusion import RRF
 from hybridrank.types import Ranking
@@ -237,6 +244,40 @@ def test_replayed_depths_are_what_the_pipeline_would_rerank(pipeline):
     made = record(pipeline, dataset())
     there = record(pipeline.replace(rerank_k=3), dataset())
     assert reranked_to(list(made.searches.values()), 3) == there.orders()["rerank"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_replayed_blends_are_what_the_pipeline_would_give(pipeline, weight):
+    made = list(record(pipeline.replace(rerank_k=4), dataset()).searches.values())
+    there = record(pipeline.replace(rerank_k=4, blend=weight), dataset())
+    assert blended_with(made, weight) == list(there.orders().values())[-1]
+    assert fixed_weight(list(there.searches.values())) == weight
+    shallow = record(pipeline.replace(rerank_k=2, blend=weight), dataset())
+    assert reranked_to(made, 2, blend=weight) == list(shallow.orders().values())[-1]
+
+
+def test_a_reranker_and_its_blend_are_judged_together(pipeline):
+    made = recording(
+        [
+            search(
+                f"q{number}",
+                {"t": 1},
+                {"bm25": NOISE[:3], "dense": ["t", *NOISE[:2]]},
+                ["n1", "n2", "t", "n3"],
+                ["n1", "n2", "n3", "t"],
+                later=(stage("blend", "blend", ["t", "n1", "n2", "n3"], received=4, fused=0.5 + number % 2 / 10),),
+            )
+            for number in range(20)
+        ]
+    )
+    found = diagnose(made, k=3)
+    assert fixed_weight(list(made.searches.values())) is None
+    assert found.examination.reranked == "blend"
+    assert advice(found, "reranker").says.startswith(
+        "The reranker helps. nDCG@3 is 1.000 after the reranker and the"
+    )
+    assert advice(found, "blend").says.startswith("blend makes the order better")
+    assert "depth" not in found.examination.evidence  # what a blend by confidence would weigh, nobody recorded
 
 
 def test_weightings():

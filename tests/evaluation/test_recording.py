@@ -288,3 +288,31 @@ def test_a_killed_run_goes_on(tmp_path):
     searched = json.loads(finished.stdout.split()[1])
     assert finished.stdout.split()[0] == "4"
     assert searched <= 2
+
+
+def test_what_is_not_held_is_kept(pipeline, tmp_path):
+    absent = dataset(qrels={**QRELS, "q2": {"nuclear": 1, "gone": 1}})
+    path = tmp_path / "run.jsonl"
+    made = record(pipeline, absent, path=path)
+    assert {q: set(search.unheld) for q, search in made.searches.items()} == {
+        "q1": set(), "q2": {"gone"}, "q3": set(), "q4": set(),
+    }  # fmt: skip
+    assert Recording.load(path).searches == made.searches
+    again = record(pipeline, dataset(), path=path)  # judged anew, nothing is missing
+    assert again.searches["q2"].unheld == frozenset()
+    assert Recording.load(path).searches["q2"].unheld == frozenset()
+
+
+def test_what_nobody_can_ask_is_not_known_to_be_held():
+    remote = Pipeline.build([], retrievers={"far": Elsewhere(TOPICS)}, reranker=None)
+    assert record(remote, dataset()).searches["q1"].unheld is None
+
+
+def test_who_judged_is_kept_query_by_query(pipeline, tmp_path):
+    path = tmp_path / "run.jsonl"
+    record(pipeline, dataset(synthetic="a model").only(["q1"]), path=path)
+    assert Recording.load(path).synthetic == "a model"
+    record(pipeline, dataset(), path=path)  # by people
+    assert Recording.load(path).synthetic == ""
+    record(pipeline, dataset(synthetic="another"), path=path)
+    assert Recording.load(path).dataset.synthetic == "another"

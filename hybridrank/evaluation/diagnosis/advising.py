@@ -148,13 +148,13 @@ class _Advising:
             yield Advice("losses", says, shown=False, evidence=(evidence,))
         elif evidence.mean > 0:
             final = mean(seen.values[seen.later[-1]])
-            most = f"{self._most_lost()} ({mean(seen.lost_in((self._most_lost(),))):.1%})"
+            most = f"{self._most_lost()}, {mean(seen.lost_in((self._most_lost(),))):.1%}"
             what = f"the {self.rerank_k} that the reranker sees" if seen.reranker else "what was fetched"
             yield Advice(
                 "ranking",
                 f"Work on the ranking first: it loses more than retrieval. {places} {_first(recall)}. The best "
-                f"order of {what} would have {seen.measure} {mean(seen.best):.3f}; it has {final:.3f}. Most was "
-                f"{most}.",
+                f"order of {what} would have {seen.measure} {mean(seen.best):.3f}; it has {final:.3f}. The "
+                f"largest part of what is lost there: {most}.",
                 self._better_order(),
                 "docs/rerankers.md",
                 evidence=(evidence,),
@@ -299,10 +299,11 @@ class _Advising:
         if seen.reranker is None:
             return
         evidence, depth = self.evidence[seen.reranker], self.evidence.get("depth")
-        before = seen.later[seen.later.index(seen.reranker) - 1]
+        blend = self.evidence.get("weight of the blend")
         compared = (
-            f"{seen.measure} is {mean(seen.values[seen.reranker]):.3f} after the reranker, which saw up to "
-            f"{self.rerank_k}, and {mean(seen.values[before]):.3f} before: {_said(evidence)}."
+            f"{seen.measure} is {mean(seen.values[seen.reranked]):.3f} after the reranker"
+            f"{'' if seen.reranked == seen.reranker else ' and the blend'}, which saw up to {self.rerank_k}, and "
+            f"{mean(seen.values[seen.later[0]]):.3f} before: {_said(evidence)}."
         )
         tried = ""
         if depth is not None:
@@ -311,9 +312,20 @@ class _Advising:
                 f"({seen.settings['depth here']:.3f}); on queries that the choice did not see, choosing so gained "
                 f"{_said(depth)}."
             )
-        both = tuple(filter(None, (evidence, depth)))
-        pays = depth is not None and depth.shown and depth.mean > 0
-        less = f"Set rerank_k to {seen.settings.get('depth')}. " if pays else ""
+        if blend is not None:
+            tried += (
+                f" Of fixed weights of the fused order beside the reranker's (blend), "
+                f"{seen.settings['weight of the blend']:g} does best here "
+                f"({seen.settings['weight of the blend here']:.3f}); on queries that the choice did not see, "
+                f"choosing so gained {_said(blend)}."
+            )
+        both = tuple(filter(None, (evidence, depth, blend)))
+        less = ""
+        if _better(depth):
+            less += f"Set rerank_k to {seen.settings['depth']}. "
+        if _better(blend):
+            less += f"Set blend to {seen.settings['weight of the blend']:g}. "
+        pays = bool(less)
         if _worse(evidence):
             yield Advice(
                 "reranker",
@@ -327,8 +339,8 @@ class _Advising:
             yield Advice(
                 "reranker",
                 f"The reranker helps. {compared}{tried}",
-                less,
-                "docs/rerankers.md" if less else "",
+                less.strip(),
+                "docs/blending.md" if less else "",
                 evidence=both,
             )
         else:
@@ -336,8 +348,8 @@ class _Advising:
                 "reranker",
                 f"It was not shown that the reranker changes anything for the better or worse. {compared}{tried}"
                 f" It takes {self._seconds():.2f} s a query.",
-                less,
-                "docs/rerankers.md" if less else "",
+                less.strip(),
+                "docs/blending.md" if less else "",
                 shown=pays,
                 evidence=both,
             )
@@ -451,6 +463,10 @@ def _arms(fate: Fate, arms: Sequence[str]) -> list[str]:
 
 def _worse(evidence: Evidence) -> bool:
     return evidence.shown and evidence.mean < 0
+
+
+def _better(evidence: Evidence | None) -> bool:
+    return evidence is not None and evidence.shown and evidence.mean > 0
 
 
 def _said(evidence: Evidence) -> str:

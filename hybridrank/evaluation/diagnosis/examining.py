@@ -8,6 +8,8 @@ from typing import Any
 
 from hybridrank.evaluation.diagnosis.fates import IN_RANKING, IN_RETRIEVAL, Fate
 from hybridrank.evaluation.diagnosis.what_if import (
+    blended_with,
+    fixed_weight,
     fused_with,
     held_out,
     reads_each_alone,
@@ -24,6 +26,7 @@ __all__ = ["LEVEL", "Evidence", "Examination", "examine", "lost_places"]
 LEVEL = 0.05
 """What the p-value must be below, after Holm's correction over all tests of a diagnosis."""
 
+_SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 _DEPTHS = (5, 10, 20, 50, 100, 200)
 
 
@@ -94,6 +97,11 @@ class Examination:
     def reranker(self) -> str | None:
         """The name of the reranker's stage."""
         return next((name for name, kind in self.kinds.items() if kind == "rerank"), None)
+
+    @property
+    def reranked(self) -> str:
+        """The stage after which the reranker's word is in the order: its own, or the blend that follows it."""
+        return next((name for name, kind in self.kinds.items() if kind == "blend"), self.reranker or self.later[0])
 
     @property
     def better_arm(self) -> str:
@@ -207,8 +215,9 @@ def _evidence(
             )
     before = fusion
     for stage in later:
+        after = found.reranked if stage == found.reranker else stage
         evidence[stage] = _tested(
-            f"{measure} after {stage}, less that after {before}", _less(values[stage], values[before])
+            f"{measure} after {after}, less that after {before}", _less(values[after], values[before])
         )
         before = stage
     weighed = [
@@ -216,16 +225,26 @@ def _evidence(
         for weights in weightings(arms)
     ]
     _choose("weights", weighed, values[fusion], f"{measure} of the fusion", evidence, settings)
-    if found.reranker is not None and reads_each_alone(config):
+    if found.reranker is None:
+        return evidence, settings
+    reranked, what = values[found.reranked], f"{measure} after {found.reranked}"
+    weight = fixed_weight(searches)
+    blends = [(share, measuring.per_query(blended_with(searches, share))[measure]) for share in _SHARES]
+    _choose("weight of the blend", blends, reranked, what, evidence, settings)
+    if weight is not None and reads_each_alone(config):
         most = max(search.trace.rerank_k for search in searches)
-        depths = [(d, measuring.per_query(reranked_to(searches, d))[measure]) for d in _DEPTHS if d < most]
-        _choose("depth", depths, values[found.reranker], f"{measure} after {found.reranker}", evidence, settings)
+        depths = [
+            (depth, measuring.per_query(reranked_to(searches, depth, blend=weight))[measure])
+            for depth in _DEPTHS
+            if depth < most
+        ]
+        _choose("depth", depths, reranked, what, evidence, settings)
         half = [of for depth, of in depths if depth <= most // 2]
         if half:
             settings["half"] = max(depth for depth, _ in depths if depth <= most // 2)
             evidence["half"] = _tested(
                 f"{measure} at rerank_k {most}, less that at {settings['half']}",
-                _less(values[found.reranker], half[-1]),
+                _less(reranked, half[-1]),
             )
     return evidence, settings
 
@@ -266,8 +285,7 @@ def _ideal(sound: Mapping[str, Any]) -> dict[str, list[str]]:
     orders = {}
     for query_id, search in sound.items():
         fused = next(stage for stage in search.trace.stages if stage.kind == "fuse")
-        seen = next((s.received for s in search.trace.stages if s.kind == "rerank"), None)
-        units = fused.ids if seen is None else fused.ids[:seen]
+        units = next((s.ids for s in search.trace.stages if s.kind == "rerank"), fused.ids)
         ids = dict.fromkeys(search.parents.get(unit, unit) for unit in units)
         kept = [doc_id for doc_id in ids if doc_id not in search.ignored]
         orders[query_id] = sorted(kept, key=lambda doc_id: -search.qrels.get(doc_id, 0))

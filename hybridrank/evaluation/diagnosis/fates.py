@@ -180,12 +180,13 @@ def _is_exhausted(arm: Stage, trace: Trace) -> bool:
 
 def _shown(search: RecordedSearch, reranker: Stage | None) -> dict[str, str]:
     """The documents that the reranker was shown, and as which unit: of its passages, the best."""
-    if reranker is None or reranker.received is None:
+    if reranker is None:
         return {}
     fused = next(stage for stage in search.trace.stages if stage.kind == "fuse")
-    found: dict[str, str] = {}
-    for unit in fused.ids[: reranker.received]:
-        found.setdefault(search.parents.get(unit, unit), unit)
+    ranked, found = set(reranker.ids), dict[str, str]()
+    for unit in fused.ids:
+        if unit in ranked:  # not all that it received, where it stopped
+            found.setdefault(search.parents.get(unit, unit), unit)
     return found
 
 
@@ -197,7 +198,7 @@ def _longest(search: RecordedSearch, reranker: Stage | None) -> dict[str, Trunca
         return {}
     if count == 0:
         return dict.fromkeys(shown, "no")
-    if count >= (reranker.received or 0):
+    if count >= len(reranker.ids):
         return dict.fromkeys(shown, "surely")
     sizes = {doc_id: search.chars.get(unit) for doc_id, unit in shown.items()}
     known = sorted((size for size in sizes.values() if size is not None), reverse=True)

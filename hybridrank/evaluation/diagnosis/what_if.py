@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from hybridrank.blending import blend as mixed
 from hybridrank.errors import HybridrankError
 from hybridrank.evaluation.orders import orders_after
 from hybridrank.evaluation.recording import RecordedSearch
@@ -16,8 +17,19 @@ from hybridrank.protocols import Fusion
 from hybridrank.registry import create
 from hybridrank.rerank.members import is_pointwise
 from hybridrank.trace import Stage, Trace
+from hybridrank.types import Ranking
 
-__all__ = ["FOLDS", "fused_with", "fusion_like", "held_out", "reads_each_alone", "reranked_to", "weightings"]
+__all__ = [
+    "FOLDS",
+    "blended_with",
+    "fixed_weight",
+    "fused_with",
+    "fusion_like",
+    "held_out",
+    "reads_each_alone",
+    "reranked_to",
+    "weightings",
+]
 
 FOLDS = 5
 _RATIOS = ((1, 0), (4, 1), (3, 1), (2, 1), (1, 1), (1, 2), (1, 3), (1, 4), (1, 8), (0, 1))
@@ -66,8 +78,25 @@ def fused_with(
     return orders
 
 
-def reranked_to(searches: Sequence[RecordedSearch], depth: int) -> dict[str, tuple[str, ...]]:
-    """The reranked order of each query, had only the first `depth` fused candidates been shown."""
+def fixed_weight(searches: Sequence[RecordedSearch]) -> float | None:
+    """What the fused order weighed beside the reranker's in all searches; None where that differs."""
+    blends = [stage for s in searches for stage in s.trace.stages if stage.kind == "blend"]
+    weights = {float(stage.details.get("fused", 0.0)) for stage in blends} or {0.0}
+    return weights.pop() if len(weights) == 1 else None
+
+
+def blended_with(searches: Sequence[RecordedSearch], weight: float) -> dict[str, tuple[str, ...]]:
+    """The order of each query, had the fused order weighed so much beside the reranker's."""
+    return reranked_to(searches, None, blend=weight)
+
+
+def reranked_to(
+    searches: Sequence[RecordedSearch], depth: int | None, *, blend: float = 0.0
+) -> dict[str, tuple[str, ...]]:
+    """The order of each query, had only the first `depth` fused candidates been shown (None: those that were).
+
+    `blend` is what the fused order then weighed beside the reranker's.
+    """
     orders = {}
     for search in searches:
         stages: list[Stage] = []
@@ -76,7 +105,10 @@ def reranked_to(searches: Sequence[RecordedSearch], depth: int) -> dict[str, tup
                 fused = next(each for each in stages if each.kind == "fuse")
                 seen = set(fused.ids[:depth])
                 kept = [(unit, s) for unit, s in zip(stage.ids, stage.scores, strict=True) if unit in seen]
-                stages.append(replace(stage, ids=tuple(u for u, _ in kept), scores=tuple(s for _, s in kept)))
+                ranking = Ranking(tuple(unit for unit, _ in kept), tuple(score for _, score in kept))
+                if blend and kept:
+                    ranking = mixed(fused.ranking, ranking, weight=blend)
+                stages.append(replace(stage, ids=ranking.ids, scores=ranking.scores))
                 break
             stages.append(stage)
         orders[search.query_id] = _orders(search, stages)[stages[-1].name]

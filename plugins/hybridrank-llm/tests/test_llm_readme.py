@@ -23,11 +23,13 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("block", blocks("python"))
-def test_a_python_block_runs_and_prints_what_it_says(block):
+def test_a_python_block_runs_and_prints_what_it_says(block, tmp_path):
     with ChatServer(key="test-key") as server:
         code = block.replace("http://localhost:8000/v1", server.url)
         environment = {**os.environ, "LLM_KEY": "test-key", "NO_PROXY": "127.0.0.1"}
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
         received = list(server.received)
     assert (done.returncode, done.stderr) == (0, "")
     if "Pipeline" in block:
