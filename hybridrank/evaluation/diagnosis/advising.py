@@ -320,12 +320,11 @@ class _Advising:
                 f"choosing so gained {_said(blend)}."
             )
         both = tuple(filter(None, (evidence, depth, blend)))
-        less = ""
-        if _better(depth):
-            less += f"Set rerank_k to {seen.settings['depth']}. "
+        better = [f"rerank_k to {seen.settings['depth']}"] if _better(depth) else []
         if _better(blend):
-            less += f"Set blend to {seen.settings['weight of the blend']:g}. "
-        pays = bool(less)
+            better.append(f"blend to {seen.settings['weight of the blend']:g}")
+        less = f"Set {' or '.join(better)}{'; each was tried alone' if better[1:] else ''}. " if better else ""
+        pays = bool(better)
         if _worse(evidence):
             yield Advice(
                 "reranker",
