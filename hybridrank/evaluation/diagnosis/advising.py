@@ -156,7 +156,7 @@ class _Advising:
                 f"order of {what} would have {seen.measure} {mean(seen.best):.3f}; it has {final:.3f}. The "
                 f"largest part of what is lost there: {most}.",
                 self._better_order(),
-                "docs/rerankers.md",
+                "docs/rerankers.md" if self.seen.reranker is None else "docs/training.md",
                 evidence=(evidence,),
             )
         else:
@@ -186,7 +186,9 @@ class _Advising:
             return (
                 "The reranker makes it worse (below): a model of your domain, or one fine-tuned on your queries."
             )
-        return "Fine-tune the reranker on your own judged queries, or try a stronger one."
+        return (
+            "Fine-tune the reranker on your own judged queries (hybridrank train reranker), or try a stronger one."
+        )
 
     def _depth_of_arms(self) -> Iterator[Advice]:
         """Whether a greater fetch_k finds what was missed."""
