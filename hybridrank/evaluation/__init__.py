@@ -10,6 +10,7 @@ from hybridrank.evaluation.building import build_all, record_all
 from hybridrank.evaluation.catalogue import load_ir_dataset
 from hybridrank.evaluation.comparing import Agreement, Comparison, Difference, Example, compare
 from hybridrank.evaluation.dataset import Dataset, Judgements
+from hybridrank.evaluation.differing import Move, TraceDiff, diff
 from hybridrank.evaluation.evaluating import Evaluation, Latency, evaluate
 from hybridrank.evaluation.loaders import load_dataset
 from hybridrank.evaluation.measures import DEFAULT_MEASURES, Measuring, default_measures
@@ -17,10 +18,12 @@ from hybridrank.evaluation.orders import orders_after
 from hybridrank.evaluation.pairs import load_pairs
 from hybridrank.evaluation.recorder import record
 from hybridrank.evaluation.recording import RecordedSearch, Recording
+from hybridrank.evaluation.replaying import replay, replay_all
 from hybridrank.evaluation.sharing import Sharing
 from hybridrank.evaluation.similarity import overlap, rank_biased_overlap
 from hybridrank.evaluation.statistics import Interval, holm, mean_interval, paired_test
 from hybridrank.evaluation.trec import load_trec, read_qrels, read_topics
+from hybridrank.evaluation.variant import Variant
 
 __all__ = [
     "DEFAULT_MEASURES",
@@ -34,12 +37,16 @@ __all__ = [
     "Judgements",
     "Latency",
     "Measuring",
+    "Move",
     "RecordedSearch",
     "Recording",
     "Sharing",
+    "TraceDiff",
+    "Variant",
     "build_all",
     "compare",
     "default_measures",
+    "diff",
     "evaluate",
     "holm",
     "load_beir",
@@ -56,4 +63,6 @@ __all__ = [
     "read_topics",
     "record",
     "record_all",
+    "replay",
+    "replay_all",
 ]

@@ -33,7 +33,8 @@ class Header:
 
     `settings` is the pipeline's configuration; `models` says, by stage, what decides its scores beside that:
     versions, and digests of the models' files where they are told. `documents` is how many there were, and their
-    digest. `machine` is where latencies come from.
+    digest. `machine` is where latencies come from. `own` is the configuration of a pipeline that was recorded
+    deeper than it searches, so that it can be tuned.
     """
 
     settings: Mapping[str, Any]
@@ -45,6 +46,7 @@ class Header:
     split: str = ""
     synthetic: str = ""
     machine: str = ""
+    own: Mapping[str, Any] | None = None
     hybridrank: str = __version__
     format: str = "hybridrank recording"
     version: int = 1
