@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation.dataset import Dataset
+from hybridrank.evaluation.deepening import deepened
 from hybridrank.evaluation.recording import RecordedSearch, Recording, RecordingFile, judged, named_after
-from hybridrank.evaluation.settings import Header
+from hybridrank.evaluation.settings import Header, settings_of
 from hybridrank.evaluation.sharing import Sharing
 from hybridrank.trace import Trace
 from hybridrank.types import Document, Passage
@@ -35,6 +37,7 @@ def record(
     k: int = 10,
     batch: int = 1,
     sharing: Sharing | None = None,
+    deep: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
     """Search for every query of `dataset`, and keep each trace.
@@ -48,11 +51,14 @@ def record(
     sends more at once, which is quicker and leaves no latencies. `k` results are asked for (recordings hold all
     candidates, whatever it is). Where documents are split into passages, documents are what is found.
 
+    With `deep` each arm fetches so many candidates, and the reranker scores all of them: what `tune` and `replay`
+    read best. The recording still knows the pipeline's own configuration.
+
     With `sharing` a search takes over what pipelines that were recorded with it have made, and adds to it.
 
     Raises:
         InputError: the file is another recording (says what differs), none of the relevant documents is held,
-            `batch` is below 1, or above 1 with `sharing`.
+            `batch` is below 1, or above 1 with `sharing`, or `deep` is less than the pipeline fetches.
         StorageError: the file cannot be written.
         HybridrankError: a search failed. What was recorded before is kept, and the next run goes on from there.
     """
@@ -60,8 +66,11 @@ def record(
         raise InputError(f"a batch holds at least one query, not {batch}")
     if sharing is not None and batch > 1:
         raise InputError("what is shared is shared search by search: leave batch out")
+    own = None
+    if deep is not None:
+        own, pipeline = settings_of(pipeline.config), deepened(pipeline, deep)
     warnings = dataset.warnings(_unknown(pipeline, dataset))
-    header = Header.of(pipeline, k=k, dataset=dataset)
+    header = replace(Header.of(pipeline, k=k, dataset=dataset), own=own)
     done: dict[str, RecordedSearch] = {}
     with ExitStack() as stack:
         file = None

@@ -171,6 +171,8 @@ def fuse(
     (fused,) = checked_rankings(
         [variant.fusion.fuse(rankings)], queries=1, k=sum(map(len, rankings.values())), source="the fusion"
     )
+    if "passages" not in recorded.details and "unknown_documents" not in recorded.details:
+        return fused
     details: dict[str, Any] = dict(fused.details)
     pairs = list(zip(fused.ids, fused.scores, strict=True))
     if "passages" in recorded.details and parents:

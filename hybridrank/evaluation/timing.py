@@ -9,7 +9,7 @@ from typing import Any
 
 from hybridrank.evaluation.recording import RecordedSearch, Recording
 
-__all__ = ["Timing", "characters", "scaled"]
+__all__ = ["Timing", "characters", "portion", "scaled"]
 
 _FEW = 10  # searches, of which no fixed part can be told
 _SPREAD = 0.05  # of the sizes; below it no fixed part can be told either
@@ -68,13 +68,15 @@ def scaled(details: Mapping[str, Any], *, read: float, pairs: float) -> dict[str
     the units are that an API bills.
     """
     return {
-        name: _part(value, read if "token" in name else pairs) if type(value) in (int, float) else value
+        name: portion(name, value, read=read, pairs=pairs) if type(value) in (int, float) else value
         for name, value in details.items()
     }
 
 
-def _part(value: float, share: float) -> float:
-    return ceil(value * share - 1e-9) if isinstance(value, int) else value * share
+def portion(name: str, value: float, *, read: float, pairs: float) -> float:
+    """One of the things that `scaled` scales."""
+    part = value * (read if "token" in name else pairs)
+    return ceil(part - 1e-9) if isinstance(value, int) else part
 
 
 def _call(search: RecordedSearch) -> tuple[float, float] | None:
