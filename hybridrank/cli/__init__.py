@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hybridrank import __version__
-from hybridrank.cli import contents, evaluating, indexing, models, plugins, searching
+from hybridrank.cli import contents, evaluating, indexing, models, plugins, recording, replaying, searching, tuning
 from hybridrank.cli.commands import Commands
 from hybridrank.cli.output import err
 from hybridrank.errors import HybridrankError
@@ -35,6 +35,9 @@ app.command("export")(contents.export_documents)
 app.command("import")(contents.import_documents)
 app.command()(evaluating.evaluate)
 app.command()(evaluating.compare)
+app.command()(recording.record)
+app.command()(replaying.replay)
+app.command()(tuning.tune)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(models.app, name="models")
 

@@ -17,10 +17,19 @@ from hybridrank.cli.stored import is_collection
 
 if TYPE_CHECKING:
     from hybridrank.config import PipelineConfig
-    from hybridrank.evaluation import Comparison, Dataset, Evaluation, Recording
+    from hybridrank.evaluation import Dataset, Recording
+    from hybridrank.evaluation.report.content import Report
     from hybridrank.pipeline import Pipeline
 
-__all__ = ["compare", "evaluate"]
+__all__ = [
+    "compare",
+    "evaluate",
+    "judged_queries",
+    "measure_names",
+    "parsed_prices",
+    "pipeline_over",
+    "show_report",
+]
 
 DatasetOption = Annotated[
     str | None,
@@ -87,21 +96,21 @@ def evaluate(
     from hybridrank.evaluation import evaluate as measured
     from hybridrank.evaluation import record
 
-    judged = _dataset(dataset, split, topics, qrels, ignored, queries)
+    judged = judged_queries(dataset, split, topics, qrels, ignored, queries)
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     if source is not None and is_collection(source) and config is not None:
         raise InputError(f"{source} is a collection, and was built with its own --config; leave that out")
-    wanted = _measures(measures)
-    costs = _prices(prices)
+    wanted = measure_names(measures)
+    costs = parsed_prices(prices)
     if "" not in costs and costs:
         raise InputError("--price takes no pipeline here: as in search_units=0.002")
     with ExitStack() as stack:
-        pipeline = stack.enter_context(_pipeline(source, judged, config, options))
+        pipeline = stack.enter_context(pipeline_over(source, judged, config, options))
         place = _place(pipeline, judged, recording, k, resume)
         with progress("searching") as bar:
             made = record(pipeline, judged, path=place, name=_named(source, config, judged), k=k, progress=bar)
     evaluation = measured(made, measures=wanted, prices=costs.get(""))
-    _show(evaluation, as_json=as_json, markdown=markdown, html=html, recording=made)
+    show_report(evaluation, as_json=as_json, markdown=markdown, html=html, recording=made)
 
 
 def compare(
@@ -146,11 +155,11 @@ def compare(
 
     named = _names(pipelines)
     configs = {name: path for name, path in named.items() if path.suffix.lower() == ".toml"}
-    wanted = _measures(measures)
+    wanted = measure_names(measures)
     given = any(each is not None for each in (dataset, topics, qrels))
     if (configs or queries is not None or source is not None) and not given:
         raise InputError("say with --dataset which queries to search for; without it, compare recordings (.jsonl)")
-    judged = _dataset(dataset, split, topics, qrels, ignored, queries) if given else None
+    judged = judged_queries(dataset, split, topics, qrels, ignored, queries) if given else None
     made: dict[str, Recording] = {
         name: Recording.load(path, name=name) for name, path in named.items() if name not in configs
     }
@@ -171,7 +180,7 @@ def compare(
             with progresses(*built) as bars:
                 done = record_all(built, judged, paths=places, k=k, progress=dict(zip(built, bars, strict=True)))
             made.update((recording.name, recording) for recording in done)
-    costs = _prices(prices)
+    costs = parsed_prices(prices)
     everywhere = costs.pop("", {})
     comparison = compared(
         [made[name] for name in named],
@@ -181,10 +190,10 @@ def compare(
         prices=_by_pipeline(everywhere, costs, made),
         k=k,
     )
-    _show(comparison, as_json=as_json, markdown=markdown, html=html, full=full)
+    show_report(comparison, as_json=as_json, markdown=markdown, html=html, full=full)
 
 
-def _dataset(
+def judged_queries(
     name: str | None,
     split: str | None,
     topics: Path | None,
@@ -192,6 +201,7 @@ def _dataset(
     ignored: Path | None,
     queries: int | None,
 ) -> Dataset:
+    """The dataset that a command is told, or so many of its queries."""
     from hybridrank.errors import InputError
     from hybridrank.evaluation import load_dataset, load_trec
 
@@ -208,15 +218,18 @@ def _dataset(
     return found if queries is None else found.sample(queries)
 
 
-def _documents(source: Path | None, dataset: Dataset) -> Any:
+def _documents(source: Path | None, dataset: Dataset | None) -> Any:
     if source is None:
-        return dataset.documents()
+        return () if dataset is None else dataset.documents()
     from hybridrank.loading import load_documents
 
     return load_documents(source, on_skip=lambda path, reason: err(f"skipped {path}: {reason}"))
 
 
-def _pipeline(source: Path | None, dataset: Dataset, config: Path | None, options: dict[str, Any]) -> Pipeline:
+def pipeline_over(
+    source: Path | None, dataset: Dataset | None, config: Path | None, options: dict[str, Any]
+) -> Pipeline:
+    """A collection's pipeline, or one that is built for the command."""
     from hybridrank.pipeline import Pipeline
 
     if source is not None and is_collection(source):
@@ -277,7 +290,7 @@ def _place(
     return place
 
 
-def _measures(text: str | None) -> list[str] | None:
+def measure_names(text: str | None) -> list[str] | None:
     """Names, with commas or blanks between; checked before anything is searched for."""
     if text is None:
         return None
@@ -286,7 +299,7 @@ def _measures(text: str | None) -> list[str] | None:
     return [measure_name(name) for name in re.split(r"[,\s]+(?![^()]*\))", text.strip(", ")) if name]
 
 
-def _prices(texts: Sequence[str] | None) -> dict[str, dict[str, float]]:
+def parsed_prices(texts: Sequence[str] | None) -> dict[str, dict[str, float]]:
     """By pipeline ("" for all), the price of each thing."""
     from hybridrank.errors import InputError
 
@@ -357,8 +370,8 @@ def _named(source: Path | None, config: Path | None, dataset: Dataset) -> str:
     return source.name if source is not None else dataset.name
 
 
-def _show(
-    report: Evaluation | Comparison,
+def show_report(
+    report: Report,
     *,
     as_json: bool,
     markdown: Path | None,
@@ -366,6 +379,7 @@ def _show(
     recording: Recording | None = None,
     full: bool = False,
 ) -> None:
+    """Print a report, and write it where that is wanted."""
     from rich.console import Console
 
     from hybridrank.errors import StorageError

@@ -16,6 +16,7 @@ from hybridrank.evaluation.loaders import load_dataset
 from hybridrank.evaluation.measures import DEFAULT_MEASURES, Measuring, default_measures
 from hybridrank.evaluation.orders import orders_after
 from hybridrank.evaluation.pairs import load_pairs
+from hybridrank.evaluation.querylog import QueryLog
 from hybridrank.evaluation.recorder import record
 from hybridrank.evaluation.recording import RecordedSearch, Recording
 from hybridrank.evaluation.replaying import replay, replay_all
@@ -23,6 +24,7 @@ from hybridrank.evaluation.sharing import Sharing
 from hybridrank.evaluation.similarity import overlap, rank_biased_overlap
 from hybridrank.evaluation.statistics import Interval, holm, mean_interval, paired_test
 from hybridrank.evaluation.trec import load_trec, read_qrels, read_topics
+from hybridrank.evaluation.tuning import Goal, Space, Tuning, agree, tune
 from hybridrank.evaluation.variant import Variant
 
 __all__ = [
@@ -33,16 +35,21 @@ __all__ = [
     "Difference",
     "Evaluation",
     "Example",
+    "Goal",
     "Interval",
     "Judgements",
     "Latency",
     "Measuring",
     "Move",
+    "QueryLog",
     "RecordedSearch",
     "Recording",
     "Sharing",
+    "Space",
     "TraceDiff",
+    "Tuning",
     "Variant",
+    "agree",
     "build_all",
     "compare",
     "default_measures",
@@ -65,4 +72,5 @@ __all__ = [
     "record_all",
     "replay",
     "replay_all",
+    "tune",
 ]

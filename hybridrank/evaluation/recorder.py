@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hybridrank.errors import InputError
 from hybridrank.evaluation.dataset import Dataset
 from hybridrank.evaluation.deepening import deepened
+from hybridrank.evaluation.querylog import QueryLog
 from hybridrank.evaluation.recording import RecordedSearch, Recording, RecordingFile, judged, named_after
 from hybridrank.evaluation.settings import Header, settings_of
 from hybridrank.evaluation.sharing import Sharing
@@ -30,7 +31,7 @@ __all__ = ["record", "recording_path"]
 
 def record(
     pipeline: Pipeline,
-    dataset: Dataset,
+    dataset: Dataset | QueryLog,
     *,
     path: str | PathLike[str] | None = None,
     name: str | None = None,
@@ -40,7 +41,7 @@ def record(
     deep: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
-    """Search for every query of `dataset`, and keep each trace.
+    """Search for every query of `dataset`, judged or not (`QueryLog`), and keep each trace.
 
     With a `path` each search is written there as soon as it is made (in a directory, to a file that is named after
     all that decides the searches), and a run that was interrupted goes on where it stopped: only queries that are
@@ -69,7 +70,7 @@ def record(
     own = None
     if deep is not None:
         own, pipeline = settings_of(pipeline.config), deepened(pipeline, deep)
-    warnings = dataset.warnings(_unknown(pipeline, dataset))
+    warnings = dataset.warnings(_unknown(pipeline, dataset)) if isinstance(dataset, Dataset) else []
     header = replace(Header.of(pipeline, k=k, dataset=dataset), own=own)
     done: dict[str, RecordedSearch] = {}
     with ExitStack() as stack:
@@ -114,7 +115,7 @@ def record(
     )
 
 
-def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset) -> Path:
+def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset | QueryLog) -> Path:
     """The file itself, or where in a directory the recording is that this header begins."""
     place = Path(path)
     if not place.is_dir():
@@ -152,7 +153,7 @@ def _units(pipeline: Pipeline, trace: Trace) -> dict[str, Document]:
         return dict(view.units({doc_id for stage in trace.stages for doc_id in stage.ids}))
 
 
-def _resumed(file: RecordingFile, header: Header, dataset: Dataset) -> dict[str, RecordedSearch]:
+def _resumed(file: RecordingFile, header: Header, dataset: Dataset | QueryLog) -> dict[str, RecordedSearch]:
     """The searches of a file that are for queries of this dataset. A file that is refused is left as it was."""
     before, searches = file.read()
     if difference := before.difference(header):
@@ -168,7 +169,7 @@ def _resumed(file: RecordingFile, header: Header, dataset: Dataset) -> dict[str,
 
 
 def _recorded(
-    query_id: str, trace: Trace, units: Mapping[str, Document], dataset: Dataset, *, first: bool
+    query_id: str, trace: Trace, units: Mapping[str, Document], dataset: Dataset | QueryLog, *, first: bool
 ) -> RecordedSearch:
     candidates = dict.fromkeys(doc_id for stage in trace.stages for doc_id in stage.ids)
     return RecordedSearch(

@@ -20,6 +20,7 @@ from hybridrank.rerank.members import provenance_of
 if TYPE_CHECKING:
     from hybridrank.config import PipelineConfig
     from hybridrank.evaluation.dataset import Dataset
+    from hybridrank.evaluation.querylog import QueryLog
     from hybridrank.pipeline import Pipeline
 
 __all__ = ["Header", "documents_digest", "settings_of"]
@@ -52,7 +53,7 @@ class Header:
     version: int = 1
 
     @classmethod
-    def of(cls, pipeline: Pipeline, *, k: int, dataset: Dataset) -> Header:
+    def of(cls, pipeline: Pipeline, *, k: int, dataset: Dataset | QueryLog) -> Header:
         """What a pipeline is now, and what it is asked. The documents are read once, for their digest."""
         return cls(
             settings=settings_of(pipeline.config),

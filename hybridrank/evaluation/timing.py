@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 from typing import Any
 
 from hybridrank.evaluation.recording import RecordedSearch, Recording
@@ -31,6 +31,9 @@ class Timing:
     def of(cls, recording: Recording) -> Timing:
         """Least squares over the searches of a recording, both parts at least zero.
 
+        A fixed part is believed in where it is at least twice its standard error, and the sizes differ; else times
+        are in proportion to what is read.
+
         Searches in which a model may have been loaded, that failed, or that found scores in a cache are left out.
         """
         calls = [call for search in recording.searches.values() if (call := _call(search)) is not None]
@@ -39,10 +42,15 @@ class Timing:
         size = sum(x for x, _ in calls) / len(calls)
         second = sum(y for _, y in calls) / len(calls)
         spread = sum((x - size) ** 2 for x, _ in calls) / len(calls)
+        proportional = cls(0.0, second / max(size, 1.0))
         if len(calls) < _FEW or spread <= (_SPREAD * size) ** 2:
-            return cls(0.0, second / max(size, 1.0))
+            return proportional
         each = sum((x - size) * (y - second) for x, y in calls) / len(calls) / spread
-        each = min(max(each, 0.0), second / max(size, 1.0))
+        fixed = second - each * size
+        left = sum((y - fixed - each * x) ** 2 for x, y in calls) / (len(calls) - 2)
+        if fixed <= 2 * sqrt(left * (1 + size**2 / spread) / len(calls)):
+            return proportional
+        each = max(each, 0.0)
         return cls(second - each * size, each)
 
     def seconds(self, recorded: float, *, read: float, now: float) -> float:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import Any
 
 from hybridrank.blending import ByConfidence, told_by
@@ -73,6 +74,36 @@ class Variant:
             InputError: it has adjusters, or a part that no configuration can name.
         """
         return cls.of(config_of(header))
+
+    @classmethod
+    def onto(cls, header: Header, config: str | PathLike[str] | Mapping[str, Any] | PipelineConfig) -> Variant:
+        """The choices of another configuration, for what was recorded; what it leaves out of arms and reranker is
+        the recorded one's.
+
+        Raises:
+            ConfigError: it is wrong.
+            InputError: it has an arm or a reranker that was not recorded, or adjusters.
+        """
+        recorded = config_of(header)
+        try:
+            said = PipelineConfig.load(config)
+        except ConfigError:  # it may name an arm that is there only in what was recorded
+            said = PipelineConfig.load(config, retrievers=recorded.retrievers)
+        arms = recorded.retrievers
+        if "retrievers" in said.model_fields_set and said.retrievers is not recorded.retrievers:
+            for name, arm in said.retrievers.items():
+                if name not in arms or _differs(arm, header.settings["retrievers"][name]):
+                    raise InputError(
+                        f"arm {name!r} was not recorded with these options: search with it, and record"
+                    )
+            arms = {name: arms[name] for name in said.retrievers}
+        reranker = recorded.reranker
+        if "reranker" in said.model_fields_set:
+            if said.reranker is not None and _differs(said.reranker, header.settings.get("reranker")):
+                raise InputError("this reranker was not recorded: search with it, and record")
+            reranker = said.reranker
+        wanted = PipelineConfig.load(said, retrievers=arms, reranker=reranker)
+        return cls.of(wanted)
 
     def weight(self, scores: Sequence[float]) -> float:
         """What the fused order weighs beside these scores of the reranker's."""
@@ -145,6 +176,14 @@ class _RecordedReranker:
     def score(self, batch: Sequence[Candidates]) -> Sequence[Sequence[float]]:  # noqa: ARG002
         """Score nothing: replays read what was recorded."""
         raise InputError("a replay does not rerank")
+
+
+def _differs(part: Any, recorded: Any) -> bool:
+    """Whether a part is configured otherwise than the recorded one, as far as a configuration can tell."""
+    said = plain(part)
+    if recorded in (None, "none"):
+        return True
+    return isinstance(said, Mapping) and isinstance(recorded, Mapping) and said != json.loads(json.dumps(recorded))
 
 
 def _said(variant: Variant) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import TypeAlias
 from hybridrank.evaluation.comparing import Comparison, Difference, Example
 from hybridrank.evaluation.evaluating import Evaluation, Latency
 from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, Interval
+from hybridrank.evaluation.tuning import Tuning
 
-__all__ = ["Report", "Section", "Table", "sections", "title"]
+__all__ = ["Report", "Section", "Table", "between", "money", "sections", "short_p", "title"]
 
-Report: TypeAlias = Evaluation | Comparison
+Report: TypeAlias = Evaluation | Comparison | Tuning
 
 _TOKENS = ("tokens_read", "tokens", "total_tokens")
 _LEVEL = 0.05
@@ -40,6 +41,10 @@ class Section:
 
 def title(report: Report) -> str:
     """What a report is about, in a line."""
+    if isinstance(report, Tuning):
+        from hybridrank.evaluation.report.tuned import title_of_tuning  # which is written with what is here
+
+        return title_of_tuning(report)
     if isinstance(report, Evaluation):
         return f"{report.name} on {report.dataset}"
     names = [evaluation.name for evaluation in report.evaluations]
@@ -48,7 +53,12 @@ def title(report: Report) -> str:
 
 def sections(report: Report) -> list[Section]:
     """What there is to say, the most important first."""
-    made = _of_evaluation(report) if isinstance(report, Evaluation) else _of_comparison(report)
+    if isinstance(report, Tuning):
+        from hybridrank.evaluation.report.tuned import sections_of_tuning
+
+        made = sections_of_tuning(report)
+    else:
+        made = _of_evaluation(report) if isinstance(report, Evaluation) else _of_comparison(report)
     return [section for section in made if section.paragraphs or section.tables]
 
 
@@ -131,7 +141,7 @@ def _stages(evaluation: Evaluation, caption: str = "Stages") -> Table:
             [
                 stage,
                 f"{evaluation.mean(first, stage=stage):.3f}",
-                _between(interval),
+                between(interval),
                 *(f"{evaluation.mean(measure, stage=stage):.3f}" for measure in others),
             ]
         )
@@ -163,7 +173,7 @@ def _times_said(evaluation: Evaluation) -> list[str]:
             counts.append(f"{tokens:,.0f} tokens read, {tokens / searches:,.0f} a query")
         said.append("; ".join(counts) + ".")
     if evaluation.cost is not None:
-        said.append(f"At the prices given, a thousand queries cost {_money(evaluation.cost)}.")
+        said.append(f"At the prices given, a thousand queries cost {money(evaluation.cost)}.")
     return said
 
 
@@ -179,12 +189,12 @@ def _results(comparison: Comparison) -> Table:
             [
                 e.name,
                 f"{e.mean(first):.3f}",
-                _between(interval),
+                between(interval),
                 *(f"{e.mean(measure):.3f}" for measure in others),
                 *_milliseconds(e.latencies.get("search")),
                 f"{pairs:,.0f}",
                 "–" if tokens is None else f"{tokens / len(e.queries):,.0f}",
-                "–" if e.cost is None else _money(e.cost),
+                "–" if e.cost is None else money(e.cost),
             ]
         )
     columns = [
@@ -200,9 +210,9 @@ def _differences(comparison: Comparison) -> Table:
             d.name,
             d.measure,
             f"{d.mean:+.3f}",
-            _between(d.interval, signed=True),
-            _p(d.p),
-            _p(d.adjusted_p),
+            between(d.interval, signed=True),
+            short_p(d.p),
+            short_p(d.adjusted_p),
             f"{d.wins} / {d.ties} / {d.losses}",
             _word(d),
         ]
@@ -244,13 +254,13 @@ def _verdict(difference: Difference) -> str:
     if not difference.significant(_LEVEL):
         return (
             f"No difference was shown between {difference.name} and {difference.baseline} in {difference.measure} "
-            f"({difference.mean:+.3f}, interval {_between(difference.interval, signed=True)}; p = "
-            f"{_p(difference.adjusted_p)}): more queries may show one."
+            f"({difference.mean:+.3f}, interval {between(difference.interval, signed=True)}; p = "
+            f"{short_p(difference.adjusted_p)}): more queries may show one."
         )
     return (
         f"{difference.name} is {_word(difference)} than {difference.baseline} in {difference.measure}: "
-        f"{difference.mean:+.3f}, interval {_between(difference.interval, signed=True)}; p = "
-        f"{_p(difference.adjusted_p)}."
+        f"{difference.mean:+.3f}, interval {between(difference.interval, signed=True)}; p = "
+        f"{short_p(difference.adjusted_p)}."
     )
 
 
@@ -288,18 +298,21 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 else f"{number:.2f}"
 
 
-def _money(amount: float) -> str:
+def money(amount: float) -> str:
+    """An amount, with as many digits as tell."""
     return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
 
 
-def _between(interval: Interval | None, *, signed: bool = False) -> str:
+def between(interval: Interval | None, *, signed: bool = False) -> str:
+    """An interval in words."""
     if interval is None:
         return "–"
     sign = "+" if signed else ""
     return f"{interval.low:{sign}.3f} to {interval.high:{sign}.3f}"
 
 
-def _p(value: float | None) -> str:
+def short_p(value: float | None) -> str:
+    """A p-value with three decimals."""
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

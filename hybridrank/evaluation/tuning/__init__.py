@@ -3,6 +3,6 @@
 from hybridrank.evaluation.tuning.agreement import agree
 from hybridrank.evaluation.tuning.choosing import Goal
 from hybridrank.evaluation.tuning.space import Space
-from hybridrank.evaluation.tuning.tuner import Fold, Tuning, tune
+from hybridrank.evaluation.tuning.tuner import Figures, Fold, Tuning, tune
 
-__all__ = ["Fold", "Goal", "Space", "Tuning", "agree", "tune"]
+__all__ = ["Figures", "Fold", "Goal", "Space", "Tuning", "agree", "tune"]
