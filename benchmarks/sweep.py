@@ -68,9 +68,7 @@ def main() -> None:
     found = tune(recording)
     clock, processor = time.perf_counter() - clock, time.process_time() - processor
     settings = found.tried + sum(found.left_out.values())
-    print(
-        f"{settings:,} settings over {found.queries:,} queries: {clock:.1f} s ({processor:.1f} s of processor time)"
-    )
+    print(f"{settings:,} settings over {found.queries:,} queries: {clock:.1f} s ({processor:.1f} s of processor)")
     print(f"that is {1000 * clock / settings:.1f} s for a thousand ({1000 * processor / settings:.1f} s)")
     print(f"default {found.default.mean:.4f}, chosen {found.best.mean:.4f}: {found.best.variant.label}")
     print(f"gain on held-out queries {found.gain:+.4f}, {found.interval}, p = {found.p:.4f}; kept: {found.kept}")
