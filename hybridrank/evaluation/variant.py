@@ -108,7 +108,7 @@ class Variant:
     def weight(self, scores: Sequence[float]) -> float:
         """What the fused order weighs beside these scores of the reranker's."""
         if isinstance(self.blend, ByConfidence):
-            return self.blend.weight(max(scores), told=self.told)
+            return self.blend.weight(scores, told=self.told)
         return self.blend
 
     def settings(self, *, other: Variant | None = None) -> dict[str, Any]:

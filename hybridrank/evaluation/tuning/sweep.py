@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hybridrank.blending import ByConfidence
+from hybridrank.blending import blended
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recording import RecordedSearch, Recording
 from hybridrank.evaluation.replaying import cut, fuse, refuse_impossible, replay
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Outcome", "sweep"]
-
-_K = 60  # of `hybridrank.blending.blended`, of which this is the same sum for many queries at once
 
 
 @dataclass(frozen=True)
@@ -239,14 +238,24 @@ class _Ordering:
 
     def __init__(self, scores: NDArray[np.float64], places: NDArray[np.int64]) -> None:
         import numpy as np
-        from scipy.stats import rankdata
 
+        self._scores = scores
         self._scored = ~np.isnan(scores)
-        filled = np.where(self._scored, scores, -np.inf)
-        self._best = filled.max(1).tolist() if scores.shape[1] else []
-        self._ranks = rankdata(-filled, axis=1) if scores.shape[1] else filled
-        self._among = self._scored.cumsum(1)  # the fused rank among those that have a score
+        self._rows: list[list[float]] = [
+            row[known].tolist() for row, known in zip(scores, self._scored, strict=True)
+        ]
         self._by_id = np.argsort(np.where(places < 0, np.iinfo(np.int64).max, places), axis=1, kind="stable")
+
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What a blend is made of: it is linear in the weight, so its ends give all between."""
+        import numpy as np
+
+        parts = np.zeros_like(self._scores), np.zeros_like(self._scores)
+        for number, row in enumerate(self._rows):
+            for part, weight in zip(parts, (0.0, 1.0), strict=True):
+                part[number, self._scored[number]] = blended(row, weight=weight)
+        return parts
 
     def order(self, variant: Variant) -> NDArray[np.int64]:
         """Columns, best first; behind them those without a score, in fused order. Ties are broken by id."""
@@ -254,16 +263,19 @@ class _Ordering:
 
         if not self._scored.shape[1]:
             return self._by_id
-        if isinstance(variant.blend, ByConfidence):
-            each = [0.0 if best == -np.inf else variant.weight([best]) for best in self._best]
+        if variant.blend == 0:
+            mixed = self._scores
         else:
-            each = [variant.blend]
-        weights = np.array(each)[:, None]
-        best = _K + 1
-        mixed = (1 - weights) * best / (_K + self._ranks) + weights * best / (_K + self._among)
-        mixed = np.where(self._scored, mixed, -1.0 - np.arange(mixed.shape[1]))
-        order = np.argsort(-np.take_along_axis(mixed, self._by_id, axis=1), axis=1, kind="stable")
-        return np.take_along_axis(self._by_id, order, axis=1)
+            reranked, fused = self._parts
+            weights = np.array([variant.weight(row) if row else 0.0 for row in self._rows])[:, None]
+            mixed = (1 - weights) * reranked + weights * fused
+        first = np.where(self._scored, -mixed, np.inf)
+        order = np.argsort(np.take_along_axis(first, self._by_id, axis=1), axis=1, kind="stable")
+        order = np.take_along_axis(self._by_id, order, axis=1)
+        counts = self._scored.sum(1)
+        for number in np.flatnonzero(counts < self._scored.shape[1]):
+            order[number, counts[number] :] = np.flatnonzero(~self._scored[number])
+        return order
 
 
 def _filled(rows: NDArray[np.int32], depth: int | None) -> NDArray[np.int32]:
