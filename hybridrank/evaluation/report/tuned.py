@@ -55,10 +55,11 @@ def _verdict(tuning: Tuning) -> str:
     measure = tuning.goal.objective
     if tuning.best.variant == tuning.default.variant and tuning.best.source == tuning.default.source:
         return f"Nothing was shown to be better than the default in {measure}, of {tuning.tried:,} choices."
-    shown = "" if tuning.p is not None and tuning.p < 0.05 else "No gain was shown: "
+    gained = tuning.p is not None and tuning.p < 0.05 and tuning.gain > 0
     return (
-        f"{shown}on queries that did not choose, {measure} is {chosen:.3f}, and {default:.3f} with the default: "
-        f"{tuning.gain:+.3f}, between {between(tuning.interval, signed=True)}; p = {short_p(tuning.p)}."
+        f"{'On' if gained else 'No gain was shown: on'} queries that did not choose, {measure} is {chosen:.3f}, and "
+        f"{default:.3f} with the default: {tuning.gain:+.3f}, between {between(tuning.interval, signed=True)}; p = "
+        f"{short_p(tuning.p)}."
     )
 
 
@@ -120,7 +121,7 @@ def _done(tuning: Tuning) -> str:
     return (
         f"{tuning.tried:,} choices on {tuning.queries:,} recorded queries, {within}. Seconds are predicted from "
         "those recorded, by the characters that the reranker reads. The simplest is chosen of those within "
-        f"{tuning.tolerance:g} standard errors of the best; queries are cut into {len(tuning.folds)} folds. The "
+        f"{tuning.tolerance:g} standard error(s) of the best; queries are cut into {len(tuning.folds)} folds. The "
         f"interval is a BCa bootstrap interval ({CONFIDENCE:.0%}) and the test the paired randomisation test, "
         f"two-sided, of held-out queries; {RESAMPLES:,} resamples, seed {tuning.seed}. The default is kept unless "
         "p is below 0.05."
