@@ -55,11 +55,11 @@ def _verdict(tuning: Tuning) -> str:
     measure = tuning.goal.objective
     if tuning.best.variant == tuning.default.variant and tuning.best.source == tuning.default.source:
         return f"Nothing was shown to be better than the default in {measure}, of {tuning.tried:,} choices."
+    interval = between(tuning.interval, signed=True)
     gained = tuning.p is not None and tuning.p < 0.05 and tuning.gain > 0
     return (
-        f"{'On' if gained else 'No gain was shown: on'} queries that did not choose, {measure} is {chosen:.3f}, and "
-        f"{default:.3f} with the default: {tuning.gain:+.3f}, between {between(tuning.interval, signed=True)}; p = "
-        f"{short_p(tuning.p)}."
+        f"{'On' if gained else 'No gain was shown: on'} queries that did not choose, {measure} is {chosen:.3f}, "
+        f"and {default:.3f} with the default: {tuning.gain:+.3f}, between {interval}; p = {short_p(tuning.p)}."
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hybridrank.blending import blended
+from hybridrank.blending import ByConfidence, blended
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recording import RecordedSearch, Recording
 from hybridrank.evaluation.replaying import cut, fuse, refuse_impossible, replay
@@ -257,6 +257,11 @@ class _Ordering:
                 part[number, self._scored[number]] = blended(row, weight=weight)
         return parts
 
+    def _weights(self, variant: Variant) -> list[float]:
+        if isinstance(variant.blend, ByConfidence):
+            return [variant.weight(row) if row else 0.0 for row in self._rows]
+        return [variant.blend]
+
     def order(self, variant: Variant) -> NDArray[np.int64]:
         """Columns, best first; behind them those without a score, in fused order. Ties are broken by id."""
         import numpy as np
@@ -267,7 +272,7 @@ class _Ordering:
             mixed = self._scores
         else:
             reranked, fused = self._parts
-            weights = np.array([variant.weight(row) if row else 0.0 for row in self._rows])[:, None]
+            weights = np.array(self._weights(variant))[:, None]
             mixed = (1 - weights) * reranked + weights * fused
         first = np.where(self._scored, -mixed, np.inf)
         order = np.argsort(np.take_along_axis(first, self._by_id, axis=1), axis=1, kind="stable")
