@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from hybridrank import __version__
-from hybridrank.cli import contents, diagnosing, evaluating, indexing, models, plugins, searching
+from hybridrank.cli import (
+    contents,
+    diagnosing,
+    evaluating,
+    indexing,
+    models,
+    plugins,
+    recording,
+    replaying,
+    searching,
+    tuning,
+)
 from hybridrank.cli.commands import Commands
 from hybridrank.cli.output import err
 from hybridrank.errors import HybridrankError
@@ -36,6 +47,9 @@ app.command("import")(contents.import_documents)
 app.command()(evaluating.evaluate)
 app.command()(evaluating.compare)
 app.command()(diagnosing.doctor)
+app.command()(recording.record)
+app.command()(replaying.replay)
+app.command()(tuning.tune)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(models.app, name="models")
 

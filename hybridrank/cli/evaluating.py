@@ -17,7 +17,8 @@ from hybridrank.cli.stored import is_collection
 
 if TYPE_CHECKING:
     from hybridrank.config import PipelineConfig
-    from hybridrank.evaluation import Comparison, Dataset, Diagnosis, Evaluation, Recording
+    from hybridrank.evaluation import Dataset, Recording
+    from hybridrank.evaluation.report.content import Report
     from hybridrank.pipeline import Pipeline
 
 __all__ = [
@@ -32,6 +33,9 @@ __all__ = [
     "compare",
     "evaluate",
     "judged_queries",
+    "measure_names",
+    "parsed_prices",
+    "pipeline_over",
     "show_report",
 ]
 
@@ -104,12 +108,12 @@ def evaluate(
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     if source is not None and is_collection(source) and config is not None:
         raise InputError(f"{source} is a collection, and was built with its own --config; leave that out")
-    wanted = _measures(measures)
-    costs = _prices(prices)
+    wanted = measure_names(measures)
+    costs = parsed_prices(prices)
     if "" not in costs and costs:
         raise InputError("--price takes no pipeline here: as in search_units=0.002")
     with ExitStack() as stack:
-        pipeline = stack.enter_context(_pipeline(source, judged, config, options))
+        pipeline = stack.enter_context(pipeline_over(source, judged, config, options))
         place = _place(pipeline, judged, recording, k, resume)
         with progress("searching") as bar:
             made = record(pipeline, judged, path=place, name=_named(source, config, judged), k=k, progress=bar)
@@ -159,7 +163,7 @@ def compare(
 
     named = _names(pipelines)
     configs = {name: path for name, path in named.items() if path.suffix.lower() == ".toml"}
-    wanted = _measures(measures)
+    wanted = measure_names(measures)
     given = any(each is not None for each in (dataset, topics, qrels))
     if (configs or queries is not None or source is not None) and not given:
         raise InputError("say with --dataset which queries to search for; without it, compare recordings (.jsonl)")
@@ -184,7 +188,7 @@ def compare(
             with progresses(*built) as bars:
                 done = record_all(built, judged, paths=places, k=k, progress=dict(zip(built, bars, strict=True)))
             made.update((recording.name, recording) for recording in done)
-    costs = _prices(prices)
+    costs = parsed_prices(prices)
     everywhere = costs.pop("", {})
     comparison = compared(
         [made[name] for name in named],
@@ -226,15 +230,18 @@ def judged_queries(
     return found if queries is None else found.sample(queries)
 
 
-def _documents(source: Path | None, dataset: Dataset) -> Any:
+def _documents(source: Path | None, dataset: Dataset | None) -> Any:
     if source is None:
-        return dataset.documents()
+        return () if dataset is None else dataset.documents()
     from hybridrank.loading import load_documents
 
     return load_documents(source, on_skip=lambda path, reason: err(f"skipped {path}: {reason}"))
 
 
-def _pipeline(source: Path | None, dataset: Dataset, config: Path | None, options: dict[str, Any]) -> Pipeline:
+def pipeline_over(
+    source: Path | None, dataset: Dataset | None, config: Path | None, options: dict[str, Any]
+) -> Pipeline:
+    """A collection's pipeline, or one that is built for the command."""
     from hybridrank.pipeline import Pipeline
 
     if source is not None and is_collection(source):
@@ -295,7 +302,7 @@ def _place(
     return place
 
 
-def _measures(text: str | None) -> list[str] | None:
+def measure_names(text: str | None) -> list[str] | None:
     """Names, with commas or blanks between; checked before anything is searched for."""
     if text is None:
         return None
@@ -304,7 +311,7 @@ def _measures(text: str | None) -> list[str] | None:
     return [measure_name(name) for name in re.split(r"[,\s]+(?![^()]*\))", text.strip(", ")) if name]
 
 
-def _prices(texts: Sequence[str] | None) -> dict[str, dict[str, float]]:
+def parsed_prices(texts: Sequence[str] | None) -> dict[str, dict[str, float]]:
     """By pipeline ("" for all), the price of each thing."""
     from hybridrank.errors import InputError
 
@@ -376,7 +383,7 @@ def _named(source: Path | None, config: Path | None, dataset: Dataset) -> str:
 
 
 def show_report(
-    report: Evaluation | Comparison | Diagnosis,
+    report: Report,
     *,
     as_json: bool,
     markdown: Path | None,

@@ -22,7 +22,7 @@ from hybridrank.evaluation.statistics import (
     paired_test,
 )
 
-__all__ = ["Agreement", "Comparison", "Difference", "Example", "compare"]
+__all__ = ["Agreement", "Comparison", "Difference", "Example", "common_queries", "compare"]
 
 _EXAMPLES = 5
 _TIE = 1e-12  # of a measure: what rounding makes
@@ -180,7 +180,7 @@ def compare(
         )
     notes: list[str] = []
     if dataset is None:
-        dataset, notes = _common(recordings)
+        dataset, notes = common_queries(recordings)
     judged = tuple(recording.judged_by(dataset) for recording in recordings)
     if measures is None:
         measures = _shared_measures(judged)
@@ -223,8 +223,12 @@ def _prices(prices: Mapping[str, Mapping[str, float]], recording: Recording) -> 
     return {} if free else prices.get(recording.name)
 
 
-def _common(recordings: Sequence[Recording]) -> tuple[Dataset, list[str]]:
-    """The queries that all have recorded, with judgements that are the same in all."""
+def common_queries(recordings: Sequence[Recording]) -> tuple[Dataset, list[str]]:
+    """The queries that all have recorded, with judgements that are the same in all; and what is to be said of it.
+
+    Raises:
+        InputError: they have no query in common, judgements that differ, or none.
+    """
     first = recordings[0]
     shared = [q for q in first.searches if all(q in other.searches for other in recordings)]
     if not shared:

@@ -14,7 +14,7 @@ from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, Interv
 from hybridrank.trace import StageKind, Trace
 from hybridrank.usage import Usage
 
-__all__ = ["Evaluation", "Latency", "evaluate"]
+__all__ = ["Evaluation", "Latency", "evaluate", "latencies_of"]
 
 
 class Latency(NamedTuple):
@@ -155,7 +155,7 @@ def evaluate(
     measuring = Measuring(judged.qrels, measures or default_measures(fetch_k))
     kinds = recording.kinds
     values = {stage: measuring.per_query(orders) for stage, orders in recording.orders().items()}
-    latencies, notes = _latencies(recording)
+    latencies, notes = latencies_of(recording)
     usage = Usage()
     for trace in traces:
         for stage in trace.stages:
@@ -185,7 +185,7 @@ def evaluate(
     )
 
 
-def _latencies(recording: Recording) -> tuple[dict[str, Latency], list[str]]:
+def latencies_of(recording: Recording) -> tuple[dict[str, Latency], list[str]]:
     """Of each stage and of the whole, from searches that were made alone; and what is to be said about them."""
     searches = list(recording.searches.values())
     if any(stage.batch > 1 for search in searches for stage in search.trace.stages):

@@ -36,7 +36,9 @@ class Measuring:
     """Measures rankings against one set of judgements, any number of times.
 
     `measures` are names of `ir_measures`, such as ``nDCG@10``, ``AP(rel=2)`` or ``P@5``; `names` are they, as it
-    writes them. Every judged query gets a value: where a ranking is missing or empty nothing was found, and it is
+    writes them; `depth` is how deep into a ranking they look, None where that is all of it.
+
+    Every judged query gets a value: where a ranking is missing or empty nothing was found, and it is
     measured so; a query without a relevant document has 0, as in trec_eval. Only the order of a ranking counts.
 
     >>> measuring = Measuring({"q1": {"a": 1}, "q2": {"c": 1}}, ["nDCG@10", "RR@10"])
@@ -56,7 +58,7 @@ class Measuring:
         parsed = list(dict.fromkeys(map(_parsed, measures)))
         self.names = tuple(map(str, parsed))
         self._queries = tuple(qrels)
-        self._depth = _depth(parsed)
+        self.depth = _depth(parsed)
         self._evaluator = _ir_measures().evaluator(parsed, {q: dict(grades) for q, grades in qrels.items()})
 
     def per_query(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
@@ -67,7 +69,7 @@ class Measuring:
         """
         run: dict[str, dict[str, float]] = {}
         for query_id in self._queries:
-            ids = rankings.get(query_id, ())[: self._depth]
+            ids = rankings.get(query_id, ())[: self.depth]
             if ids:
                 # Distinct scores that 32-bit floats hold exactly: no tie is left for the tool to break.
                 run[query_id] = {doc_id: float(-rank) for rank, doc_id in enumerate(ids)}

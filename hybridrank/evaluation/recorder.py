@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation.dataset import Dataset
+from hybridrank.evaluation.deepening import deepened
+from hybridrank.evaluation.querylog import QueryLog
 from hybridrank.evaluation.recording import RecordedSearch, Recording, RecordingFile, judged, named_after
-from hybridrank.evaluation.settings import Header
+from hybridrank.evaluation.settings import Header, settings_of
 from hybridrank.evaluation.sharing import Sharing
 from hybridrank.trace import Trace
 from hybridrank.types import Document, Passage
@@ -29,16 +31,17 @@ __all__ = ["record", "recording_path"]
 
 def record(
     pipeline: Pipeline,
-    dataset: Dataset,
+    dataset: Dataset | QueryLog,
     *,
     path: str | PathLike[str] | None = None,
     name: str | None = None,
     k: int = 10,
     batch: int = 1,
     sharing: Sharing | None = None,
+    deep: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
-    """Search for every query of `dataset`, and keep each trace.
+    """Search for every query of `dataset`, judged or not (`QueryLog`), and keep each trace.
 
     With a `path` each search is written there as soon as it is made (in a directory, to a file that is named after
     all that decides the searches), and a run that was interrupted goes on where it stopped: only queries that are
@@ -49,11 +52,14 @@ def record(
     sends more at once, which is quicker and leaves no latencies. `k` results are asked for (recordings hold all
     candidates, whatever it is). Where documents are split into passages, documents are what is found.
 
+    With `deep` each arm fetches so many candidates, and the reranker scores all of them: what `tune` and `replay`
+    read best. The recording still knows the pipeline's own configuration.
+
     With `sharing` a search takes over what pipelines that were recorded with it have made, and adds to it.
 
     Raises:
         InputError: the file is another recording (says what differs), none of the relevant documents is held,
-            `batch` is below 1, or above 1 with `sharing`.
+            `batch` is below 1, or above 1 with `sharing`, or `deep` is less than the pipeline fetches.
         StorageError: the file cannot be written.
         HybridrankError: a search failed. What was recorded before is kept, and the next run goes on from there.
     """
@@ -61,9 +67,14 @@ def record(
         raise InputError(f"a batch holds at least one query, not {batch}")
     if sharing is not None and batch > 1:
         raise InputError("what is shared is shared search by search: leave batch out")
-    unheld = _unheld(pipeline, dataset)
-    warnings = dataset.warnings([(q, doc_id) for q, ids in (unheld or {}).items() for doc_id in sorted(ids)])
-    header = Header.of(pipeline, k=k, dataset=dataset)
+    own = None
+    if deep is not None:
+        own, pipeline = settings_of(pipeline.config), deepened(pipeline, deep)
+    unheld, warnings = None, []
+    if isinstance(dataset, Dataset):
+        unheld = _unheld(pipeline, dataset)
+        warnings = dataset.warnings([(q, doc_id) for q, ids in (unheld or {}).items() for doc_id in sorted(ids)])
+    header = replace(Header.of(pipeline, k=k, dataset=dataset), own=own)
     done: dict[str, RecordedSearch] = {}
     with ExitStack() as stack:
         file = None
@@ -109,7 +120,7 @@ def record(
     )
 
 
-def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset) -> Path:
+def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset | QueryLog) -> Path:
     """The file itself, or where in a directory the recording is that this header begins."""
     place = Path(path)
     if not place.is_dir():
@@ -153,7 +164,7 @@ def _units(pipeline: Pipeline, trace: Trace) -> dict[str, Document]:
         return dict(view.units({doc_id for stage in trace.stages for doc_id in stage.ids}))
 
 
-def _resumed(file: RecordingFile, header: Header, dataset: Dataset) -> dict[str, RecordedSearch]:
+def _resumed(file: RecordingFile, header: Header, dataset: Dataset | QueryLog) -> dict[str, RecordedSearch]:
     """The searches of a file that are for queries of this dataset. A file that is refused is left as it was."""
     before, searches = file.read()
     if difference := before.difference(header):
@@ -172,7 +183,7 @@ def _recorded(
     query_id: str,
     trace: Trace,
     units: Mapping[str, Document],
-    dataset: Dataset,
+    dataset: Dataset | QueryLog,
     *,
     first: bool,
     unheld: frozenset[str] | None,

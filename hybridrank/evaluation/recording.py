@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from hybridrank.errors import InputError, StorageError
 from hybridrank.evaluation.dataset import Dataset
 from hybridrank.evaluation.orders import orders_after, stage_kinds, through
+from hybridrank.evaluation.querylog import QueryLog
 from hybridrank.evaluation.settings import Header
 from hybridrank.trace import StageKind, Trace
 
@@ -164,7 +165,7 @@ class Recording:
         return {q: search.trace.degraded for q, search in self.searches.items() if search.trace.degraded}
 
 
-def judged(search: RecordedSearch, dataset: Dataset, *, of: str) -> RecordedSearch:
+def judged(search: RecordedSearch, dataset: Dataset | QueryLog, *, of: str) -> RecordedSearch:
     """A search with the judgements of a dataset.
 
     Raises:

@@ -20,6 +20,7 @@ from hybridrank.rerank.members import provenance_of
 if TYPE_CHECKING:
     from hybridrank.config import PipelineConfig
     from hybridrank.evaluation.dataset import Dataset
+    from hybridrank.evaluation.querylog import QueryLog
     from hybridrank.pipeline import Pipeline
 
 __all__ = ["Header", "documents_digest", "settings_of"]
@@ -33,7 +34,8 @@ class Header:
 
     `settings` is the pipeline's configuration; `models` says, by stage, what decides its scores beside that:
     versions, and digests of the models' files where they are told. `documents` is how many there were, and their
-    digest. `machine` is where latencies come from.
+    digest. `machine` is where latencies come from. `own` is the configuration of a pipeline that was recorded
+    deeper than it searches, so that it can be tuned.
     """
 
     settings: Mapping[str, Any]
@@ -45,12 +47,13 @@ class Header:
     split: str = ""
     synthetic: str = ""
     machine: str = ""
+    own: Mapping[str, Any] | None = None
     hybridrank: str = __version__
     format: str = "hybridrank recording"
     version: int = 1
 
     @classmethod
-    def of(cls, pipeline: Pipeline, *, k: int, dataset: Dataset) -> Header:
+    def of(cls, pipeline: Pipeline, *, k: int, dataset: Dataset | QueryLog) -> Header:
         """What a pipeline is now, and what it is asked. The documents are read once, for their digest."""
         return cls(
             settings=settings_of(pipeline.config),

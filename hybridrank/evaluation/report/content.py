@@ -9,12 +9,14 @@ from hybridrank.evaluation.comparing import Comparison, Difference, Example
 from hybridrank.evaluation.diagnosis import Diagnosis
 from hybridrank.evaluation.evaluating import Evaluation, Latency
 from hybridrank.evaluation.report.diagnosed import of_diagnosis
-from hybridrank.evaluation.report.parts import Section, Table, between, counted, p_value
+from hybridrank.evaluation.report.parts import Section, Table, between, counted, money, p_value
+from hybridrank.evaluation.report.tuned import sections_of_tuning, title_of_tuning
 from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED
+from hybridrank.evaluation.tuning import Tuning
 
 __all__ = ["Report", "Section", "Table", "sections", "title"]
 
-Report: TypeAlias = Evaluation | Comparison | Diagnosis
+Report: TypeAlias = Evaluation | Comparison | Diagnosis | Tuning
 
 _TOKENS = ("tokens_read", "tokens", "total_tokens")
 _LEVEL = 0.05
@@ -22,6 +24,8 @@ _LEVEL = 0.05
 
 def title(report: Report) -> str:
     """What a report is about, in a line."""
+    if isinstance(report, Tuning):
+        return title_of_tuning(report)
     if isinstance(report, Evaluation):
         return f"{report.name} on {report.dataset}"
     if isinstance(report, Diagnosis):
@@ -34,6 +38,8 @@ def sections(report: Report) -> list[Section]:
     """What there is to say, the most important first."""
     if isinstance(report, Diagnosis):
         made = of_diagnosis(report)
+    elif isinstance(report, Tuning):
+        made = sections_of_tuning(report)
     else:
         made = _of_evaluation(report) if isinstance(report, Evaluation) else _of_comparison(report)
     return [section for section in made if section.paragraphs or section.tables]
@@ -150,7 +156,7 @@ def _times_said(evaluation: Evaluation) -> list[str]:
             counts.append(f"{tokens:,.0f} tokens read, {tokens / searches:,.0f} a query")
         said.append("; ".join(counts) + ".")
     if evaluation.cost is not None:
-        said.append(f"At the prices given, a thousand queries cost {_money(evaluation.cost)}.")
+        said.append(f"At the prices given, a thousand queries cost {money(evaluation.cost)}.")
     return said
 
 
@@ -171,7 +177,7 @@ def _results(comparison: Comparison) -> Table:
                 *_milliseconds(e.latencies.get("search")),
                 f"{pairs:,.0f}",
                 "–" if tokens is None else f"{tokens / len(e.queries):,.0f}",
-                "–" if e.cost is None else _money(e.cost),
+                "–" if e.cost is None else money(e.cost),
             ]
         )
     columns = [
@@ -273,10 +279,6 @@ def _milliseconds(latency: Latency | None) -> list[str]:
 
 def _short(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 else f"{number:.2f}"
-
-
-def _money(amount: float) -> str:
-    return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
 
 
 def _word(difference: Difference) -> str:

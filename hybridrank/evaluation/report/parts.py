@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hybridrank.evaluation.statistics import Interval
 
-__all__ = ["Section", "Table", "between", "counted", "p_value"]
+__all__ = ["Section", "Table", "between", "counted", "money", "p_value"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,8 @@ def p_value(value: float | None) -> str:
 def counted(number: int, one: str, many: str) -> str:
     """``1 query``, ``2,000 queries``."""
     return f"{number:,} {one if number == 1 else many}"
+
+
+def money(amount: float) -> str:
+    """An amount, with as many digits as tell."""
+    return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"

@@ -1,0 +1,128 @@
+"""What a report of tuning says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hybridrank.evaluation.report.parts import Section, Table, between, money, p_value
+from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES
+from hybridrank.evaluation.tuning import Figures, Tuning
+
+__all__ = ["sections_of_tuning", "title_of_tuning"]
+
+
+def title_of_tuning(tuning: Tuning) -> str:
+    """In a line."""
+    return f"Tuning {tuning.default.source} on {tuning.dataset}"
+
+
+def sections_of_tuning(tuning: Tuning) -> Iterator[Section]:
+    """The most important first."""
+    yield Section("To be said first", _first(tuning), anchor="warnings")
+    yield Section("In short", [_verdict(tuning), _use(tuning)])
+    yield Section("Results", [], [_results(tuning)])
+    yield Section(
+        "The best of each number of documents reranked",
+        ["Chosen and measured on the same queries, which flatters them: the gain above does not."],
+        [_table("Within the bounds", [("", figures) for figures in tuning.frontier], tuning)],
+    )
+    yield Section(
+        "Fold by fold",
+        ["In each, the choice was made on the other folds' queries, and measured on its own."],
+        [_folds(tuning)],
+    )
+    yield Section("How this was done", [_done(tuning)])
+
+
+def _first(tuning: Tuning) -> list[str]:
+    said = list(tuning.warnings)
+    if tuning.unsupervised:
+        said.insert(
+            0,
+            "NO JUDGEMENTS: what the reranker scores highest at full depth stands for what is relevant. This can "
+            "find the reranker's best at less cost; whether the reranker is right, it cannot know",
+        )
+    if tuning.left_out:
+        reasons = "; ".join(f"{count:,} were {reason}" for reason, count in tuning.left_out.items())
+        said.append(f"of {tuning.tried + sum(tuning.left_out.values()):,} choices {reasons}, and are left out")
+    if not tuning.default_feasible:
+        said.append("the default itself breaks a bound")
+    return said
+
+
+def _verdict(tuning: Tuning) -> str:
+    default, chosen = tuning.held_out
+    measure = tuning.goal.objective
+    if tuning.best.variant == tuning.default.variant and tuning.best.source == tuning.default.source:
+        return f"Nothing was shown to be better than the default in {measure}, of {tuning.tried:,} choices."
+    interval = between(tuning.interval, signed=True)
+    gained = tuning.p is not None and tuning.p < 0.05 and tuning.gain > 0
+    return (
+        f"{'On' if gained else 'No gain was shown: on'} queries that did not choose, {measure} is {chosen:.3f}, "
+        f"and {default:.3f} with the default: {tuning.gain:+.3f}, between {interval}; p = {p_value(tuning.p)}."
+    )
+
+
+def _use(tuning: Tuning) -> str:
+    if tuning.kept:
+        return f"Keep the default: {tuning.default.variant.label}."
+    words = f"Use {_named(tuning.answer, tuning)}."
+    if tuning.p is None or tuning.p >= 0.05 or tuning.gain <= 0:
+        words += " It is the best within the bounds, which the default breaks."
+    return words
+
+
+def _named(figures: Figures, tuning: Tuning) -> str:
+    several = len(tuning.settings) > 1
+    return f"{figures.source}: {figures.variant.label}" if several else figures.variant.label
+
+
+def _results(tuning: Tuning) -> Table:
+    rows = [("default", tuning.default)]
+    if tuning.best != tuning.default:
+        rows.append(("chosen on all queries", tuning.best))
+    return _table("On all queries", rows, tuning, labels=2)
+
+
+def _table(caption: str, rows: list[tuple[str, Figures]], tuning: Tuning, *, labels: int = 1) -> Table:
+    columns = ["choices", tuning.goal.objective, "reranked a query", "p95 ms", "cost of 1,000"]
+    made = [
+        [
+            _named(figures, tuning),
+            f"{figures.mean:.3f}",
+            f"{figures.pairs:,.1f}",
+            "–" if figures.p95 is None else f"{1000 * figures.p95:,.0f}",
+            "–" if figures.cost is None else money(figures.cost),
+        ]
+        for _, figures in rows
+    ]
+    if labels > 1:
+        columns.insert(0, "")
+        made = [[name, *row] for (name, _), row in zip(rows, made, strict=True)]
+    return Table(caption, columns, made, labels)
+
+
+def _folds(tuning: Tuning) -> Table:
+    rows = []
+    for fold in tuning.folds:
+        label = f"{fold.source}: {fold.chosen.label}" if len(tuning.settings) > 1 else fold.chosen.label
+        gain = fold.mean - fold.default
+        rows.append([label, f"{fold.queries}", f"{fold.default:.3f}", f"{fold.mean:.3f}", f"{gain:+.3f}"])
+    return Table("Held-out queries", ["chosen", "queries", "default", "chosen", "gain"], rows)
+
+
+def _done(tuning: Tuning) -> str:
+    bounds = []
+    if tuning.goal.p95 is not None:
+        bounds.append(f"p95 of at most {tuning.goal.p95:g} s")
+    if tuning.goal.cost is not None:
+        bounds.append(f"a cost of at most {tuning.goal.cost:g} for a thousand queries")
+    within = f"with a {' and '.join(bounds)}" if bounds else "without bounds on time and cost"
+    return (
+        f"{tuning.tried:,} choices on {tuning.queries:,} recorded queries, {within}. Seconds are predicted from "
+        "those recorded, by the characters that the reranker reads. The simplest is chosen of those within "
+        f"{tuning.tolerance:g} standard error(s) of the best; queries are cut into {len(tuning.folds)} folds. The "
+        f"interval is a BCa bootstrap interval ({CONFIDENCE:.0%}) and the test the paired randomisation test, "
+        f"two-sided, of held-out queries; {RESAMPLES:,} resamples, seed {tuning.seed}. The default is kept unless "
+        "p is below 0.05."
+    )

@@ -1,0 +1,80 @@
+"""Which choices are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from hybridrank.blending import ByConfidence
+from hybridrank.errors import InputError
+from hybridrank.evaluation.variant import Variant
+from hybridrank.fusion import RRF, ScoreFusion
+from hybridrank.protocols import Fusion
+
+__all__ = ["Space"]
+
+_SHARES = (2.0, 3.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Every combination of these is tried; what is None is made for the recording.
+
+    `arms` are sets of arms: all of them, and each alone. `fusions` are for two arms and more: RRF (with k 60 and
+    10) and min-max score fusion, with equal weights and with each arm weighing 2, 3 and 5. `rerank_k` 0 reranks
+    nothing. Depths that a recording does not reach are left out; the largest `fetch_k` is then the recorded one.
+    """
+
+    arms: Sequence[Sequence[str]] | None = None
+    fusions: Sequence[Fusion] | None = None
+    fetch_k: Sequence[int] = (20, 50, 100)
+    rerank_k: Sequence[int] = (0, 5, 10, 20, 50, 100)
+    blends: Sequence[float | ByConfidence] = (0.0, 0.1, 0.3, 0.5, 0.7, ByConfidence())
+
+    def __post_init__(self) -> None:
+        for name in ("fetch_k", "rerank_k", "blends"):
+            if not getattr(self, name):
+                raise InputError(f"a space to search needs at least one value of {name}")
+        if min(self.fetch_k) < 1 or min(self.rerank_k) < 0:
+            raise InputError("fetch_k must be at least 1, and rerank_k at least 0")
+
+    def variants(self, default: Variant, *, fetch_k: int, rerank_k: int, k: int) -> Iterator[Variant]:
+        """The combinations, `default` first; `fetch_k` and `rerank_k` are how deep was recorded.
+
+        Those that give the same are told once: a `fetch_k` below `k` is `k`, a blend is nothing where nothing is
+        reranked, and a fusion where there is one arm.
+        """
+        yield default
+        depths = sorted({min(max(depth, k), fetch_k) for depth in self.fetch_k})
+        shown = sorted({depth for depth in self.rerank_k if depth <= rerank_k})
+        for arms in self.arms or _arm_sets(default.arms):
+            several = len(arms) > 1
+            fusions = self.fusions or _fusions(arms, default.fusion) if several else (default.fusion,)
+            for fusion in fusions:
+                for depth in depths:
+                    for count in shown:
+                        for blend in self.blends if count else (default.blend,):
+                            made = replace(
+                                default,
+                                arms=tuple(arms),
+                                fusion=fusion,
+                                fetch_k=depth,
+                                rerank_k=count,
+                                blend=blend,
+                                stop=None,
+                            )
+                            if made != default:
+                                yield made
+
+
+def _arm_sets(arms: Sequence[str]) -> list[tuple[str, ...]]:
+    alone = [(arm,) for arm in arms] if len(arms) > 1 else []
+    return [tuple(arms), *alone]
+
+
+def _fusions(arms: Sequence[str], default: Fusion) -> list[Fusion]:
+    weights = [{}, *({arm: share} for arm in arms for share in _SHARES)]
+    found: list[Fusion] = [default]
+    for weight in weights:
+        found += [RRF(weights=weight), RRF(k=10, weights=weight), ScoreFusion(weights=weight)]
+    return [fusion for number, fusion in enumerate(found) if fusion not in found[:number]]

@@ -1,0 +1,349 @@
+"""What each of many variants would have found, from one recording: fused once, sorted once, measured once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from hybridrank.blending import ByConfidence, blended
+from hybridrank.errors import InputError
+from hybridrank.evaluation.recording import RecordedSearch, Recording
+from hybridrank.evaluation.replaying import cut, fuse, refuse_impossible, replay
+from hybridrank.evaluation.timing import Timing, characters, portion
+from hybridrank.evaluation.tuning.grades import ENDED, IGNORED, UNJUDGED, Grades
+from hybridrank.evaluation.variant import Variant, plain
+from hybridrank.trace import Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Outcome", "sweep"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a variant would have been on the recorded queries, in their order.
+
+    `ranking` is the place of each query's ranking among those that `Grades` has seen of it; `seconds` are
+    predictions, `costs` those of one search each; `pairs` is how many documents are reranked, `unscored` the share
+    of these that have no recorded score.
+    """
+
+    variant: Variant
+    source: str
+    ranking: NDArray[np.int32]
+    seconds: NDArray[np.float64]
+    costs: NDArray[np.float64]
+    pairs: float
+    unscored: float
+
+
+def sweep(
+    recording: Recording,
+    variants: Sequence[Variant],
+    grades: Grades,
+    *,
+    k: int,
+    prices: Mapping[str, float] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Outcome]:
+    """The outcomes of the variants, in their order; `progress` is called with how many are done.
+
+    It gives what `replay` does, and shares what variants have in common: the fusion of the same arms at the same
+    depth, and the order of the reranker's scores.
+
+    Raises:
+        InputError: a variant cannot be replayed, or a price is for what was never counted.
+    """
+    searches = [_Search(s, grades.numbers(n)) for n, s in enumerate(recording.searches.values())]
+    timing = Timing.of(recording)
+    counting = _Counting(searches, prices or {})
+    groups: dict[str, list[int]] = {}
+    for number, variant in enumerate(variants):
+        key = json.dumps([variant.arms, variant.fetch_k, plain(variant.fusion), variant.stop is not None])
+        if variant.stop is not None:
+            key += str(number)
+        groups.setdefault(key, []).append(number)
+    done: dict[int, Outcome] = {}
+    for members in groups.values():
+        of = [variants[number] for number in members]
+        if of[0].stop is not None:
+            group = [_replayed(recording, of[0], searches, grades, k, timing, counting)]
+        else:
+            group = _swept(recording.name, of, searches, grades, k, timing, counting)
+        done.update(zip(members, group, strict=True))
+        if progress is not None:
+            progress(len(done))
+    return [done[number] for number in range(len(variants))]
+
+
+class _Search:
+    """A recorded search as numbers: each of its candidates has a place."""
+
+    def __init__(self, search: RecordedSearch, judged: Mapping[str, int]) -> None:
+        import numpy as np
+
+        self.search = search
+        trace = search.trace
+        self.fusion = trace.stage("fusion")
+        self.arms = {stage.name: stage for stage in trace.stages if stage.kind == "retrieve"}
+        stages = {stage.kind: stage for stage in trace.stages}
+        self.reranked = stages.get("rerank", Stage("rerank", "rerank", 0.0))
+        self.blended = stages["blend"].seconds if "blend" in stages else 0.0
+        ids = sorted({doc_id for stage in self.arms.values() for doc_id in stage.ids})
+        self.place = {doc_id: place for place, doc_id in enumerate(ids)}  # in the order of the ids
+        scores = dict(zip(self.reranked.ids, self.reranked.scores, strict=True))
+        self.scores = np.array([*(scores.get(doc_id, np.nan) for doc_id in ids), np.nan])
+        sizes = [characters([doc_id], query=trace.query, chars=search.chars) for doc_id in ids]
+        if missing := [n for n, doc_id in enumerate(ids) if doc_id not in search.chars]:
+            mean = characters(ids, query=trace.query, chars=search.chars) / len(ids)
+            for n in missing:
+                sizes[n] = mean
+        self.sizes = np.array([*sizes, 0.0])
+        self.read = characters(self.reranked.ids, query=trace.query, chars=search.chars)
+        parents = search.parents
+        numbers = [judged.get(parents.get(doc_id, doc_id), UNJUDGED) for doc_id in ids]
+        for n, doc_id in enumerate(ids):
+            if parents.get(doc_id, doc_id) in search.ignored:
+                numbers[n] = IGNORED
+        self.judged = np.array([*numbers, ENDED], dtype=np.int32)
+
+    def fused(self, variant: Variant, k: int) -> Sequence[str]:
+        """The candidates as the variant fuses them."""
+        parents = self.search.parents or None
+        refuse_impossible(self.search.trace, variant, k=k, parents=parents)
+        grouped = parents if "passages" in self.fusion.details else None
+        rankings = {
+            name: cut(self.arms[name], max(variant.fetch_k, k), grouped).ranking
+            for name in self.arms
+            if name in variant.arms and self.arms[name].error is None
+        }
+        if not rankings:
+            return ()
+        return fuse(variant, rankings, recorded=self.fusion, parents=parents).ids
+
+    def rest(self, arms: Sequence[str]) -> float:
+        """Seconds of the search with these arms, but for the reranker's and the blend's."""
+        every = max((stage.seconds for stage in self.arms.values()), default=0.0)
+        kept = max((stage.seconds for name, stage in self.arms.items() if name in arms), default=0.0)
+        return self.search.trace.seconds - every - self.reranked.seconds - self.blended + kept
+
+
+class _Counting:
+    """What searches cost, by what the reranker counted in each."""
+
+    def __init__(self, searches: Sequence[_Search], prices: Mapping[str, float]) -> None:
+        self._prices = prices
+        self._counted = [
+            {
+                name: value
+                for name, value in each.reranked.details.items()
+                if name in prices and type(value) in (int, float)
+            }
+            for each in searches
+        ]
+        known = {"searches", "documents", "seconds"}.union(*self._counted)
+        if unknown := [name for name in prices if name not in known]:
+            raise InputError(
+                f"nothing was counted as {', '.join(map(repr, unknown))} (counted: "
+                f"{', '.join(sorted(known.union(*(each.reranked.details for each in searches))))})"
+            )
+
+    def cost(self, number: int, *, read: float, pairs: float, shown: int, seconds: float) -> float:
+        """Of one search, in which these shares of what was recorded are read."""
+        if not self._prices or not shown:
+            return 0.0
+        amounts: dict[str, float] = {"searches": 1, "documents": shown, "seconds": seconds}
+        for name, value in self._counted[number].items():
+            amounts[name] = portion(name, value, read=read, pairs=pairs)
+        return sum(price * amounts.get(name, 0.0) for name, price in self._prices.items())
+
+
+def _swept(
+    source: str,
+    variants: Sequence[Variant],
+    searches: Sequence[_Search],
+    grades: Grades,
+    k: int,
+    timing: Timing,
+    counting: _Counting,
+) -> list[Outcome]:
+    """Outcomes of variants that fuse alike."""
+    import numpy as np
+
+    fused = [search.fused(variants[0], k) for search in searches]
+    longest = max(map(len, fused), default=0)
+    ignored = max(len(search.search.ignored) for search in searches)
+    wanted = longest if grades.depth is None else min(longest, grades.depth + ignored)
+    width = max(1, min(longest, max(wanted, *(variant.rerank_k for variant in variants))))
+    places = np.full((len(searches), width), -1)  # the last place of each search: there is no document
+    for row, search, ids in zip(places, searches, fused, strict=True):
+        row[: len(ids)] = [search.place[doc_id] for doc_id in ids[:width]]
+    scores = np.stack([search.scores[row] for search, row in zip(searches, places, strict=True)])
+    sizes = np.stack([search.sizes[row] for search, row in zip(searches, places, strict=True)])
+    judged = np.stack([search.judged[row] for search, row in zip(searches, places, strict=True)])
+    rest = np.array([search.rest(variants[0].arms) for search in searches])
+    blending = np.array([search.blended for search in searches])
+    by_depth: dict[int, list[int]] = {}
+    for number, variant in enumerate(variants):
+        by_depth.setdefault(variant.rerank_k, []).append(number)
+    outcomes: dict[int, Outcome] = {}
+    for depth, members in by_depth.items():
+        shown = (places[:, :depth] >= 0).sum(1)
+        read = sizes[:, :depth].sum(1)
+        reranking = np.array(
+            [
+                timing.seconds(each.reranked.seconds, read=each.read, now=now)
+                for each, now in zip(searches, read.tolist(), strict=True)
+            ]
+        )
+        costs = np.array(
+            [
+                counting.cost(
+                    number,
+                    read=now / each.read if each.read else 0.0,
+                    pairs=count / len(each.reranked.ids) if each.reranked.ids else 0.0,
+                    shown=count,
+                    seconds=taken,
+                )
+                for number, (each, now, count, taken) in enumerate(
+                    zip(searches, read.tolist(), shown.tolist(), reranking.tolist(), strict=True)
+                )
+            ]
+        )
+        missing = int((np.isnan(scores[:, :depth]) & (places[:, :depth] >= 0)).sum())
+        ordering = _Ordering(scores[:, :depth], places[:, :depth])
+        for number in members:
+            variant = variants[number]
+            first = np.take_along_axis(judged[:, :depth], ordering.order(variant), axis=1)
+            rows = np.concatenate([first, judged[:, depth:]], axis=1)[:, :wanted]
+            outcomes[number] = Outcome(
+                variant,
+                source,
+                grades.take(_filled(rows, grades.depth)),
+                np.maximum(0.0, rest + reranking + (blending if depth and variant.blend != 0 else 0.0)),
+                costs,
+                float(shown.mean()),
+                missing / max(1, int(shown.sum())),
+            )
+    return [outcomes[number] for number in range(len(variants))]
+
+
+class _Ordering:
+    """The order of the first candidates of each search by the reranker's scores and the fused ranks."""
+
+    def __init__(self, scores: NDArray[np.float64], places: NDArray[np.int64]) -> None:
+        import numpy as np
+
+        self._scores = scores
+        self._scored = ~np.isnan(scores)
+        self._rows: list[list[float]] = [
+            row[known].tolist() for row, known in zip(scores, self._scored, strict=True)
+        ]
+        self._by_id = np.argsort(np.where(places < 0, np.iinfo(np.int64).max, places), axis=1, kind="stable")
+
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What a blend is made of: it is linear in the weight, so its ends give all between."""
+        import numpy as np
+
+        parts = np.zeros_like(self._scores), np.zeros_like(self._scores)
+        for number, row in enumerate(self._rows):
+            for part, weight in zip(parts, (0.0, 1.0), strict=True):
+                part[number, self._scored[number]] = blended(row, weight=weight)
+        return parts
+
+    def _weights(self, variant: Variant) -> list[float]:
+        if isinstance(variant.blend, ByConfidence):
+            return [variant.weight(row) if row else 0.0 for row in self._rows]
+        return [variant.blend]
+
+    def order(self, variant: Variant) -> NDArray[np.int64]:
+        """Columns, best first; behind them those without a score, in fused order. Ties are broken by id."""
+        import numpy as np
+
+        if not self._scored.shape[1]:
+            return self._by_id
+        if variant.blend == 0:
+            mixed = self._scores
+        else:
+            reranked, fused = self._parts
+            weights = np.array(self._weights(variant))[:, None]
+            mixed = (1 - weights) * reranked + weights * fused
+        first = np.where(self._scored, -mixed, np.inf)
+        order = np.argsort(np.take_along_axis(first, self._by_id, axis=1), axis=1, kind="stable")
+        order = np.take_along_axis(self._by_id, order, axis=1)
+        counts = self._scored.sum(1)
+        for number in np.flatnonzero(counts < self._scored.shape[1]):
+            order[number, counts[number] :] = np.flatnonzero(~self._scored[number])
+        return order
+
+
+def _filled(rows: NDArray[np.int32], depth: int | None) -> NDArray[np.int32]:
+    """The rows without what is ignored, filled up to one width."""
+    import numpy as np
+
+    width = rows.shape[1] if depth is None else depth
+    made = np.full((len(rows), width), ENDED, dtype=np.int32)
+    made[:, : min(width, rows.shape[1])] = rows[:, :width]
+    for number in np.flatnonzero((rows == IGNORED).any(1)):
+        kept = rows[number][rows[number] != IGNORED][:width]
+        made[number] = ENDED
+        made[number, : len(kept)] = kept
+    return made
+
+
+def _replayed(
+    recording: Recording,
+    variant: Variant,
+    searches: Sequence[_Search],
+    grades: Grades,
+    k: int,
+    timing: Timing,
+    counting: _Counting,
+) -> Outcome:
+    """The outcome of a variant that stops when the best have settled, search by search."""
+    import numpy as np
+
+    rows, seconds, costs, pairs, unscored = [], [], [], 0, 0
+    for number, each in enumerate(searches):
+        old = each.search
+        trace = replay(old.trace, variant, k=k, chars=old.chars, parents=old.parents, timing=timing)
+        stages = {stage.kind: stage for stage in trace.stages}
+        order = [*(stages.get("blend") or stages.get("rerank") or stages["fuse"]).ids]
+        behind = set(order)
+        order += [doc_id for doc_id in stages["fuse"].ids if doc_id not in behind]
+        codes = each.judged[[each.place[doc_id] for doc_id in order]] if order else each.judged[:0]
+        rows.append(_filled(codes[None, :], grades.depth or len(each.place))[0])
+        seconds.append(trace.seconds)
+        cost = 0.0
+        if "rerank" in stages:
+            stage = stages["rerank"]
+            missing = stage.details.get("unscored", 0)
+            asked = len(stage.ids) + missing
+            pairs += asked
+            unscored += missing
+            read = characters(stage.ids, query=trace.query, chars=old.chars)
+            cost = counting.cost(
+                number,
+                read=read / each.read if each.read else 0.0,
+                pairs=asked / len(each.reranked.ids) if each.reranked.ids else 0.0,
+                shown=asked,
+                seconds=stage.seconds,
+            )
+        costs.append(cost)
+    width = max(map(len, rows))
+    padded = np.stack([np.pad(row, (0, width - len(row)), constant_values=ENDED) for row in rows])
+    return Outcome(
+        variant,
+        recording.name,
+        grades.take(padded),
+        np.array(seconds),
+        np.array(costs),
+        pairs / len(searches),
+        unscored / max(1, pairs),
+    )

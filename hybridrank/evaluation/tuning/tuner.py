@@ -1,0 +1,486 @@
+"""Tuning: the best choices on recorded searches, and what they gain on queries that did not choose them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+from hybridrank.config import PipelineConfig
+from hybridrank.errors import ConfigError, InputError, MissingDependencyError, StorageError
+from hybridrank.evaluation.comparing import common_queries
+from hybridrank.evaluation.dataset import Dataset
+from hybridrank.evaluation.evaluating import latencies_of
+from hybridrank.evaluation.recording import Recording
+from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, Interval, mean_interval, paired_test
+from hybridrank.evaluation.tuning.agreement import agree
+from hybridrank.evaluation.tuning.choosing import Goal, Table
+from hybridrank.evaluation.tuning.grades import Grades
+from hybridrank.evaluation.tuning.space import Space
+from hybridrank.evaluation.tuning.sweep import Outcome, sweep
+from hybridrank.evaluation.variant import Variant
+from hybridrank.types import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Figures", "Fold", "Tuning", "tune"]
+
+_UNSCORED = 0.01  # of what a variant shows the reranker may lack a recorded score
+_LEVEL = 0.05
+_FEW = 50  # queries
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A variant's figures over all queries: the objective's mean, seconds, the cost of a thousand queries.
+
+    `p95` is None where the recording has no latencies, `cost` where there are no prices. `source` is the
+    recording's name.
+    """
+
+    variant: Variant
+    source: str
+    mean: float
+    p95: float | None
+    cost: float | None
+    pairs: float
+    unscored: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {**vars(self), "variant": self.variant.settings(), "label": self.variant.label}
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What was chosen on the other folds' queries, and the objective's means on this fold's own."""
+
+    queries: int
+    chosen: Variant
+    source: str
+    mean: float
+    default: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What tuning found.
+
+    `default` is what the pipeline does now, `best` what was chosen on all queries. `gain` is the mean difference
+    between the two ways on queries that did not choose: in each fold what was chosen on the other folds, against
+    the default. `interval` and `p`, of the paired randomisation test, are of these differences.
+
+    `kept` says that the default stays, since the gain is not significant, or nothing better was chosen; `answer`
+    is what to use. `frontier` has the best of each number of documents reranked, on the queries that chose it,
+    which flatters.
+    """
+
+    dataset: str
+    goal: Goal
+    queries: int
+    tried: int
+    left_out: Mapping[str, int]
+    default: Figures
+    best: Figures
+    default_feasible: bool
+    folds: tuple[Fold, ...]
+    gain: float
+    interval: Interval | None
+    p: float | None
+    kept: bool
+    frontier: tuple[Figures, ...]
+    seed: int
+    tolerance: float
+    unsupervised: bool = False
+    machine: str = ""
+    warnings: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def answer(self) -> Figures:
+        """What to use."""
+        return self.default if self.kept else self.best
+
+    @property
+    def held_out(self) -> tuple[float, float]:
+        """The objective's means on held-out queries: of the default, and of what was chosen."""
+        count = sum(fold.queries for fold in self.folds)
+        default = sum(fold.default * fold.queries for fold in self.folds) / count
+        return default, default + self.gain
+
+    def config(self) -> dict[str, Any]:
+        """The configuration of the answer: the recorded pipeline's, with what was chosen.
+
+        Raises:
+            ConfigError: it has a part that no configuration can name.
+        """
+        said = dict(self.settings[self.answer.source])
+        for name, value in said.items():
+            if name in ("retrievers", "fusion", "reranker") and (unnamed := _unnamed(value)):
+                raise ConfigError(f"it was an object that no configuration can name ({unnamed})", path=f"$.{name}")
+        chosen = self.answer.variant
+        said["retrievers"] = {name: arm for name, arm in said["retrievers"].items() if name in chosen.arms}
+        choices = chosen.settings()
+        said["fusion"] = choices["fusion"]
+        if "weights" in said["fusion"]:
+            weights = {arm: weight for arm, weight in said["fusion"]["weights"].items() if arm in chosen.arms}
+            said["fusion"] = {**said["fusion"], "weights": weights}
+        said["fetch_k"] = chosen.fetch_k
+        said["blend"] = choices["blend"]
+        said.pop("stop", None)
+        if chosen.rerank_k:
+            said["rerank_k"] = chosen.rerank_k
+            if choices["stop"] is not None:
+                said["stop"] = choices["stop"]
+        else:
+            said["reranker"] = "none"
+        PipelineConfig.load(said)
+        return said
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the configuration as a TOML file.
+
+        Raises:
+            ConfigError: as `config`.
+            StorageError: it cannot be written.
+            MissingDependencyError: tomli-w is not installed.
+        """
+        try:
+            import tomli_w
+        except ImportError as error:
+            raise MissingDependencyError(
+                'writing a configuration needs tomli-w; pip install "hybridrank[evaluate]"'
+            ) from error
+        text = tomli_w.dumps(_without_none(self.config()))
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise StorageError(f"cannot write {fspath(path)!r}: {error.strerror}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        default, chosen = self.held_out
+        return {
+            "dataset": self.dataset,
+            "queries": self.queries,
+            "objective": self.goal.objective,
+            "bounds": {"p95": self.goal.p95, "cost": self.goal.cost, "prices": dict(self.goal.prices)},
+            "unsupervised": self.unsupervised,
+            "tried": self.tried,
+            "left_out": dict(self.left_out),
+            "default": self.default.to_dict(),
+            "default_within_bounds": self.default_feasible,
+            "best": self.best.to_dict(),
+            "held_out": {
+                "folds": len(self.folds),
+                "default": default,
+                "chosen": chosen,
+                "gain": self.gain,
+                "interval": None if self.interval is None else list(self.interval),
+                "p": self.p,
+                "choices": [
+                    {**vars(fold), "chosen": fold.chosen.settings(), "label": fold.chosen.label}
+                    for fold in self.folds
+                ],
+            },
+            "default_kept": self.kept,
+            "answer": self.answer.to_dict(),
+            "frontier": [figures.to_dict() for figures in self.frontier],
+            "statistics": {
+                "test": "paired randomisation, two-sided",
+                "interval": "bootstrap (BCa) of the mean",
+                "confidence": CONFIDENCE,
+                "resamples": RESAMPLES,
+                "seed": self.seed,
+                "tolerance": self.tolerance,
+            },
+            "machine": self.machine,
+            "warnings": list(self.warnings),
+        }
+
+
+def tune(
+    recordings: Recording | Sequence[Recording],
+    *,
+    goal: Goal | None = None,
+    space: Space | None = None,
+    default: Variant | None = None,
+    unsupervised: bool = False,
+    k: int = 10,
+    folds: int = 5,
+    tolerance: float = 1.0,
+    seed: int = SEED,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Find the choices that are best by `goal` (None: nDCG@10, no bounds), among those of `space`.
+
+    Several recordings are of the same queries and documents by pipelines with other models or other indexes (k1
+    and b, an embedder, a reranker): which one is then a choice too. `default` is what the gain is measured from;
+    None is what the first recording's pipeline does. `k` is how many results are asked for.
+
+    Queries are cut into `folds` by chance (`seed`). In each, the choice is made on the other folds' queries, and
+    measured on its own: see `Tuning`. Among variants within `tolerance` standard errors of the best the simplest
+    is chosen. A variant of which more than one in a hundred of the documents that it shows the reranker have no
+    recorded score is left out.
+
+    `unsupervised` tunes by the scores of the first recording's reranker, see `agree`; its blend is then left
+    alone, and without a bound no more documents are reranked than the default does.
+
+    Raises:
+        InputError: there are no judgements, fewer than two queries, recordings that do not belong together,
+            choices that cannot be replayed, no latencies where they are bounded, or nothing within the bounds.
+        MissingDependencyError: ir_measures or scipy is not installed.
+    """
+    goal = goal or Goal()
+    given = [recordings] if isinstance(recordings, Recording) else list(recordings)
+    judged, dataset, notes = _judged(given, k, unsupervised=unsupervised)
+    if folds < 2:
+        raise InputError(f"cross-validation takes at least two folds, not {folds}")
+    start = default or Variant.recorded(judged[0].header)
+    grades = Grades(dataset.qrels, goal.objective)
+    outcomes = _swept(judged, grades, start, space or Space(), goal, k, unsupervised, progress)
+    usable, left_out = _usable(outcomes)
+    distinct = grades.values()
+    table = Table(usable, _values(usable, distinct), goal, timed=_timed(judged, goal, notes), tolerance=tolerance)
+    every = _range(len(dataset))
+    best = table.choose(every)
+    tests = _cut(len(dataset), min(folds, len(dataset)), seed)
+    chosen = [table.choose(_others(every, test), strict=False) for test in tests]
+    gains = [
+        gain for test, row in zip(tests, chosen, strict=True)
+        for gain in (table.values[row, test] - table.values[0, test]).tolist()
+    ]  # fmt: skip
+    gain = sum(gains) / len(gains)
+    p = paired_test(gains, [0.0] * len(gains), seed=seed)
+    feasible = bool(table.feasible(every)[0])
+    better = best != 0 and gain > 0 and p is not None and p < _LEVEL
+
+    def as_used(variant: Variant) -> Variant:
+        """What was measured by agreement without a blend, with the blend that it is to be used with."""
+        return replace(variant, blend=start.blend, stop=start.stop) if unsupervised else variant
+
+    def figures(row: int) -> Figures:
+        of = usable[row]
+        p95 = None if _batched(judged) else float(table.p95(every)[row])
+        cost = float(table.cost(every)[row]) if goal.prices else None
+        mean = float(table.values[row].mean())
+        return Figures(as_used(of.variant), of.source, mean, p95, cost, of.pairs, of.unscored)
+
+    return Tuning(
+        dataset=dataset.label,
+        goal=goal,
+        queries=len(dataset),
+        tried=len(usable),
+        left_out=left_out,
+        default=figures(0),
+        best=figures(best),
+        default_feasible=feasible,
+        folds=tuple(
+            Fold(
+                len(test),
+                as_used(usable[row].variant),
+                usable[row].source,
+                float(table.values[row, test].mean()),
+                float(table.values[0, test].mean()),
+            )
+            for test, row in zip(tests, chosen, strict=True)
+        ),
+        gain=gain,
+        interval=mean_interval(gains, seed=seed),
+        p=p,
+        kept=feasible and not better,
+        frontier=tuple(map(figures, _frontier(table, every))),
+        seed=seed,
+        tolerance=tolerance,
+        unsupervised=unsupervised,
+        machine=judged[0].header.machine,
+        warnings=tuple(dict.fromkeys([*notes, *_said(dataset, judged, usable)])),
+        settings={each.name: each.header.own or each.header.settings for each in judged},
+    )
+
+
+def _judged(
+    given: Sequence[Recording], k: int, *, unsupervised: bool
+) -> tuple[list[Recording], Dataset, list[str]]:
+    """The recordings with the same queries, in the same order, and the same judgements."""
+    if not given:
+        raise InputError("tuning takes at least one recording")
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}")
+    names = [recording.name for recording in given]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two recordings are called {twice[0]!r}; load one of them with another name=")
+    first = given[0].header
+    for other in given[1:]:
+        if dict(other.header.documents) != dict(first.documents):
+            raise InputError(
+                f"{given[0].name!r} and {other.name!r} were recorded over different documents: what differs would "
+                "be those"
+            )
+    if unsupervised:
+        shared = [q for q in given[0].searches if all(q in other.searches for other in given)]
+        if not shared:
+            raise InputError("the recordings have no query in common")
+        dataset, notes = agree(given[0], k=k).dataset.only(shared), list[str]()
+    else:
+        try:
+            dataset, notes = common_queries(given)
+        except InputError as error:
+            if any(search.qrels for recording in given for search in recording.searches.values()):
+                raise
+            raise InputError(
+                f"{error}; without judgements, tune by the reranker's own scores (unsupervised)"
+            ) from None
+    if len(dataset) < 2:
+        raise InputError("tuning takes at least two queries, one to choose by and one to test on; there is one")
+    return [recording.judged_by(dataset) for recording in given], dataset, list(notes)
+
+
+def _swept(
+    judged: Sequence[Recording],
+    grades: Grades,
+    start: Variant,
+    space: Space,
+    goal: Goal,
+    k: int,
+    unsupervised: bool,
+    progress: Progress | None,
+) -> list[Outcome]:
+    """The outcomes of all variants over all recordings; the first is the default's."""
+    if unsupervised:  # the target is the reranker's order: what is mixed into it can only seem to harm
+        most = max(space.rerank_k) if goal.p95 or goal.cost else start.rerank_k
+        depths = [depth for depth in space.rerank_k if depth <= most]
+        space = replace(space, blends=(0.0,), rerank_k=depths or [most])
+    tried: list[tuple[Recording, list[Variant]]] = []
+    for number, recording in enumerate(judged):
+        own = start if number == 0 else Variant.recorded(recording.header)
+        if unsupervised:
+            own = replace(own, blend=0.0, stop=None)
+        fetched = min(search.trace.fetch_k for search in recording.searches.values())
+        reranked = max(
+            (stage.received or 0 for s in recording.searches.values() for stage in s.trace.stages
+             if stage.kind == "rerank"), default=0,
+        )  # fmt: skip
+        tried.append((recording, list(space.variants(own, fetch_k=fetched, rerank_k=reranked, k=k))))
+    total = sum(len(variants) for _, variants in tried)
+    outcomes: list[Outcome] = []
+    for recording, variants in tried:
+        advance = None if progress is None else partial(_advance, progress, len(outcomes), total)
+        outcomes += sweep(recording, variants, grades, k=k, prices=goal.prices, progress=advance)
+    return outcomes
+
+
+def _advance(progress: Progress, before: int, total: int, done: int) -> None:
+    progress(before + done, total)
+
+
+def _usable(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, int]]:
+    """Those whose rankings are known, and how many are left out, by why."""
+    if outcomes[0].unscored > _UNSCORED:
+        raise InputError(
+            f"of the documents that the default shows its reranker {outcomes[0].unscored:.0%} have no recorded "
+            "score: the recording is too shallow; record deeper (record(…, deep=100))"
+        )
+    kept = [outcome for outcome in outcomes if outcome.unscored <= _UNSCORED]
+    shallow = len(outcomes) - len(kept)
+    return kept, {"not recorded deep enough": shallow} if shallow else {}
+
+
+def _values(outcomes: Sequence[Outcome], distinct: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    import numpy as np
+
+    places = np.stack([outcome.ranking for outcome in outcomes])
+    return np.stack([of[places[:, query]] for query, of in enumerate(distinct)], axis=1)
+
+
+def _timed(judged: Sequence[Recording], goal: Goal, notes: list[str]) -> NDArray[np.bool_]:
+    """The queries whose times count: not those in which a model may have been loaded."""
+    import numpy as np
+
+    if goal.p95 is not None and _batched(judged):
+        raise InputError(
+            "queries were searched for in batches: there are no latencies to be bounded; record without"
+        )
+    for recording in judged:
+        notes += latencies_of(recording)[1]
+    first = [[search.first for search in recording.searches.values()] for recording in judged]
+    timed: NDArray[np.bool_] = ~np.any(first, axis=0)
+    return timed
+
+
+def _batched(judged: Sequence[Recording]) -> bool:
+    return any(
+        stage.batch > 1
+        for recording in judged
+        for search in recording.searches.values()
+        for stage in search.trace.stages
+    )
+
+
+def _range(count: int) -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.arange(count)
+
+
+def _cut(count: int, folds: int, seed: int) -> list[NDArray[np.int64]]:
+    """The queries' places, cut by chance."""
+    import numpy as np
+
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return [np.array(sorted(order[number::folds])) for number in range(folds)]
+
+
+def _others(every: NDArray[np.int64], test: NDArray[np.int64]) -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.setdiff1d(every, test)
+
+
+def _frontier(table: Table, every: NDArray[np.int64]) -> list[int]:
+    """For each number of documents reranked, the best within the bounds."""
+    means = table.values.mean(1)
+    best: dict[int, int] = {}
+    for row in table.feasible(every).nonzero()[0].tolist():
+        depth = table.outcomes[row].variant.rerank_k
+        if depth not in best or means[row] > means[best[depth]]:
+            best[depth] = row
+    return [best[depth] for depth in sorted(best)]
+
+
+def _said(dataset: Dataset, judged: Sequence[Recording], outcomes: Sequence[Outcome]) -> list[str]:
+    said = [warning for recording in judged for warning in recording.warnings]
+    said += dataset.warnings()
+    if len(dataset) < _FEW:
+        said.append(f"{len(dataset)} queries are few: a gain has to be large to be told from chance")
+    if not all(outcome.variant.pointwise for outcome in outcomes):
+        said.append(
+            "the reranker does not say that it scores each document for itself: beside other documents its scores "
+            "may be others than those recorded"
+        )
+    if any(recording.degraded for recording in judged):
+        said.append("some recorded searches were degraded: see evaluate")
+    if len({recording.header.machine for recording in judged}) > 1:
+        said.append("the recordings' latencies come from different machines, and do not compare")
+    return said
+
+
+def _unnamed(value: Any) -> str:
+    """What stands for an object that no configuration can name, if anything does."""
+    if isinstance(value, str) and value != "none":
+        return value
+    parts = value.values() if isinstance(value, Mapping) and "use" not in value else ()
+    return next((part for part in parts if isinstance(part, str)), "")
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_none(part) for name, part in value.items() if part is not None}
+    return [_without_none(part) for part in value] if isinstance(value, (list, tuple)) else value
