@@ -281,8 +281,8 @@ class _Advising:
             yield Advice(
                 "fusion",
                 f"The fusion is worse than {arm} alone. {compared}{tried} That weights mend it was not shown.",
-                f"Compare it with a pipeline of {arm} alone, or judge more queries to choose weights by.",
-                "docs/evaluation.md#comparing",
+                f"Let hybridrank tune try {arm} alone and other fusions, or judge more queries to choose by.",
+                "docs/tuning.md",
                 evidence=evidence,
             )
         elif against.shown:

@@ -1,0 +1,104 @@
+"""Is a tuned pipeline better than its best arm, and is it so on queries that did not tune it?
+
+    python benchmarks/tuned.py RECORDING [RECORDING …]      # hybridrank record … --deep 100 --to RECORDING
+
+nDCG@10 on recordings of the default pipeline, 100 candidates deep: of each arm, of fusions, reranked to several
+depths, and blended by default; and of what `tune` answers, under bounds on the 95th percentile of a search's time.
+Queries are cut into five folds; what `tune` answers from four of them, the default if nothing else is shown to be
+better, is measured on the fifth. Differences to the better arm come with the paired randomisation test; all
+intervals are bootstrapped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from hybridrank.evaluation import Goal, Measuring, Recording, Space, Variant, mean_interval, paired_test, tune
+from hybridrank.evaluation.replaying import replay_all
+from hybridrank.fusion import RRF
+
+MEASURE = "nDCG@10"
+FOLDS = 5
+
+
+def values(recording: Recording, variant: Variant) -> list[float]:
+    """The measure, query by query."""
+    replayed = replay_all(recording, variant)
+    last = list(replayed.kinds)[-1]
+    per_query = Measuring(recording.dataset.qrels, [MEASURE]).per_query(replayed.orders()[last])[MEASURE]
+    return [per_query[query_id] for query_id in recording.searches]
+
+
+def said(numbers: Sequence[float]) -> str:
+    low, high = mean_interval(numbers)
+    return f"{sum(numbers) / len(numbers):.3f} ({low:.3f}–{high:.3f})"
+
+
+def report(recording: Recording, bounds: Sequence[float]) -> None:
+    whole = replace(Variant.recorded(recording.header), fetch_k=100)
+    fused = replace(whole, rerank_k=0)
+    arms = {arm: replace(fused, arms=(arm,)) for arm in whole.arms}
+    rows = dict(arms)
+    rows["RRF, equal weights"] = replace(fused, fusion=RRF())
+    rows["RRF, 1 : 2, the default"] = fused
+    for depth in (10, 20, 50, 100):
+        rows[f"reranked to {depth}, no blend"] = replace(whole, rerank_k=depth, blend=0.0)
+    for depth in (20, 50):
+        rows[f"reranked to {depth}, default blend"] = replace(whole, rerank_k=depth)
+    found = {label: values(recording, variant) for label, variant in rows.items()}
+    best = max(arms, key=lambda arm: sum(found[arm]))
+    print(f"\n## {recording.dataset.label}, {len(recording)} queries; the better arm is {best}\n")
+    print(f"| | {MEASURE} (95 %) | less the better arm | p | |\n| --- | ---: | ---: | ---: | --- |")
+    for label, numbers in found.items():
+        row(label, numbers, found[best])
+    tasks = {"tuned fusion, not reranked": (Space(rerank_k=(0,)), None, fused)}
+    tasks |= {f"tuned, p95 under {bound:g} s": (Space(), bound, None) for bound in bounds}
+    for label, (space, bound, default) in tasks.items():
+        numbers, answers = held_out(recording, space, Goal(MEASURE, p95=bound), default)
+        row(label, [numbers[query_id] for query_id in recording.searches], found[best], "; ".join(answers))
+
+
+def held_out(
+    recording: Recording, space: Space, goal: Goal, default: Variant | None
+) -> tuple[dict[str, float], list[str]]:
+    """The measure of each query by what was tuned on the other folds, and what that was, how often."""
+    numbers: dict[str, float] = {}
+    answers: Counter[str] = Counter()
+    ids = sorted(recording.searches)
+    Random(0).shuffle(ids)
+    for fold in range(FOLDS):
+        tested = ids[fold::FOLDS]
+        others = [query_id for query_id in ids if query_id not in tested]
+        tuned = tune(part(recording, others), space=space, goal=goal, default=default)
+        test = part(recording, tested)
+        numbers |= dict(zip(test.searches, values(test, tuned.answer.variant), strict=True))
+        answers[tuned.answer.variant.label] += 1
+    return numbers, [f"{answer} ({count} of {FOLDS})" for answer, count in answers.most_common()]
+
+
+def part(recording: Recording, query_ids: Sequence[str]) -> Recording:
+    return replace(recording, searches={query_id: recording.searches[query_id] for query_id in query_ids})
+
+
+def row(label: str, numbers: Sequence[float], others: Sequence[float], notes: str = "") -> None:
+    gains = [a - b for a, b in zip(numbers, others, strict=True)]
+    p = paired_test(gains, [0.0] * len(gains))
+    print(f"| {label} | {said(numbers)} | {sum(gains) / len(gains):+.3f} | {p:.3f} | {notes} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recordings", type=Path, nargs="+")
+    parser.add_argument("--bounds", type=float, nargs="*", default=[0.2, 1.0], help="seconds")
+    options = parser.parse_args()
+    for path in options.recordings:
+        report(Recording.load(path), options.bounds)
+
+
+if __name__ == "__main__":
+    main()
