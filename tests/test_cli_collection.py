@@ -254,6 +254,7 @@ def test_info(run, index, notes, col):
     assert code == 0
     assert "documents: 8\n" in out
     assert "  database: " in out
+    assert "  rerank_k: 20\n" in out  # an option, as a file would name it
 
 
 def test_get(run, index, notes, col):
@@ -354,6 +355,8 @@ def test_export_into_import_by_a_pipe(index, notes, col, tmp_path, words_only):
         (["compact", "{tmp}/absent"], "there is no collection in"),
         (["export", "{tmp}/absent"], "there is no collection in"),
         (["export", "{col}", "{tmp}/no/such/file"], "cannot write '{tmp}/no/such/file': No such file"),
+        (["export", "{col}", "{tmp}"], "cannot write '{tmp}': it is a directory"),
+        (["export", "{col}", "/"], "cannot write '/': it is a directory"),
         (["delete", "{col}", "--filter", "{"], "--filter: not JSON"),
         (["delete", "{col}", "--filter", '{"year": {"gte": 1}}'], "--filter: $.year.gte: there is no such"),
         (["search", "{col}", "x", "--filter", "[]"], "--filter: "),

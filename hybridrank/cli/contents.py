@@ -37,12 +37,13 @@ def info(path: CollectionArgument, as_json: JsonOption = False) -> None:
         _print_facts(facts)
 
 
-def _print_facts(facts: Mapping[str, Any], indent: str = "") -> None:
+def _print_facts(facts: Mapping[str, Any], indent: str = "", *, options: bool = False) -> None:
+    """A fact a line; those below ``config`` are `options`, named as a file would name them."""
     for name, value in facts.items():
-        label = f"{indent}{name.replace('_', ' ')}:"
+        label = f"{indent}{name if options else name.replace('_', ' ')}:"
         if isinstance(value, Mapping) and value:
             print(label)
-            _print_facts(value, indent + "  ")
+            _print_facts(value, indent + "  ", options=options or name == "config")
         elif isinstance(value, int) and not isinstance(value, bool):
             print(f"{label} {value:,}")
         else:
@@ -140,6 +141,8 @@ def _write(path: Path, documents: Iterable[Document]) -> int:
     """Write a file that appears when it is whole."""
     from hybridrank.errors import InputError
 
+    if path.is_dir():
+        raise InputError(f"cannot write {str(path)!r}: it is a directory")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     number = 0
     try:

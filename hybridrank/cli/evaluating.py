@@ -161,7 +161,7 @@ def compare(
     from hybridrank.evaluation import Recording, build_all, record_all
     from hybridrank.evaluation import compare as compared
 
-    named = _names(pipelines)
+    named = _names(pipelines, baseline)
     configs = {name: path for name, path in named.items() if path.suffix.lower() == ".toml"}
     wanted = measure_names(measures)
     given = any(each is not None for each in (dataset, topics, qrels))
@@ -177,9 +177,7 @@ def compare(
                 whole = stack.enter_context(_opened(source, {}))
                 built = {name: _over(whole, source, path) for name, path in configs.items()}
             else:
-                from hybridrank.config import PipelineConfig
-
-                loaded = {name: PipelineConfig.load(path) for name, path in configs.items()}
+                loaded = {name: _config(path) for name, path in configs.items()}
                 with progress("indexing") as bar:
                     built = build_all(_documents(source, judged), loaded, progress=bar)
             places = {
@@ -263,20 +261,17 @@ def _over(pipeline: Pipeline, source: Path, config: Path) -> Pipeline:
     Raises:
         ConfigError: it needs other indexes.
     """
-    from hybridrank.config import PipelineConfig
     from hybridrank.errors import ConfigError
 
-    said = PipelineConfig.load(config).model_fields_set
-    wanted: PipelineConfig = (
-        PipelineConfig.load(config)
-        if "retrievers" in said
-        else PipelineConfig.load(config, retrievers=pipeline.config.retrievers)
-    )
+    wanted = _config(config)
+    said = wanted.model_fields_set
+    if "retrievers" not in said:
+        wanted = _config(config, retrievers=pipeline.config.retrievers)
     fixed = ("retrievers", "splitter", "indexed_fields")
     for name in fixed:
         if name in said and wanted.nameable()[name] != pipeline.config.nameable()[name]:
             raise ConfigError(f"{source} was built with other {name}; leave them out", path=f"{config}: $.{name}")
-    changes = {name: getattr(wanted, name) for name in PipelineConfig.model_fields if name not in fixed}
+    changes = {name: getattr(wanted, name) for name in type(wanted).model_fields if name not in fixed}
     return pipeline.replace(**changes)
 
 
@@ -354,11 +349,12 @@ def _by_pipeline(
     return prices
 
 
-def _names(pipelines: Sequence[str]) -> dict[str, Path]:
+def _names(pipelines: Sequence[str], baseline: str | None) -> dict[str, Path]:
     """The paths by name: the one that is given, or the file's, with its directory's where two are alike.
 
     Raises:
-        InputError: a file is neither a configuration nor a recording, or two have one name.
+        InputError: a file is neither a configuration nor a recording, two have one name, there is one only, or
+            none has the baseline's name. All of that is told before anything is searched for.
     """
     from hybridrank.errors import InputError
 
@@ -369,11 +365,29 @@ def _names(pipelines: Sequence[str]) -> dict[str, Path]:
     for name, path in given:
         if path.suffix.lower() not in (".toml", ".jsonl"):
             raise InputError(f"{str(path)!r} is neither a pipeline's .toml file nor a recording (.jsonl)")
-        own = name or (path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.stem}")
+        folder = path.parent.name if stems.count(path.stem) > 1 else ""
+        own = name or (f"{folder}/{path.stem}" if folder else path.stem)
         if own in named:
             raise InputError(f"two pipelines would be called {own!r}; name one, as in other={path}")
         named[own] = path
+    if len(named) < 2:
+        raise InputError("comparing takes at least two pipelines: configurations (.toml) or recordings (.jsonl)")
+    if baseline is not None and baseline not in named:
+        raise InputError(f"--baseline: no pipeline is called {baseline!r} (there are: {', '.join(named)})")
     return named
+
+
+def _config(path: Path, **options: Any) -> PipelineConfig:
+    """A configuration; of several files, a mistake is told with the one that it is in."""
+    from hybridrank.config import PipelineConfig
+    from hybridrank.errors import ConfigError
+
+    try:
+        return PipelineConfig.load(path, **options)
+    except ConfigError as error:
+        if error.path != "$":
+            error.path = f"{path}: {error.path}"
+        raise
 
 
 def _named(source: Path | None, config: Path | None, dataset: Dataset) -> str:

@@ -119,7 +119,7 @@ class Collection:
                 with suppress(OSError):  # another process has made one in it meanwhile
                     folder.rmdir()
             if isinstance(error, OSError):
-                raise StorageError(f"no collection can be made in {folder}: {error}") from error
+                raise StorageError(f"no collection can be made in {folder}: {error.strerror or error}") from error
             raise
         return cls.open(folder, arms)
 
@@ -441,7 +441,8 @@ def _store(folder: Path) -> Store:
     database = folder / _DATABASE
     if not database.is_file():
         raise StorageError(
-            f"there is no collection in {folder}; make one with Pipeline.build(documents, path={str(folder)!r})"
+            f"there is no collection in {folder}; make one with Pipeline.build(documents, path={str(folder)!r}), "
+            "or with hybridrank index"
         )
     store = Store(database)
     try:

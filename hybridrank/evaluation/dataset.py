@@ -93,7 +93,7 @@ class Dataset:
         """
         if self.source is None:
             raise InputError(
-                f"{self.label} has no documents of its own: evaluate it on a collection that holds them"
+                f"{self.label} has no documents of its own: say which collection, or which files, hold them"
             )
         yield from self.source() if callable(self.source) else self.source
 

@@ -95,7 +95,7 @@ def _parsed(measure: str) -> Any:
     except NameError:
         name = measure.partition("@")[0].partition("(")[0]
         near = get_close_matches(name, tool.measures.registry, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0] + measure[len(name) :]!r}?" if near else ""
         raise InputError(f"there is no measure {measure!r}{hint}") from None
     except Exception as error:  # its parser fails in many ways
         raise InputError(f"{measure!r} is no measure: {error}") from None

@@ -151,4 +151,5 @@ def _differences(was: Any, now: Any, path: str) -> Iterator[str]:
 
 
 def _brief(value: Any) -> str:
-    return "not there" if value is None else f"{json.dumps(value, ensure_ascii=False):.80}"
+    said = "not there" if value is None else json.dumps(value, ensure_ascii=False)
+    return said if len(said) <= 80 else f"{said[:79]}…"

@@ -152,17 +152,25 @@ def test_prices(run, waste, words_only, tmp_path):
         (["evaluate", "--dataset", "{waste}", "--split", "dev"], "no split 'dev' (it has: test)"),
         (
             ["evaluate", "--dataset", "{waste}", "--config", "{words}", "--measures", "nDGC@10"],
-            "did you mean 'nDCG'",
+            "did you mean 'nDCG@10'",
         ),
         (["compare", "{words}", "{words}", "--dataset", "{waste}"], "two pipelines would be called"),
-        (["compare", "{words}", "--dataset", "{waste}"], "at least two recordings"),
+        (["compare", "{words}", "--dataset", "{waste}"], "at least two pipelines"),
+        (
+            ["compare", "{words}", "b={words}", "--baseline", "c", "--dataset", "{waste}"],
+            "no pipeline is called 'c'",
+        ),
+        (["compare", "{words}", "b={wrong}", "--dataset", "{waste}"], "{wrong}: $.fetchk: "),
         (["compare", "{words}", "b={words}"], "say with --dataset which queries"),
         (["compare", "a.jsonl", "b.jsonl"], "cannot read the recording 'a.jsonl': No such file"),
         (["compare", "a.txt", "b.jsonl"], "'a.txt' is neither"),
     ],
 )
-def test_what_is_refused(run, waste, words_only, arguments, message, cache):
-    code, out, err = run(*(each.format(waste=waste, words=words_only) for each in arguments))
+def test_what_is_refused(run, waste, words_only, arguments, message, cache, tmp_path):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("fetchk = 3\n", encoding="utf-8")
+    code, out, err = run(*(each.format(waste=waste, words=words_only, wrong=wrong) for each in arguments))
     assert (code, out) == (2, "")
-    assert message in err
+    assert message.format(wrong=wrong) in err
+    assert "recording in" not in err  # nothing was searched for
     assert err.splitlines()[-1].startswith("error: ")

@@ -97,7 +97,7 @@ def test_names():
 @pytest.mark.parametrize(
     ("measure", "message"),
     [
-        ("nDGC@10", "no measure 'nDGC@10'; did you mean 'nDCG'"),
+        ("nDGC@10", "no measure 'nDGC@10'; did you mean 'nDCG@10'"),
         ("nDCG@x", "is no measure"),
         ("zzz", "no measure 'zzz'"),
     ],
