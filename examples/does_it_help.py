@@ -42,9 +42,7 @@ ANSWERS = {  # grades; above 0 is relevant
 
 def main() -> None:
     dataset = Dataset("waste", QUESTIONS, ANSWERS, source=DOCUMENTS)
-    blended = Pipeline.build(
-        dataset.documents()
-    )  # the default: as much of the fused order as the reranker is unsure
+    blended = Pipeline.build(dataset.documents())  # the default: the less sure the reranker, the more fused order
     pipelines = {
         "fused": blended.replace(reranker=None),
         "reranked": blended.replace(blend=0),

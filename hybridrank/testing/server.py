@@ -1,0 +1,197 @@
+"""A real HTTP server that misbehaves when it is told to: what the test servers of plugins are made of."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, Self
+
+__all__ = ["FaultyHandler", "FaultyServer", "Received"]
+
+_MOMENT = 0.01  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request as the server saw it: seconds of a monotonic clock, a number per connection, the JSON body."""
+
+    seconds: float
+    connection: int
+    body: dict[str, Any]
+
+
+class FaultyServer:
+    """A server on a free port of 127.0.0.1, from entering the context to leaving it.
+
+    `faults` are for the next requests, one each; `fault` is for every request that finds `faults` empty.
+    `received` holds every request, in the order of arrival, `peak` the most that were open at one time, `left`
+    how often a client left while it was kept waiting (`left_one` is set by each). Requests wait for one another
+    at the `rendezvous`, if there is one, before they are answered. `connections` is how many were opened, `living`
+    how many of them are.
+    """
+
+    handler: ClassVar[type[FaultyHandler]]
+
+    def __init__(self) -> None:
+        self.faults: deque[str] = deque()
+        self.fault: str | None = None
+        self.received: list[Received] = []
+        self.peak = self.left = self.connections = self.living = 0
+        self.left_one = threading.Event()
+        self.rendezvous: threading.Barrier | None = None
+        self.closing = threading.Event()
+        self._open = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (self.handler,), {"owner": self}))
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": _MOMENT}, daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a path."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def arrive(self, connection: int, body: dict[str, Any]) -> str | None:
+        """Note a request, and say what is wrong with its answer."""
+        with self._lock:
+            self.received.append(Received(time.monotonic(), connection, body))
+            self._open += 1
+            self.peak = max(self.peak, self._open)
+            return self.faults.popleft() if self.faults else self.fault
+
+    def leave(self) -> None:
+        """Note that a request is done with."""
+        with self._lock:
+            self._open -= 1
+
+    def client_left(self) -> None:
+        """Note that a client did not wait for its answer."""
+        with self._lock:
+            self.left += 1
+        self.left_one.set()
+
+    def connect(self) -> int:
+        """Note a connection, and number it."""
+        with self._lock:
+            self.connections += 1
+            self.living += 1
+            return self.connections
+
+    def disconnect(self) -> None:
+        """Note that a connection has ended."""
+        with self._lock:
+            self.living -= 1
+
+
+class FaultyHandler(BaseHTTPRequestHandler):
+    """One connection. What makes a server of it is `respond`, and `refusal` where it says no in its own way."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    owner: Any
+
+    def respond(self, body: dict[str, Any], fault: str | None) -> None:
+        """Answer a request, with `fault` if there is one."""
+        raise NotImplementedError
+
+    def refusal(self, message: str) -> Any:
+        """The body of an error."""
+        return {"message": message}
+
+    def setup(self) -> None:
+        """Count the connection."""
+        super().setup()
+        self.connection_number = self.owner.connect()
+
+    def finish(self) -> None:
+        """Count it no more."""
+        super().finish()
+        self.owner.disconnect()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
+        """Stay quiet: `BaseHTTPRequestHandler` would write to stderr."""
+
+    def do_POST(self) -> None:
+        """Answer one request, or misbehave."""
+        try:
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        except ValueError:  # the client left in the middle of its request
+            self.close_connection = True
+            return
+        fault = self.owner.arrive(self.connection_number, body)
+        try:
+            if self.owner.rendezvous is not None:
+                self.owner.rendezvous.wait(timeout=10)
+            self.respond(body, fault)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+            self.owner.client_left()
+        finally:
+            self.owner.leave()
+
+    def fails(self, fault: str) -> bool:
+        """Do what every service can do wrong, and tell whether `fault` was any of it.
+
+        That is a status, perhaps with Retry-After; ``echo``, which gives the key back; ``silence`` until the
+        client leaves or the server closes; ``trickle``, a byte at a time without an end.
+        """
+        if fault[:3].isdigit():
+            status, _, wait = fault.partition(" retry-after ")
+            headers = {"Retry-After": wait} if wait else {}
+            self.send(int(status), self.refusal(f"told to answer {status}"), headers)
+        elif fault == "echo":
+            given = self.headers.get("Authorization", "")
+            self.send(401, self.refusal(f"invalid api token: {given}"), {"X-Received": given})
+        elif fault == "silence":
+            self._wait_until_left()
+        elif fault == "trickle":
+            self._trickle()
+        else:
+            return False
+        return True
+
+    def send(self, status: int, content: Any, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
+        """Send JSON, or text or bytes as they are; `cut` ends the connection in the middle."""
+        if not isinstance(content, bytes):
+            content = (content if isinstance(content, str) else json.dumps(content)).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if cut else content)
+        self.close_connection = self.close_connection or cut
+
+    def _wait_until_left(self) -> None:
+        self.connection.settimeout(_MOMENT)
+        while not self.owner.closing.is_set():
+            try:
+                if not self.connection.recv(1):
+                    raise ConnectionResetError
+            except TimeoutError:
+                continue
+        self.close_connection = True
+
+    def _trickle(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        while not self.owner.closing.wait(_MOMENT):
+            self.wfile.write(b" ")
+        self.close_connection = True
