@@ -141,6 +141,16 @@ class Component(BaseModel):
 
     __copy__ = __deepcopy__  # frozen: a copy is itself
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Give a component with some options changed, validated like any; `deep` makes no difference.
+
+        Raises:
+            ConfigError: an option is unknown or wrong.
+        """
+        if not update:
+            return self
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **update})
+
     def to_config(self) -> dict[str, Any]:
         """Give the options as JSON values, `use` first; good for TOML too, since None is left out.
 

@@ -61,6 +61,16 @@ def test_a_component_is_frozen():
         Engine().power = 4
 
 
+def test_a_copy_with_changes_leaves_the_original_as_it_is():
+    engine = Engine(power=9, parts={"a": 1.0})
+    for deep in (False, True):
+        changed = engine.model_copy(update={"power": 4}, deep=deep)
+        assert (changed, engine) == (Engine(power=4, parts={"a": 1.0}), Engine(power=9, parts={"a": 1.0}))
+    assert engine.model_copy() is engine
+    with pytest.raises(ConfigError, match="power"):
+        engine.model_copy(update={"power": 0})
+
+
 def test_copies_leave_sessions_behind():
     engine = Engine(power=9)
     _ = engine.session
