@@ -120,7 +120,7 @@ def test_what_was_not_recorded_cannot_be_replayed(run, recording, tmp_path, text
             ["tune", "{recording}", "--p95", "0.0000001"],
             "nothing has a p95 of 1e-07 s or less: the least is p95 of",
         ),
-        (["tune", "{recording}", "--objective", "nDGC@10"], "did you mean 'nDCG'"),
+        (["tune", "{recording}", "--objective", "nDGC@10"], "did you mean 'nDCG@10'"),
         (["replay", "{recording}", "--fail-below", "nDCG@10"], "--fail-below is as in nDCG@10=0.70"),
         (["replay", "{recording}", "--json", "--markdown", "x.md"], "not with --json"),
         (["record", "--log", "x.txt", "--to", "x.jsonl"], "say which collection or files"),

@@ -424,7 +424,7 @@ def test_what_cannot_be_tuned_is_refused():
         tune(recording, folds=1)
     with pytest.raises(InputError, match="k must be at least 1"):
         tune(recording, k=0)
-    with pytest.raises(InputError, match="did you mean 'nDCG'"):
+    with pytest.raises(InputError, match="did you mean 'nDCG@10'"):
         tune(recording, goal=Goal("nDGC@10"))
     with pytest.raises(InputError, match="at least one value of blends"):
         Space(blends=())
