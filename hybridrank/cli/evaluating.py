@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     from hybridrank.pipeline import Pipeline
 
 __all__ = [
+    "ConfigOption",
     "DatasetOption",
+    "DepthOption",
     "HtmlOption",
     "IgnoredOption",
     "MarkdownOption",
     "QrelsOption",
     "QueriesOption",
+    "RerankerOption",
+    "ResumeOption",
+    "SourceArgument",
     "SplitOption",
     "TopicsOption",
     "compare",
@@ -67,24 +72,25 @@ ResumeOption = Annotated[
     bool, typer.Option("--resume/--no-resume", help="Go on with what was recorded before, or begin anew.")
 ]
 MarkdownOption = Annotated[Path | None, typer.Option("--markdown", help="Write the report to this file, too.")]
+SourceArgument = Annotated[
+    Path | None,
+    typer.Argument(help="A collection's directory, or files; without it, the dataset's own documents."),
+]
+ConfigOption = Annotated[Path | None, typer.Option(help="A pipeline's TOML file, where there is no collection.")]
+RerankerOption = Annotated[str | None, typer.Option(help="A registered reranker, or none.")]
 HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write it as a page with pictures, too.")]
 
 
 def evaluate(
-    source: Annotated[
-        Path | None,
-        typer.Argument(help="A collection's directory, or files; without it, the dataset's own documents."),
-    ] = None,
+    source: SourceArgument = None,
     dataset: DatasetOption = None,
     split: SplitOption = None,
     topics: TopicsOption = None,
     qrels: QrelsOption = None,
     ignored: IgnoredOption = None,
     queries: QueriesOption = None,
-    config: Annotated[
-        Path | None, typer.Option(help="A pipeline's TOML file, where there is no collection.")
-    ] = None,
-    reranker: Annotated[str | None, typer.Option(help="A registered reranker, or none.")] = None,
+    config: ConfigOption = None,
+    reranker: RerankerOption = None,
     k: DepthOption = 10,
     measures: MeasuresOption = None,
     prices: PricesOption = None,

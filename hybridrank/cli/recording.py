@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from hybridrank.cli.evaluating import (
+    ConfigOption,
     DatasetOption,
     DepthOption,
     IgnoredOption,
     QrelsOption,
     QueriesOption,
+    RerankerOption,
     ResumeOption,
+    SourceArgument,
     SplitOption,
     TopicsOption,
     judged_queries,
@@ -28,10 +31,7 @@ __all__ = ["record"]
 
 def record(
     to: Annotated[Path, typer.Option("--to", help="The recording's file (.jsonl).")],
-    source: Annotated[
-        Path | None,
-        typer.Argument(help="A collection's directory, or files; without it, the dataset's own documents."),
-    ] = None,
+    source: SourceArgument = None,
     dataset: DatasetOption = None,
     split: SplitOption = None,
     topics: TopicsOption = None,
@@ -46,10 +46,8 @@ def record(
         int | None,
         typer.Option("--deep", min=1, help="Each arm fetches so many, and the reranker scores all of them."),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="A pipeline's TOML file, where there is no collection.")
-    ] = None,
-    reranker: Annotated[str | None, typer.Option(help="A registered reranker, or none.")] = None,
+    config: ConfigOption = None,
+    reranker: RerankerOption = None,
     k: DepthOption = 10,
     resume: ResumeOption = True,
 ) -> None:
