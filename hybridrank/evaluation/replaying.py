@@ -15,6 +15,7 @@ from hybridrank.errors import InputError
 from hybridrank.evaluation.recording import RecordedSearch, Recording
 from hybridrank.evaluation.timing import Timing, characters, scaled
 from hybridrank.evaluation.variant import Variant
+from hybridrank.protocols import Fusion
 from hybridrank.reranking import score_until_settled
 from hybridrank.trace import Stage, Trace
 from hybridrank.types import Candidates, Document, Query, Ranking, Scores
@@ -153,7 +154,7 @@ def _fused(arms: Sequence[Stage], variant: Variant, recorded: Stage, parents: Ma
     rankings = {stage.name: stage.ranking for stage in arms if stage.error is None}
     if not rankings:
         return Stage("fusion", "fuse", 0.0, received=0)
-    fused = fuse(variant, rankings, recorded=recorded, parents=parents)
+    fused = fuse(variant.fusion, rankings, recorded=recorded, parents=parents)
     received = set().union(*(ranking.ids for ranking in rankings.values()))
     return Stage(
         "fusion", "fuse", recorded.seconds, fused.ids, fused.scores, len(received), details=dict(fused.details)
@@ -161,7 +162,7 @@ def _fused(arms: Sequence[Stage], variant: Variant, recorded: Stage, parents: Ma
 
 
 def fuse(
-    variant: Variant,
+    fusion: Fusion,
     rankings: Mapping[str, Ranking],
     *,
     recorded: Stage,
@@ -169,7 +170,7 @@ def fuse(
 ) -> Ranking:
     """The arms' rankings fused, less what was not known when the search was recorded, grouped if it was then."""
     (fused,) = checked_rankings(
-        [variant.fusion.fuse(rankings)], queries=1, k=sum(map(len, rankings.values())), source="the fusion"
+        [fusion.fuse(rankings)], queries=1, k=sum(map(len, rankings.values())), source="the fusion"
     )
     if "passages" not in recorded.details and "unknown_documents" not in recorded.details:
         return fused

@@ -12,6 +12,7 @@ from hybridrank.blending import blend as mixed
 from hybridrank.errors import HybridrankError
 from hybridrank.evaluation.orders import orders_after
 from hybridrank.evaluation.recording import RecordedSearch
+from hybridrank.evaluation.replaying import fuse
 from hybridrank.fusion import RRF
 from hybridrank.protocols import Fusion
 from hybridrank.registry import create
@@ -70,10 +71,9 @@ def fused_with(
     for search in searches:
         arms = [stage for stage in search.trace.stages if stage.kind == "retrieve"]
         stage = next(stage for stage in search.trace.stages if stage.kind == "fuse")
-        fused = fusion.fuse({arm.name: arm.ranking for arm in arms if arm.error is None})
-        known = {search.parents.get(unit, unit) for unit in stage.ids}  # what was dropped stays so
-        ids = [unit for unit in fused.ids if search.parents.get(unit, unit) in known]
-        changed = replace(stage, ids=tuple(ids), scores=tuple(map(float, range(len(ids), 0, -1))))
+        rankings = {arm.name: arm.ranking for arm in arms if arm.error is None}
+        fused = fuse(fusion, rankings, recorded=stage, parents=search.parents)
+        changed = replace(stage, ids=fused.ids, scores=fused.scores)
         orders[search.query_id] = _orders(search, [*arms, changed])[stage.name]
     return orders
 

@@ -124,7 +124,7 @@ class _Search:
         }
         if not rankings:
             return ()
-        return fuse(variant, rankings, recorded=self.fusion, parents=parents).ids
+        return fuse(variant.fusion, rankings, recorded=self.fusion, parents=parents).ids
 
     def rest(self, arms: Sequence[str]) -> float:
         """Seconds of the search with these arms, but for the reranker's and the blend's."""
