@@ -25,7 +25,7 @@ def make(server: ChatServer) -> Callable[..., LlmReranker]:
     """Make a reranker of `server`, with short pauses."""
 
     def made(*, limits: dict[str, float] | None = None, **options: object) -> LlmReranker:
-        standard = {"url": server.url, "model": "test-model", "key_variable": "LLM_KEY"}
+        standard = {"url": server.url, "model": "test-model", "api_key_env": "LLM_KEY"}
         return LlmReranker(**{**standard, "limits": {"max_wait": 0.02, **(limits or {})}, **options})
 
     return made

@@ -19,7 +19,7 @@ from hybridrank.testing import checks
 NEEDED = {"url": "https://llm.example/v1", "model": "small"}
 OPTIONS = {
     **NEEDED,
-    "key_variable": "MY_KEY",
+    "api_key_env": "MY_KEY",
     "window": 8,
     "step": 4,
     "passes": 2,
@@ -65,7 +65,7 @@ def test_it_keeps_the_protocols():
         ({"windows": 3}, r'\$\.windows: "llm" has no such option; did you mean "window"\?'),
         ({"api_key": "x"}, r"\$\.api_key"),
         ({"model": ""}, r"\$\.model"),
-        ({"key_variable": "not-a-name"}, r"\$\.key_variable"),
+        ({"api_key_env": "not-a-name"}, r"\$\.api_key_env"),
         ({"url": "ftp://example"}, r"\$\.url"),
         ({"url": "https://user:pass@example"}, r"\$\.url"),
         ({"window": 1}, r"\$\.window"),
@@ -107,7 +107,7 @@ def run(code: str, **environment: str) -> str:
 def test_making_one_loads_nothing_heavy_and_needs_no_key():
     code = (
         "import sys; from hybridrank.registry import create;"
-        "create('reranker', {'use': 'llm', 'url': 'http://localhost/v1', 'model': 'm', 'key_variable': 'NONE'});"
+        "create('reranker', {'use': 'llm', 'url': 'http://localhost/v1', 'model': 'm', 'api_key_env': 'NONE'});"
         "print(sorted({'httpx', 'numpy', 'torch', 'openai'} & set(sys.modules)))"
     )
     assert run(code) == "[]"
@@ -142,4 +142,4 @@ def test_contract(make, check):
 @pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
 def test_contract_without_a_key_and_with_small_windows(make, server, check):
     server.key = None
-    check(make(key_variable=None, window=3, step=2, passes=8))  # enough passes for a complete sort
+    check(make(api_key_env=None, window=3, step=2, passes=8))  # enough passes for a complete sort

@@ -59,7 +59,7 @@ LASTING = [
     ("503", BackendUnavailableError, 3),
     ("504", BackendTimeoutError, 3),
     ("silence", BackendTimeoutError, 3),
-    ("drip", BackendTimeoutError, 3),
+    ("trickle", BackendTimeoutError, 3),
     ("hang up", BackendUnavailableError, 3),
     ("echo", AuthenticationError, 1),
     ("not json", BackendResponseError, 1),
@@ -82,7 +82,7 @@ REPAIRED = ["missing", "repeated", "unknown"]
 @pytest.mark.parametrize(("fault", "expected", "requests"), LASTING)
 def test_a_lasting_failure(make, score, server, waste, fault, expected, requests):
     server.fault = fault
-    timeout = 0.3 if fault in ("silence", "drip") else 10.0
+    timeout = 0.3 if fault in ("silence", "trickle") else 10.0
     error = failure_of(score, make(limits={"timeout": timeout}), [waste])
     assert type(error) is expected
     assert len(server.received) == requests
@@ -135,7 +135,7 @@ def test_a_window_without_an_answer_keeps_its_order(make, score, server, waste, 
         ("refusal", "none of the answers of test-model held a ranking"),
         ("400", "the chat server answered 400: told to answer 400"),
         ("401", r"the chat server answered 401: told to answer 401 \(the key is the one in LLM_KEY\)"),
-        ("echo", "the chat server answered 401: invalid key: Bearer <LLM_KEY>"),
+        ("echo", "the chat server answered 401: invalid api token: Bearer <LLM_KEY>"),
         ("silence", "the chat server of test-model did not answer within 0.3 s"),
     ],
 )
@@ -236,14 +236,14 @@ def test_a_missing_key_names_its_variable(make, score, server, waste, monkeypatc
     if value is not None:
         monkeypatch.setenv("OTHER_KEY", value)
     with pytest.raises(AuthenticationError, match="OTHER_KEY"):
-        score(make(key_variable="OTHER_KEY"), [waste])
+        score(make(api_key_env="OTHER_KEY"), [waste])
     assert server.received == []
 
 
 @pytest.mark.parametrize("value", ["secret key", "secret\nkey", "sécret", '"secret"'])
 def test_what_no_key_can_be_is_refused_before_it_is_sent(make, score, server, waste, monkeypatch, value):
     monkeypatch.setenv("OTHER_KEY", value)
-    error = failure_of(score, make(key_variable="OTHER_KEY"), [waste])
+    error = failure_of(score, make(api_key_env="OTHER_KEY"), [waste])
     assert type(error) is AuthenticationError
     assert "OTHER_KEY" in str(error)
     assert value not in everything_printed(error)
@@ -252,9 +252,9 @@ def test_what_no_key_can_be_is_refused_before_it_is_sent(make, score, server, wa
 
 def test_without_a_variable_no_key_is_sent(make, score, server, waste):
     with pytest.raises(AuthenticationError, match="no key was sent"):
-        score(make(key_variable=None), [waste])
+        score(make(api_key_env=None), [waste])
     server.key = None
-    score(make(key_variable=None), [waste])
+    score(make(api_key_env=None), [waste])
 
 
 def test_a_key_that_changes_is_taken_up(make, score, server, waste, monkeypatch):

@@ -44,7 +44,7 @@ def server(server: ChatServer) -> ChatServer:
 @pytest.fixture
 def model(server):
     limits = {"max_wait": 0.02, "concurrency": 3}
-    return ChatModel(url=server.url, model="judge", key_variable="LLM_KEY", limits=limits)
+    return ChatModel(url=server.url, model="judge", api_key_env="LLM_KEY", limits=limits)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_deeper_grades_only_what_is_new(model, server, recorded, tmp_path):
     before = len(server.received)
     deeper, _ = grade([recorded], None, model=model, into=tmp_path / "made", depth=4)
     assert len(server.received) == sum(map(len, deeper.qrels.values())) > before
-    asked = Counter(body["messages"][-1]["content"] for body in server.received)
+    asked = Counter(each.body["messages"][-1]["content"] for each in server.received)
     assert set(asked.values()) == {1}
 
 
@@ -309,7 +309,7 @@ def test_what_is_refused(model, recorded, tmp_path):
     make_queries(DOCUMENTS, model=model, into=tmp_path / "c", queries=2)
     with pytest.raises(InputError, match="holds other documents"):
         make_queries(DOCUMENTS[:3], model=model, into=tmp_path / "c", queries=2)
-    other = ChatModel(url=model.url, model="other", key_variable="LLM_KEY")
+    other = ChatModel(url=model.url, model="other", api_key_env="LLM_KEY")
     with pytest.raises(InputError, match="begun with something else: model was 'judge', is 'other'"):
         make_queries(DOCUMENTS, model=other, into=tmp_path / "c", queries=2)
     with pytest.raises(InputError, match="has another query 'q1'"):
@@ -359,7 +359,7 @@ def test_the_commands(server, tmp_path, monkeypatch, capsys):
     files.mkdir()
     for document in DOCUMENTS:
         (files / f"{document.id}.txt").write_text(document.text)
-    endpoint = ["--url", server.url, "--model", "judge", "--key-variable", "LLM_KEY"]
+    endpoint = ["--url", server.url, "--model", "judge", "--api-key-env", "LLM_KEY"]
     made = tmp_path / "made"
     code, out, err = run(
         monkeypatch, capsys, "judge", "queries", files, "--into", made, *endpoint, "-n", 3,
@@ -368,7 +368,7 @@ def test_the_commands(server, tmp_path, monkeypatch, capsys):
     assert (code, err) == (0, "")
     assert out.startswith("3 judgements of 3 queries, by judge (the queries, too): synthetic\n")
     assert "cost at the prices given: " in out
-    assert server.received[0]["max_tokens"] == 50
+    assert server.received[0].body["max_tokens"] == 50
     config = tmp_path / "words.toml"
     config.write_text('reranker = "none"\n[retrievers.bm25]\nuse = "bm25"\n')
     recording = tmp_path / "r.jsonl"

@@ -116,7 +116,7 @@ def test_a_text_cannot_change_how_the_prompt_is_read(make, server, gullible, nam
     labels = reading["lines of JSON"]
     assert len(set(labels)) == len(labels) == len(documents)
     assert all(other == labels for other in reading.values())
-    received_query, received = documents_of(server.received[0]["messages"])
+    received_query, received = documents_of(server.received[0].body["messages"])
     assert (received_query, list(received.values())) == (shortened(query, 2000)[0], shown)
     assert gullible.marks == gullible.obeyed == []
     assert list(scores) == pytest.approx(honest_scores(received_query, shown))
@@ -139,7 +139,7 @@ def test_the_same_search_gets_the_same_prompt(make, server, waste):
     reranker = make()
     reranker.score([waste])
     reranker.score([waste])
-    first, second = server.received
+    first, second = (each.body for each in server.received)
     assert first == second
 
 
@@ -187,6 +187,6 @@ def test_shortening_is_that_of_the_whole_text(text, most):
 def test_the_system_message_is_the_same_for_all(make, server, waste):
     reranker = make()
     reranker.score([waste, Candidates(Query("x"), [Document("a", GALLERY["ChatML"]), Document("b", "b")])])
-    first, second = (body["messages"] for body in server.received)
+    first, second = (each.body["messages"] for each in server.received)
     assert [message["role"] for message in first] == ["system", "user"]
     assert first[0] == second[0]

@@ -27,7 +27,8 @@ def test_scores_are_the_ranks_in_the_documents_order(make, score, waste):
 
 def test_the_request_holds_the_options(make, score, server, waste):
     score(make(temperature=0.5, structured=True, extra={"max_tokens": 300, "seed": 7}), [waste])
-    [body] = server.received
+    body = server.received[0].body
+    assert len(server.received) == 1
     assert sorted(body) == ["max_tokens", "messages", "model", "response_format", "seed", "temperature"]
     assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("test-model", 0.5, 300, 7)
     assert body["response_format"]["type"] == "json_schema"
@@ -38,19 +39,19 @@ def test_the_request_holds_the_options(make, score, server, waste):
 
 def test_what_is_not_set_is_not_sent(make, score, server, waste):
     score(make(temperature="default"), [waste])
-    assert sorted(server.received[0]) == ["messages", "model"]
+    assert sorted(server.received[0].body) == ["messages", "model"]
 
 
 def test_a_title_is_read_with_its_text(make, score, server):
     documents = [Document("a", "Air over\n a wing.", title="Lift"), Document("b", "b")]
     score(make(), [Candidates(Query("lift"), documents)])
-    assert "Lift Air over a wing." in documents_of(server.received[0]["messages"])[1].values()
+    assert "Lift Air over a wing." in documents_of(server.received[0].body["messages"])[1].values()
 
 
 def test_long_texts_are_cut_and_counted(make, score, server):
     reranker = make(max_document_characters=20, max_query_characters=30)
     [scores] = score(reranker, batch_of("storm " * 100, "storm " * 3, "calm " * 100, "x" * 21, "y" * 20))
-    query, documents = documents_of(server.received[0]["messages"])
+    query, documents = documents_of(server.received[0].body["messages"])
     assert query == ("storm " * 5).strip()
     assert list(documents.values()) == ["storm storm storm", "calm calm calm calm", "x" * 20, "y" * 20]
     assert (scores.details["truncated"], scores.details["query_truncated"]) == (2, 1)
@@ -60,20 +61,20 @@ def test_long_texts_are_cut_and_counted(make, score, server):
 def test_a_megabyte_is_cut(make, score, server, huge):
     [scores] = score(make(), [Candidates(Query(huge), [Document("a", huge), Document("b", "a storm")])])
     assert len(scores) == 2
-    assert sum(len(message["content"]) for message in server.received[0]["messages"]) < 50_000
+    assert sum(len(message["content"]) for message in server.received[0].body["messages"]) < 50_000
     assert scores.details["truncated"] == scores.details["query_truncated"] == int(bool(huge.strip() != "x"))
 
 
 def test_blank_documents_are_not_shown_and_score_nothing(make, score, server):
     [scores] = score(make(), batch_of("storm", "", "storm", " \n\t", "calm"))
-    assert list(documents_of(server.received[0]["messages"])[1].values()) == ["storm", "calm"]
+    assert list(documents_of(server.received[0].body["messages"])[1].values()) == ["storm", "calm"]
     assert scores == (0.0, 1.0, 0.0, 0.5)
     assert scores.details["blank_documents"] == 2
 
 
 def test_documents_with_one_text_are_shown_once(make, score, server):
     [scores] = score(make(), batch_of("storm", "calm", "storm", "calm", " calm\n", "storm"))
-    assert list(documents_of(server.received[0]["messages"])[1].values()) == ["calm", "storm"]
+    assert list(documents_of(server.received[0].body["messages"])[1].values()) == ["calm", "storm"]
     assert scores == (0.5, 1.0, 0.5, 0.5, 1.0)
     assert scores.details["repeated_documents"] == 3
 
@@ -90,7 +91,7 @@ def test_where_there_is_nothing_to_order_nobody_is_asked(make, score, server):
 def test_usage_is_summed_over_the_windows(make, score, server):
     texts = [f"number {number}" for number in range(10)]
     [scores] = score(make(window=4, step=2), batch_of("storm", *texts))
-    words = sum(len(message["content"].split()) for body in server.received for message in body["messages"])
+    words = sum(len(message["content"].split()) for each in server.received for message in each.body["messages"])
     assert scores.details["requests"] == len(server.received) == 4
     assert (scores.details["input_tokens"], scores.details["output_tokens"]) == (words, 16)
     assert scores.details["retries"] == 0

@@ -89,7 +89,7 @@ def test_the_component_does_what_the_reference_does(make, score, server, count, 
     expected = len(spans(count, **sizes)) * reranker.passes if count > 1 else 0
     assert scores.details["windows"] == scores.details["windows_done"] == scores.details["requests"] == expected
     assert len(server.received) == expected
-    shown = [len(documents_of(body["messages"])[1]) for body in server.received]
+    shown = [len(documents_of(each.body["messages"])[1]) for each in server.received]
     assert all(2 <= size <= reranker.window for size in shown)
 
 
@@ -98,7 +98,7 @@ def test_the_windows_of_one_query_follow_one_another(make, server):
     server.model = largest_first
     make(window=4, step=2).score([Candidates(Query("largest?"), documents)])
     shown = [
-        sorted(int(text.split()[-1]) for text in documents_of(body["messages"])[1].values())
-        for body in server.received
+        sorted(int(text.split()[-1]) for text in documents_of(each.body["messages"])[1].values())
+        for each in server.received
     ]
     assert shown == [[6, 7, 8, 9], [4, 5, 8, 9], [2, 3, 8, 9], [0, 1, 8, 9]]

@@ -13,21 +13,20 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
-__all__ = ["FAULTS", "ChatServer", "by_words", "documents_of", "judge_by_words"]
+from hybridrank.testing.server import FaultyHandler, FaultyServer, Received
+
+__all__ = ["FAULTS", "ChatServer", "Received", "by_words", "documents_of", "judge_by_words"]
 
 FAULTS = (
     # the server's
     "400",  # a status: any number from 300 to 599
     "429 retry-after 1",  # with a Retry-After header, here of 1
     "echo",  # 401, with the request's Authorization in the body and in a header
-    "silence",  # no answer at all, until the server closes
-    "drip",  # an answer that begins at once and never ends, a byte at a time
+    "silence",  # no answer at all, until the client leaves or the server closes
+    "trickle",  # an answer that begins at once and never ends, a byte at a time
     "flood",  # an answer of two megabytes
     "hang up",  # the connection ends in the middle of the body
     "not json",
@@ -96,132 +95,49 @@ def _overlap(query: str, text: str) -> float:
     return len(asked & found) / len(asked | found or {""})
 
 
-class ChatServer:
-    """``POST /v1/chat/completions`` on a free port of 127.0.0.1, from entering the context to leaving it.
+class _Handler(FaultyHandler):
+    def refusal(self, message: str) -> dict[str, Any]:
+        """The body of an error."""
+        return {"error": {"message": message}}
 
-    `faults` are for the next requests, one each ("" for none); `fault` is for every request that finds `faults`
-    empty. `received` holds the body of every request, in the order of arrival, and `connections` is how many
-    were opened. Requests wait for one another at the `rendezvous`, if there is one, before they are answered.
-    `model` ranks, or answers in its own words.
-    """
-
-    def __init__(self, *, key: str | None = None, model: Model = by_words) -> None:
-        self.key = key
-        self.model = model
-        self.faults: deque[str] = deque()
-        self.fault: str | None = None
-        self.received: list[dict[str, Any]] = []
-        self.connections = 0
-        self.rendezvous: threading.Barrier | None = None
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-
-    def __enter__(self) -> Self:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        """For `LlmReranker(url=…)`."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-
-    def _arrive(self, body: dict[str, Any]) -> str | None:
-        with self._lock:
-            self.received.append(body)
-            fault = self.faults.popleft() if self.faults else self.fault
+    def respond(self, body: dict[str, Any], fault: str | None) -> None:
+        """Answer as a chat model does, or misbehave."""
         if fault and fault not in FAULTS and not fault[:3].isdigit():
             raise ValueError(f"no such fault: {fault!r}; known: {', '.join(FAULTS)}")
-        return fault
-
-    def _connect(self) -> None:
-        with self._lock:
-            self.connections += 1
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    owner: ChatServer
-
-    def setup(self) -> None:
-        super().setup()
-        self.owner._connect()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
-        """Stay quiet: `BaseHTTPRequestHandler` would write to stderr."""
-
-    def do_POST(self) -> None:
-        """Answer one request, or misbehave."""
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        fault = self.owner._arrive(body)
-        try:
-            if self.owner.rendezvous is not None:
-                self.owner.rendezvous.wait(timeout=10)
-            self._respond(body, fault or "")
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
-
-    def _respond(self, body: dict[str, Any], fault: str) -> None:
-        if fault[:3].isdigit():
-            status, _, wait = fault.partition(" retry-after ")
-            headers = {"Retry-After": wait} if wait else {}
-            self._send(int(status), {"error": {"message": f"told to answer {status}"}}, headers)
-        elif fault == "echo":
-            given = self.headers.get("Authorization", "")
-            self._send(401, {"error": {"message": f"invalid key: {given}"}}, {"X-Received": given})
-        elif fault == "silence":
-            self.owner._closing.wait()
-            self.close_connection = True
-        elif fault == "drip":
-            self._drip()
-        elif (refusal := self._refusal(body)) is not None:
-            self._send(*refusal)
+        if fault and self.fails(fault):
+            return
+        if (refused := self._refused(body)) is not None:
+            self.send(*refused)
         else:
-            completion = _completion(body, self.owner.model(body["messages"]), fault)
-            self._send(200, completion, cut=fault == "hang up")
+            completion = _completion(body, self.owner.model(body["messages"]), fault or "")
+            self.send(200, completion, cut=fault == "hang up")
 
-    def _refusal(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+    def _refused(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
         """What a server would refuse, and how."""
         if self.path != "/v1/chat/completions":
             return 404, {"detail": f"no such endpoint: {self.path}"}
         if self.headers.get("Authorization") != (self.owner.key and f"Bearer {self.owner.key}"):
-            return 401, {"error": {"message": "invalid key"}}
+            return 401, self.refusal("invalid key")
         wrong = [name for name, value in body.items() if not isinstance(value, _FIELDS.get(name, ()))]
         if wrong or not body.get("model") or not body.get("messages"):
             return 400, {"message": f"unknown, missing or wrongly typed fields: {', '.join(wrong)}"}
         return None
 
-    def _send(
-        self, status: int, content: Any, headers: dict[str, str] | None = None, *, cut: bool = False
-    ) -> None:
-        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if cut else data)
-        self.close_connection = self.close_connection or cut
 
-    def _drip(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "1000000")
-        self.end_headers()
-        self.close_connection = True
-        while not self.owner._closing.wait(0.01):
-            self.wfile.write(b" ")
+class ChatServer(FaultyServer):
+    """``POST /v1/chat/completions``. `model` ranks, or answers in its own words; a fault "" is none."""
+
+    handler = _Handler
+
+    def __init__(self, *, key: str | None = None, model: Model = by_words) -> None:
+        super().__init__()
+        self.key = key
+        self.model = model
+
+    @property
+    def url(self) -> str:
+        """For `LlmReranker(url=…)`."""
+        return f"{super().url}/v1"
 
 
 def _completion(body: dict[str, Any], ranking: list[str] | str, fault: str) -> Any:
