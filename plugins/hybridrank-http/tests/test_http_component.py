@@ -22,7 +22,7 @@ OPTIONS = {
     "url": "https://rerank.example/base",
     "flavour": "voyage",
     "model": "rerank-2.5",
-    "key_variable": "VOYAGE_API_KEY",
+    "api_key_env": "VOYAGE_API_KEY",
     "on_long": "raise",
     "pointwise": True,
     "batch_size": 100,
@@ -71,7 +71,7 @@ def test_it_keeps_the_protocols():
         ({"flavour": "yina"}, r"\$\.flavour: .*'jina'"),
         ({"model": ""}, r"\$\.model"),
         ({"api_key": "x"}, r"\$\.api_key"),
-        ({"key_variable": "not-a-name"}, r"\$\.key_variable"),
+        ({"api_key_env": "not-a-name"}, r"\$\.api_key_env"),
         ({"batch_size": 0}, r"\$\.batch_size"),
         ({"path": "rerank"}, r"\$\.path"),
         ({"fields": {"scores": "x"}}, r'\$\.fields\.scores: .*did you mean "score"'),
@@ -105,7 +105,7 @@ def run(code: str, **environment: str) -> str:
 def test_making_one_loads_nothing_heavy_and_needs_no_key():
     code = (
         "import sys; from hybridrank.registry import create\n"
-        "create('reranker', {'use': 'http', 'url': 'http://localhost:1', 'key_variable': 'NONE'})\n"
+        "create('reranker', {'use': 'http', 'url': 'http://localhost:1', 'api_key_env': 'NONE'})\n"
         "print(sorted({'httpx', 'numpy', 'torch'} & set(sys.modules)))"
     )
     assert run(code) == "[]"
@@ -145,7 +145,7 @@ def test_contract_of_a_pointwise_model(check):
 
 
 def test_what_decides_scores_is_its_identity():
-    one = HttpReranker(url="http://localhost:1", model="m", limits={"retries": 0}, key_variable="SOME_KEY")
+    one = HttpReranker(url="http://localhost:1", model="m", limits={"retries": 0}, api_key_env="SOME_KEY")
     assert one.identity == HttpReranker(url="http://localhost:1", model="m").identity
     for other in ({"model": "n"}, {"url": "http://localhost:2"}, {"path": "/r"}, {"parameters": {"p": 1}}):
         assert HttpReranker(**{"url": "http://localhost:1", "model": "m", **other}).identity != one.identity

@@ -216,14 +216,14 @@ def test_a_missing_key_names_its_variable(make, score, server, waste, monkeypatc
     if value is not None:
         monkeypatch.setenv("OTHER_KEY", value)
     with pytest.raises(AuthenticationError, match="OTHER_KEY"):
-        score(make(key_variable="OTHER_KEY"), [waste])
+        score(make(api_key_env="OTHER_KEY"), [waste])
     assert server.received == []
 
 
 @pytest.mark.parametrize("value", ["secret key", "secret\nkey", "sécret", '"secret"'])
 def test_what_no_key_can_be_is_refused_before_it_is_sent(make, score, server, waste, monkeypatch, value):
     monkeypatch.setenv("OTHER_KEY", value)
-    error = failure_of(score, make(key_variable="OTHER_KEY"), [waste])
+    error = failure_of(score, make(api_key_env="OTHER_KEY"), [waste])
     assert type(error) is AuthenticationError
     assert value not in everything_printed(error)
     assert server.received == []
@@ -231,7 +231,7 @@ def test_what_no_key_can_be_is_refused_before_it_is_sent(make, score, server, wa
 
 def test_where_no_key_was_sent_the_error_says_so(make, score, waste):
     with pytest.raises(AuthenticationError, match="no key was sent"):
-        score(make(key_variable=None), [waste])
+        score(make(api_key_env=None), [waste])
 
 
 def test_a_newline_after_the_key_does_no_harm(make, score, server, waste, monkeypatch):

@@ -49,7 +49,7 @@ def test_a_flavour(flavour, score, waste, monkeypatch):
     monkeypatch.setenv("SERVER_KEY", "the-key-of-this-server")
     model = None if flavour == "tei" else "m"
     with RerankServer(flavour, key="the-key-of-this-server") as server:
-        reranker = HttpReranker(url=server.url + "/", flavour=flavour, model=model, key_variable="SERVER_KEY")
+        reranker = HttpReranker(url=server.url + "/", flavour=flavour, model=model, api_key_env="SERVER_KEY")
         [scores] = score(reranker, [waste])
         score(reranker, [candidates("storm", "a storm")])
     expected = [20 * each - 10 for each in SCORES] if flavour == "llama.cpp" else SCORES
@@ -138,7 +138,7 @@ def test_the_server_of_another_plugin_is_understood(waste, monkeypatch):
     cohere = pytest.importorskip("hybridrank_cohere.testing")
     monkeypatch.setenv("CO_API_KEY", "test-key")
     with cohere.RerankServer(key="test-key") as server:
-        [scores] = HttpReranker(url=server.url, model="m", key_variable="CO_API_KEY").score([waste])
+        [scores] = HttpReranker(url=server.url, model="m", api_key_env="CO_API_KEY").score([waste])
     assert scores == pytest.approx(SCORES)
     assert scores.details["search_units"] == 1
 

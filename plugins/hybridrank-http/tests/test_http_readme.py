@@ -45,7 +45,7 @@ def test_a_python_block_runs_and_prints_what_it_says(block):
 @pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: re.search(r"# (.*)", block)[1][:20])
 def test_a_configuration_works_with_its_server(block, score, waste, monkeypatch):
     config = tomllib.loads(block)["reranker"]
-    if variable := config.get("key_variable"):
+    if variable := config.get("api_key_env"):
         monkeypatch.setenv(variable, "test-key-of-this-server")
     with RerankServer(dialect(config), key="test-key-of-this-server" if variable else None) as server:
         reranker = create("reranker", {**config, "url": server.url})

@@ -40,7 +40,7 @@ class HttpReranker(Component):
     A blank document is not sent. It scores 1.0 below the worst of the others and at most -1.0; or -100.0, if the
     model is `pointwise`, for then its score is the same whatever it is scored with.
 
-    The key is read from the environment variable `key_variable` at every call, and kept nowhere. Several calls
+    The key is read from the environment variable `api_key_env` at every call, and kept nowhere. Several calls
     (more than one query, or more documents than `batch_size`) run side by side within `limits`, which all
     threads and event loops share. One failed call fails the batch.
     """
@@ -53,7 +53,7 @@ class HttpReranker(Component):
     )
     flavour: FlavourName = Field("cohere", description="how the server wants to be asked")
     model: str | None = Field(None, min_length=1, description="the model's name at the server, if it wants one")
-    key_variable: str | None = Field(
+    api_key_env: str | None = Field(
         None,
         pattern="^[A-Za-z_][A-Za-z0-9_]*$",
         description="the name of the environment variable that holds the key; by default none is sent",
@@ -95,7 +95,7 @@ class HttpReranker(Component):
     def identity(self) -> str:
         """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
         options = self.to_config()
-        for name in ("limits", "key_variable", *(["batch_size"] if self.pointwise else [])):
+        for name in ("limits", "api_key_env", *(["batch_size"] if self.pointwise else [])):
             options.pop(name, None)
         return json.dumps(options, sort_keys=True)
 
@@ -125,9 +125,9 @@ class HttpReranker(Component):
         content = body(part, self._flavour, model=self.model)
         client = await self._clients.mine()
         reply, retries = await self._remote.call(
-            lambda: post(client, self._endpoint, content, who=self._who, variable=self.key_variable)
+            lambda: post(client, self._endpoint, content, who=self._who, variable=self.api_key_env)
         )
-        answer = read(reply, len(part.texts), self._flavour, who=self._who, variable=self.key_variable)
+        answer = read(reply, len(part.texts), self._flavour, who=self._who, variable=self.api_key_env)
         cut = sum(len(text) > self._flavour.characters for text in part.texts)
         units = {**answer.units, **({"cut_documents": cut} if cut else {})}
         return replace(answer, retries=retries, units=units)

@@ -31,7 +31,7 @@ class Answer:
     tokens: Mapping[str, int] = field(default_factory=dict)
 
 
-async def ask(client: AsyncClient, url: str, body: Mapping[str, Any], *, key_variable: str | None) -> Answer:
+async def ask(client: AsyncClient, url: str, body: Mapping[str, Any], *, api_key_env: str | None) -> Answer:
     """Send one request, and read at most a megabyte of its answer.
 
     Raises:
@@ -39,22 +39,22 @@ async def ask(client: AsyncClient, url: str, body: Mapping[str, Any], *, key_var
     """
     import httpx
 
-    auth = partial(_authorised, variable=key_variable) if key_variable else None
+    auth = partial(_authorised, variable=api_key_env) if api_key_env else None
     try:
         async with client.stream("POST", url, json=body, auth=auth) as response:
-            content, is_whole = await _content(response, key_variable)
+            content, is_whole = await _content(response, api_key_env)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        scrub(error, key_variable)
-        raise unreachable(error, key_variable) from error
+        scrub(error, api_key_env)
+        raise unreachable(error, api_key_env) from error
     if response.status_code != 200:
         wait = retry_after(response.headers.get("retry-after"))
-        raise refusal(response.status_code, said(content), who="the chat server", wait=wait, variable=key_variable)
+        raise refusal(response.status_code, said(content), who="the chat server", wait=wait, variable=api_key_env)
     if not is_whole:
         raise BackendResponseError(f"the chat server's answer is longer than {_LONGEST:,} bytes")
     try:
         return read(json.loads(content))
     except (ValueError, RecursionError):
-        problem = f"the chat server's answer is no chat completion: {one_line(content, key_variable)}"
+        problem = f"the chat server's answer is no chat completion: {one_line(content, api_key_env)}"
         raise BackendResponseError(problem) from None
 
 
@@ -63,14 +63,14 @@ def _authorised(request: Request, *, variable: str) -> Request:
     return request
 
 
-async def _content(response: Response, key_variable: str | None) -> tuple[str, bool]:
+async def _content(response: Response, api_key_env: str | None) -> tuple[str, bool]:
     """As much of the body as we want to know, and whether that is all; without the key, should it be echoed."""
     content = bytearray()
     async for chunk in response.aiter_raw():  # raw, for a few compressed bytes may be gigabytes
         content += chunk
         if len(content) > _LONGEST:
             break
-    return redacted(content.decode(errors="replace"), key_variable, shortest=_SECRET), len(content) <= _LONGEST
+    return redacted(content.decode(errors="replace"), api_key_env, shortest=_SECRET), len(content) <= _LONGEST
 
 
 def read(completion: Any) -> Answer:

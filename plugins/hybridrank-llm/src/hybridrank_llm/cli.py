@@ -29,7 +29,7 @@ IntoOption = Annotated[
 UrlOption = Annotated[str, typer.Option("--url", help="Where the API is, as in http://localhost:8000/v1.")]
 ModelOption = Annotated[str, typer.Option("--model", help="The model's name at that server.")]
 KeyOption = Annotated[
-    str | None, typer.Option("--key-variable", help="The environment variable that holds the key.")
+    str | None, typer.Option("--api-key-env", help="The environment variable that holds the key.")
 ]
 ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, help="Requests at one time.")]
 ExtraOption = Annotated[
@@ -56,7 +56,7 @@ def queries(
     ] = None,
     number: Annotated[int, typer.Option("-n", "--queries", min=1, help="How many queries.")] = 50,
     split: Annotated[str, typer.Option("--split", help="What these judgements are called.")] = "test",
-    key_variable: KeyOption = None,
+    api_key_env: KeyOption = None,
     concurrency: ConcurrencyOption = 8,
     structured: StructuredOption = False,
     extra: ExtraOption = "{}",
@@ -70,7 +70,7 @@ def queries(
     """
     from hybridrank_llm.judging import make_queries
 
-    chosen, costs = _model(url, model, key_variable, concurrency, structured, extra), _prices(prices)
+    chosen, costs = _model(url, model, api_key_env, concurrency, structured, extra), _prices(prices)
     with progress("queries") as bar:
         dataset, counts = make_queries(
             _documents(source), model=chosen, into=into, queries=number, split=split, seed=seed, progress=bar
@@ -91,7 +91,7 @@ def grade(
     depth: Annotated[int, typer.Option("--depth", min=1, help="The first so many after each stage.")] = 10,
     number: Annotated[int | None, typer.Option("--queries", min=1, help="Only so many, by chance.")] = None,
     split: Annotated[str, typer.Option("--split", help="What these judgements are called.")] = "graded",
-    key_variable: KeyOption = None,
+    api_key_env: KeyOption = None,
     concurrency: ConcurrencyOption = 8,
     structured: StructuredOption = False,
     extra: ExtraOption = "{}",
@@ -106,7 +106,7 @@ def grade(
     from hybridrank.evaluation import Recording
     from hybridrank_llm.judging import grade as graded
 
-    chosen, costs = _model(url, model, key_variable, concurrency, structured, extra), _prices(prices)
+    chosen, costs = _model(url, model, api_key_env, concurrency, structured, extra), _prices(prices)
     made = [Recording.load(path) for path in recordings]
     with progress("grading") as bar:
         dataset, counts = graded(
@@ -124,7 +124,7 @@ def grade(
 
 
 def _model(
-    url: str, model: str, key_variable: str | None, concurrency: int, structured: bool, extra: str
+    url: str, model: str, api_key_env: str | None, concurrency: int, structured: bool, extra: str
 ) -> ChatModel:
     from hybridrank.errors import ConfigError
     from hybridrank.remote import Limits
@@ -139,7 +139,7 @@ def _model(
     return ChatModel(
         url=url,
         model=model,
-        key_variable=key_variable,
+        api_key_env=api_key_env,
         structured=structured,
         extra=fields,
         limits=Limits(concurrency=concurrency, timeout=60.0),

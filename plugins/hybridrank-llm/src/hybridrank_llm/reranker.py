@@ -67,7 +67,7 @@ class LlmReranker(Component):
         description='where the API is, up to and with its version: "https://api.openai.com/v1"',
     )
     model: str = Field(min_length=1, description="the model's name at that server")
-    key_variable: str | None = Field(
+    api_key_env: str | None = Field(
         None,
         pattern="^[A-Za-z_][A-Za-z0-9_]*$",
         description="the name of the environment variable that holds the key; without it, no key is sent",
@@ -173,7 +173,7 @@ class LlmReranker(Component):
             body["temperature"] = self.temperature
         if self.structured:
             body["response_format"] = _RANKING
-        return await ask(client, f"{self.url.rstrip('/')}/chat/completions", body, key_variable=self.key_variable)
+        return await ask(client, f"{self.url.rstrip('/')}/chat/completions", body, api_key_env=self.api_key_env)
 
     @once
     def _remote(self) -> Remote:

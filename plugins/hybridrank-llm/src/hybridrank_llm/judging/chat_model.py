@@ -40,7 +40,7 @@ class ChatModel(Component):
         description='where the API is, up to and with its version: "https://api.openai.com/v1"',
     )
     model: str = Field(min_length=1, description="the model's name at that server")
-    key_variable: str | None = Field(
+    api_key_env: str | None = Field(
         None,
         pattern="^[A-Za-z_][A-Za-z0-9_]*$",
         description="the name of the environment variable that holds the key; without it, no key is sent",
@@ -76,7 +76,7 @@ class ChatModel(Component):
             }
         client = await self._clients.mine()
         url = f"{self.url.rstrip('/')}/chat/completions"
-        attempt = partial(ask, client, url, body, key_variable=self.key_variable)
+        attempt = partial(ask, client, url, body, api_key_env=self.api_key_env)
         answer, retries = await self._remote.call(attempt)
         return Said(answer.text, {"requests": 1, "retries": retries, **answer.tokens})
 
