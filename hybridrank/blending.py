@@ -8,7 +8,7 @@ says how to read it, is how sure it is of the best that it has seen: that decide
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum, log, sqrt
+from math import fsum, isfinite, log, nan, sqrt
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -127,9 +127,15 @@ def told_by(reranker: Reranker) -> tuple[float, float] | None:
     """Between which best scores the reranker says that it becomes sure; None where it does not say.
 
     Raises:
-        ConfigError: the first is not below the second.
+        ConfigError: it says something else.
     """
     told = reranker.sure_between if isinstance(reranker, TellingReranker) else None
-    if told is not None and not told[0] < told[1]:
+    if told is None:
+        return None
+    try:
+        low, high = map(float, told)
+    except (TypeError, ValueError):
+        low = high = nan
+    if not (isfinite(low) and isfinite(high) and low < high):
         raise ConfigError(f"its sure_between must be two scores, the lower first, not {told!r:.80}")
-    return told
+    return low, high

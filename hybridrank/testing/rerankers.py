@@ -10,9 +10,11 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from hybridrank.blending import told_by
 from hybridrank.checks import checked_scores
-from hybridrank.errors import BackendResponseError, InputError
-from hybridrank.protocols import AsyncReranker, Reranker
+from hybridrank.errors import BackendResponseError, ConfigError, InputError
+from hybridrank.protocols import AsyncReranker, Reranker, TellingReranker
+from hybridrank.rerank.members import is_pointwise
 from hybridrank.testing.kit import (
     THREADS,
     CheckFailed,
@@ -171,6 +173,34 @@ def same_text_same_score(reranker: Reranker, limits: Limits) -> None:
     )
 
 
+def pointwise_as_said(reranker: Reranker, limits: Limits) -> None:
+    """A reranker that says it is `pointwise` gives each document the score that it gets alone."""
+    if not is_pointwise(reranker):
+        raise skip("it does not say that it is pointwise: every list is then scored whole")
+    query = queries()[0]
+    together = _score(reranker, [Candidates(query, list(DOCUMENTS))])[0]
+    alone = [_score(reranker, [Candidates(query, [document])])[0][0] for document in DOCUMENTS]
+    _same(
+        together,
+        Scores(alone),
+        DOCUMENTS,
+        limits,
+        f"with {len(DOCUMENTS)} documents at once",
+        "It says `pointwise`, so that its scores are kept, replayed, and mixed from several calls: leave that out "
+        "where a score depends on what is beside the document",
+    )
+
+
+def sure_between_as_said(reranker: Reranker, limits: Limits) -> None:
+    """`sure_between`, where there is one, is two finite scores, the lower first."""
+    if not isinstance(reranker, TellingReranker):
+        raise skip("it has no sure_between: a blend by confidence leaves its scores alone")
+    try:
+        told_by(reranker)
+    except ConfigError as error:
+        raise CheckFailed(f"{error}: a blend weighs the fused order by it") from error
+
+
 def takes_any_sequence(reranker: Reranker, limits: Limits) -> None:
     """Tuples do as well as lists."""
     batch = _batch()
@@ -276,6 +306,8 @@ CHECKS: Sequence[Callable[[Reranker, Limits], None]] = (
     batch_equals_singles,
     order_follows_documents,
     same_text_same_score,
+    pointwise_as_said,
+    sure_between_as_said,
     takes_any_sequence,
     input_is_unmutated,
     odd_documents,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from functools import partial
+from typing import ClassVar
 from unittest import SkipTest
 
 import numpy as np
@@ -41,6 +42,8 @@ class Right(Component):
 
 class RightAsync(Right):
     use = "right-async"
+    pointwise: ClassVar[bool] = True
+    sure_between: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     async def ascore(self, batch):
         await asyncio.sleep(0)
@@ -132,6 +135,23 @@ class ScoresById(Right):
             [score + len(d.id) + ord(d.id[-1]) for score, d in zip(row, c.documents, strict=True)]
             for row, c in zip(super().score(batch), batch, strict=True)
         ]
+
+
+class SaysPointwise(Right):
+    """Scores beside the mean of the list, and says that it scores each document for itself."""
+
+    pointwise: ClassVar[bool] = True
+
+    def score(self, batch):
+        return [[score - sum(row) / len(row) for score in row] for row in super().score(batch)]
+
+
+class TellsBackwards(Right):
+    sure_between: ClassVar[tuple[float, float]] = (1.0, 0.0)
+
+
+class TellsOne(Right):
+    sure_between: ClassVar[tuple[float]] = (1.0,)
 
 
 class WantsLists(Right):
@@ -238,6 +258,9 @@ BROKEN = [
     ("order_follows_documents", Sorts, "in another order"),
     ("order_follows_documents", ScoresByPlace, "in another order"),
     ("same_text_same_score", ScoresById, "not from the id"),
+    ("pointwise_as_said", SaysPointwise, "says `pointwise`"),
+    ("sure_between_as_said", TellsBackwards, "the lower first, not (1.0, 0.0)"),
+    ("sure_between_as_said", TellsOne, "two scores"),
     ("takes_any_sequence", WantsLists, "score() of tuples raised AttributeError"),
     ("input_is_unmutated", SortsDocuments, "changed its input"),
     ("input_is_unmutated", PopsBatch, "changed its input"),
