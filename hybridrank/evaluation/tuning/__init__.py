@@ -2,7 +2,8 @@
 
 from hybridrank.evaluation.tuning.agreement import agree
 from hybridrank.evaluation.tuning.choosing import Goal
+from hybridrank.evaluation.tuning.result import Figures, Fold, Tuning
 from hybridrank.evaluation.tuning.space import Space
-from hybridrank.evaluation.tuning.tuner import Figures, Fold, Tuning, tune
+from hybridrank.evaluation.tuning.tuner import tune
 
 __all__ = ["Figures", "Fold", "Goal", "Space", "Tuning", "agree", "tune"]
