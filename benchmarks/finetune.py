@@ -44,14 +44,15 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument(
-        "--queries", type=int, default=400, help="training queries, of those that may be learned from"
+        "--queries", type=int, default=1000, help="training queries, of those that may be learned from"
     )
-    parser.add_argument("--test-queries", type=int, default=150)
-    parser.add_argument("--depth", type=int, default=15, help="fused candidates that are mined, and reranked")
-    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--test-queries", type=int, default=300)
+    parser.add_argument("--depth", type=int, default=20, help="fused candidates that are mined, and reranked")
+    parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--negatives", type=int, default=7)
-    parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--rate", type=float, default=5e-5)
+    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--rate", type=float, default=1.5e-4, help="of the reranker, which has a new head")
+    parser.add_argument("--embedder-rate", type=float, default=3e-5)
     parser.add_argument("--loss", default="lambda")
     parser.add_argument("--documents", default="no-positives", help="no-positives, nowhere or anywhere")
     parser.add_argument("--words-only", action="store_true", help="BM25 is the only arm")
@@ -162,7 +163,7 @@ def tune_embedder(given: argparse.Namespace, mined: Mined) -> None:
     model, graph = given.work / "embedder", given.work / "embedder-int8"
     options = TrainingOptions(
         epochs=given.epochs,
-        learning_rate=given.rate,
+        learning_rate=given.embedder_rate,
         batch_size=16,
         negatives=1,
         positives=2,

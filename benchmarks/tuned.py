@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from random import Random
 
@@ -34,12 +35,40 @@ def values(recording: Recording, variant: Variant) -> list[float]:
     return [per_query[query_id] for query_id in recording.searches]
 
 
-def said(numbers: Sequence[float]) -> str:
-    low, high = mean_interval(numbers)
-    return f"{sum(numbers) / len(numbers):.3f} ({low:.3f}–{high:.3f})"
+@dataclass(frozen=True)
+class Row:
+    """The values of one way to search, query by query, beside those of the better arm."""
+
+    numbers: Sequence[float]
+    others: Sequence[float]
+    notes: str = ""
+
+    @cached_property
+    def mean(self) -> str:
+        return f"{sum(self.numbers) / len(self.numbers):.3f}"
+
+    @cached_property
+    def interval(self) -> str:
+        low, high = mean_interval(self.numbers)
+        return f"({low:.3f}–{high:.3f})"
+
+    @cached_property
+    def gain(self) -> float:
+        return (sum(self.numbers) - sum(self.others)) / len(self.numbers)
+
+    @cached_property
+    def p(self) -> float:
+        return paired_test(list(self.numbers), list(self.others))
+
+    def __str__(self) -> str:
+        return f"{self.mean} {self.interval} | {self.gain:+.3f} | {self.p:.3f} | {self.notes}"
+
+    @property
+    def mark(self) -> str:
+        return "" if self.p >= 0.05 else " ▲" if self.gain > 0 else " ▼"
 
 
-def report(recording: Recording, bounds: Sequence[float]) -> None:
+def report(recording: Recording, bounds: Sequence[float]) -> dict[str, Row]:
     whole = replace(Variant.recorded(recording.header), fetch_k=100)
     fused = replace(whole, rerank_k=0)
     arms = {arm: replace(fused, arms=(arm,)) for arm in whole.arms}
@@ -52,15 +81,18 @@ def report(recording: Recording, bounds: Sequence[float]) -> None:
         rows[f"reranked to {depth}, default blend"] = replace(whole, rerank_k=depth)
     found = {label: values(recording, variant) for label, variant in rows.items()}
     best = max(arms, key=lambda arm: sum(found[arm]))
+    table = {label: Row(numbers, found[best]) for label, numbers in found.items()}
     print(f"\n## {recording.dataset.label}, {len(recording)} queries; the better arm is {best}\n")
     print(f"| | {MEASURE} (95 %) | less the better arm | p | |\n| --- | ---: | ---: | ---: | --- |")
-    for label, numbers in found.items():
-        row(label, numbers, found[best])
+    for label, row in table.items():
+        print(f"| {label} | {row} |", flush=True)
     tasks = {"tuned fusion, not reranked": (Space(rerank_k=(0,)), None, fused)}
     tasks |= {f"tuned, p95 under {bound:g} s": (Space(), bound, None) for bound in bounds}
     for label, (space, bound, default) in tasks.items():
         numbers, answers = held_out(recording, space, Goal(MEASURE, p95=bound), default)
-        row(label, [numbers[query_id] for query_id in recording.searches], found[best], "; ".join(answers))
+        table[label] = Row([numbers[query_id] for query_id in recording.searches], found[best], "; ".join(answers))
+        print(f"| {label} | {table[label]} |", flush=True)
+    return table
 
 
 def held_out(
@@ -85,10 +117,12 @@ def part(recording: Recording, query_ids: Sequence[str]) -> Recording:
     return replace(recording, searches={query_id: recording.searches[query_id] for query_id in query_ids})
 
 
-def row(label: str, numbers: Sequence[float], others: Sequence[float], notes: str = "") -> None:
-    gains = [a - b for a, b in zip(numbers, others, strict=True)]
-    p = paired_test(gains, [0.0] * len(gains))
-    print(f"| {label} | {said(numbers)} | {sum(gains) / len(gains):+.3f} | {p:.3f} | {notes} |", flush=True)
+def together(tables: Mapping[str, Mapping[str, Row]]) -> None:
+    """All collections in one table: ▲ and ▼ mark what is better or worse than the better arm."""
+    print("\n| | " + " | ".join(tables) + " |\n" + "| --- " * (len(tables) + 1) + "|")
+    for label in next(iter(tables.values())):
+        cells = [f"{table[label].mean}<br>{table[label].interval}{table[label].mark}" for table in tables.values()]
+        print(f"| {label} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -96,8 +130,8 @@ def main() -> None:
     parser.add_argument("recordings", type=Path, nargs="+")
     parser.add_argument("--bounds", type=float, nargs="*", default=[0.2, 1.0], help="seconds")
     options = parser.parse_args()
-    for path in options.recordings:
-        report(Recording.load(path), options.bounds)
+    recordings = [Recording.load(path) for path in options.recordings]
+    together({f"{each.dataset.name}, {len(each)}": report(each, options.bounds) for each in recordings})
 
 
 if __name__ == "__main__":
