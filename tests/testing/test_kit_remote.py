@@ -338,6 +338,7 @@ BROKEN = [
     ("passing_failures_are_tried_again", NeverAgain, "met by score() with 1 requests, expected 3"),
     ("unreachable_service", Raw, "raised ConnectError"),
     ("unreachable_service", Unchained, "chained"),
+    ("unreachable_service", HoldsItsKey, "shows the key"),
     ("one_failure_stops_the_batch", LetsOthersRun, "the others of score() went on"),
     ("retry_after_is_kept", HearsNoWait, "asked to wait 1 s"),
     ("missing_key_names_its_variable", SendsAnyKey, "the key is None"),

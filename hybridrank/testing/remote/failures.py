@@ -20,7 +20,18 @@ from hybridrank.errors import (
     RateLimitedError,
 )
 from hybridrank.testing.kit import Limits, require
-from hybridrank.testing.served import BATCH, Served, Way, answer, failure, kind_of, same, soon
+from hybridrank.testing.served import (
+    BATCH,
+    KEY,
+    Served,
+    Way,
+    answer,
+    everything_shown,
+    failure,
+    kind_of,
+    same,
+    soon,
+)
 from hybridrank.testing.server import FaultyServer
 
 __all__ = [
@@ -108,7 +119,7 @@ def passing_failures_are_tried_again(served: Served, limits: Limits) -> None:
 
 
 def unreachable_service(served: Served, limits: Limits) -> None:
-    """A refused connection is a BackendUnavailableError, with the client's own exception for a cause."""
+    """A refused connection is a BackendUnavailableError, caused by the client's own exception, without the key."""
     for way in served.ways():
         with served.start() as (server, make), socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))  # bound, but nobody listens
@@ -119,6 +130,8 @@ def unreachable_service(served: Served, limits: Limits) -> None:
             f"where nobody listens, {way.__name__}() raised {type(error).__name__} ({error}) from "
             f"{error.__cause__!r}, expected BackendUnavailableError, chained (`raise … from error`)",
         )
+        shown = everything_shown(error)
+        require(KEY not in shown, f"where nobody listens, the error of {way.__name__}() or a frame shows the key")
 
 
 def one_failure_stops_the_batch(served: Served, limits: Limits) -> None:

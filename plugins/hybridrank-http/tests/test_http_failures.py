@@ -105,6 +105,14 @@ def test_an_answer_is_read_whatever_type_it_says_it_is(make, score, server, wast
     assert score(make(), [waste]) == score(make(), [waste])
 
 
+def test_what_the_client_raised_has_no_frames(make, score, server, waste):
+    """They hold the request, and that the key."""
+    server.fault = "hang up"
+    error = failure(score, make(limits={"retries": 0}), [waste])
+    assert error.__cause__ is not None
+    assert error.__cause__.__traceback__ is None
+
+
 def test_a_host_that_no_host_can_be(make, score, waste):
     error = failure(score, make(url="http://" + "a" * 300), [waste])
     assert isinstance(error, BackendError)

@@ -114,6 +114,14 @@ def test_retries_are_counted(make, score, server, waste):
     assert (scores.details["requests"], scores.details["retries"]) == (1, 2)
 
 
+def test_what_the_client_raised_has_no_frames(make, score, server, waste):
+    """They hold the request, and that the key."""
+    server.fault = "hang up"
+    error = failure(score, make(limits={"retries": 0}), [waste])
+    assert error.__cause__ is not None
+    assert error.__cause__.__traceback__ is None
+
+
 def test_the_servers_own_words_are_in_the_message(make, score, waste):
     with pytest.raises(BackendError, match="answered 404: no such endpoint: /elsewhere/chat/completions"):
         score(make(url=make().url.replace("/v1", "/elsewhere/")), [waste])
