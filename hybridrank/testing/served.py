@@ -53,7 +53,7 @@ KEY = "ck-S3cret.key_for-checks~0123456789+/="
 VARIABLE = "HYBRIDRANK_CHECKED_KEY"
 """The environment variable that holds the key while a check runs."""
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which what did not happen never will, however busy the machine."""
 
 BATCH: Sequence[Candidates] = (Candidates(queries()[0], DOCUMENTS[:3]),)

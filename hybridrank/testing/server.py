@@ -31,10 +31,9 @@ class FaultyServer:
 
     `key` is what a request has to bring as its bearer token; None is none. `faults` are for the next requests,
     one each; `fault` is for every request that finds `faults` empty. `received` holds every request, in the order
-    of arrival, `peak` the most that waited for their answers at one time, `left`
-    how often a client left while it was kept waiting (`left_one` is set by each). Requests wait for one another
-    at the `rendezvous`, if there is one, before they are answered. `connections` is how many were opened, `living`
-    how many of them are.
+    of arrival, `peak` the most that waited for their answers at one time, `left` how often a client left while it
+    was kept waiting (`left_one` is set by each). Requests wait for one another at the `rendezvous`, if there is
+    one, before they are answered. `connections` is how many were opened, `living` how many of them are.
     """
 
     handler: ClassVar[type[FaultyHandler]]

@@ -44,7 +44,7 @@ def connections_are_kept(served: Served, limits: Limits) -> None:
             for _ in range(5):
                 await reranker.ascore(BATCH)
 
-        in_own_thread(lambda: asyncio.run(search()))
+        in_own_thread(lambda: asyncio.run(search()), searches=5)
         what = f"5 searches, one after another on one event loop, opened {server.connections} connections"
         require(server.connections == 1, f"{what}, expected 1. {why}")
 
@@ -59,8 +59,10 @@ def calls_run_side_by_side(served: Served, limits: Limits) -> None:
             fourth.wait(0 if fourth.is_set() else 0.3)  # a moment for a call too many to arrive
             fourth.set()
 
-        server.rendezvous = threading.Barrier(3, action=look)  # none is answered before three have arrived
         reranker = make(concurrency=3)
+        answer(score, reranker)  # which imports and connects
+        server.received.clear()
+        server.rendezvous = threading.Barrier(3, action=look)  # none is answered before three have arrived
         in_threads(lambda number: answer(ways[number % len(ways)], reranker, [*BATCH] * 3, what="calling thrice"))
         require(
             server.peak == 3 and len(server.received) == 3 * THREADS,
@@ -123,7 +125,7 @@ def a_burst_leaves_nothing_running(served: Served, limits: Limits) -> None:
             await asyncio.gather(*[reranker.ascore(BATCH) for _ in range(50)])
             return asyncio.all_tasks() - {asyncio.current_task()}
 
-        tasks = in_own_thread(lambda: asyncio.run(burst()))
+        tasks = in_own_thread(lambda: asyncio.run(burst()), searches=50)
         for _ in range(5):
             answer(score, reranker)
         require(not tasks, f"after 50 searches at once run on: {tasks}")
