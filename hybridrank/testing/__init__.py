@@ -8,6 +8,8 @@ In a plugin's own tests, one line runs every check, each as a test of its own::
     def test_contract(component, check):
         check(component)
 
+A reranker that asks a service is a ``"remote reranker"``, checked with a server that fails in every way: `Served`.
+
 Checks are plain functions: pytest is needed for `parametrize` alone. `hybridrank plugins check NAME` runs them
 for anything that is registered.
 """
@@ -22,21 +24,23 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import SkipTest
 
 from hybridrank.errors import InputError
-from hybridrank.testing import adjusters, components, embedders, fusions, rerankers, retrievers
+from hybridrank.testing import adjusters, components, embedders, fusions, remote, rerankers, retrievers
 from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Limits
+from hybridrank.testing.served import Served
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["Check", "CheckFailed", "CheckResult", "Limits", "checks", "parametrize", "run_checks"]
+__all__ = ["Check", "CheckFailed", "CheckResult", "Limits", "Served", "checks", "parametrize", "run_checks"]
 
 _DEFAULT = Limits()
 _CHECKS: Mapping[str, Sequence[Callable[[Any, Limits], None]]] = {
-    "retriever": retrievers.CHECKS,
-    "embedder": embedders.CHECKS,
-    "fusion": fusions.CHECKS,
-    "reranker": rerankers.CHECKS,
-    "adjuster": adjusters.CHECKS,
+    "retriever": (*retrievers.CHECKS, *components.checks("retriever")),
+    "embedder": (*embedders.CHECKS, *components.checks("embedder")),
+    "fusion": (*fusions.CHECKS, *components.checks("fusion")),
+    "reranker": (*rerankers.CHECKS, *components.checks("reranker")),
+    "adjuster": (*adjusters.CHECKS, *components.checks("adjuster")),
+    "remote reranker": remote.checks(),
 }
 
 
@@ -83,12 +87,14 @@ class CheckResult:
 def checks(kind: str, *, limits: Limits = _DEFAULT) -> Sequence[Check]:
     """Every check of a `kind`: ``"retriever"``, ``"embedder"``, ``"fusion"``, ``"reranker"``, ``"adjuster"``.
 
+    Those of a ``"remote reranker"`` take a `Served`; those of a reranker are among them.
+
     Raises:
         InputError: there is no such kind.
     """
     if kind not in _CHECKS:
         raise InputError(f'no kind of component is called "{kind}" (kinds: {", ".join(_CHECKS)})')
-    return [Check(function, limits) for function in (*_CHECKS[kind], *components.checks(kind))]
+    return [Check(function, limits) for function in _CHECKS[kind]]
 
 
 def run_checks(

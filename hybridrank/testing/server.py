@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 __all__ = ["FaultyHandler", "FaultyServer", "Received"]
 
 _MOMENT = 0.01  # seconds
+_MEETING = 10.0  # seconds that a request waits at the rendezvous, before its connection ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,17 @@ class Received:
 class FaultyServer:
     """A server on a free port of 127.0.0.1, from entering the context to leaving it.
 
-    `faults` are for the next requests, one each; `fault` is for every request that finds `faults` empty.
-    `received` holds every request, in the order of arrival, `peak` the most that were open at one time, `left`
-    how often a client left while it was kept waiting (`left_one` is set by each). Requests wait for one another
-    at the `rendezvous`, if there is one, before they are answered. `connections` is how many were opened, `living`
-    how many of them are.
+    `key` is what a request has to bring as its bearer token; None is none. `faults` are for the next requests,
+    one each; `fault` is for every request that finds `faults` empty. `received` holds every request, in the order
+    of arrival, `peak` the most that waited for their answers at one time, `left` how often a client left while it
+    was kept waiting (`left_one` is set by each). Requests wait for one another at the `rendezvous`, if there is
+    one, before they are answered. `connections` is how many were opened, `living` how many of them are.
     """
 
     handler: ClassVar[type[FaultyHandler]]
 
-    def __init__(self) -> None:
+    def __init__(self, *, key: str | None = None) -> None:
+        self.key = key
         self.faults: deque[str] = deque()
         self.fault: str | None = None
         self.received: list[Received] = []
@@ -109,7 +111,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class FaultyHandler(BaseHTTPRequestHandler):
-    """One connection. What makes a server of it is `respond`, and `refusal` where it says no in its own way."""
+    """One connection. What makes a server of it is `respond`, and `refusal` where it says no in its own way.
+
+    `respond` sends what `fails` did not, and refuses whoever is not `authorised`.
+    """
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -122,6 +127,11 @@ class FaultyHandler(BaseHTTPRequestHandler):
     def refusal(self, message: str) -> Any:
         """The body of an error."""
         return {"message": message}
+
+    @property
+    def authorised(self) -> bool:
+        """Whether the request brings the server's key, or none where there is none."""
+        return bool(self.headers.get("Authorization") == (self.owner.key and f"Bearer {self.owner.key}"))
 
     def setup(self) -> None:
         """Count the connection."""
@@ -144,21 +154,30 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         fault = self.owner.arrive(self.connection_number, body)
+        self._waits = True
         try:
             if self.owner.rendezvous is not None:
-                self.owner.rendezvous.wait(timeout=10)
+                self.owner.rendezvous.wait(timeout=_MEETING)
             self.respond(body, fault)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
             self.owner.client_left()
+        except threading.BrokenBarrierError:
+            self.close_connection = True
         finally:
+            self._answered()
+
+    def _answered(self) -> None:
+        if self._waits:
+            self._waits = False
             self.owner.leave()
 
     def fails(self, fault: str) -> bool:
         """Do what every service can do wrong, and tell whether `fault` was any of it.
 
         That is a status, perhaps with Retry-After; ``echo``, which gives the key back; ``silence`` until the
-        client leaves or the server closes; ``trickle``, a byte at a time without an end.
+        client leaves or the server closes; ``trickle``, a byte at a time without an end; ``hang up`` in the
+        middle of an answer; ``not json``, a page of HTML.
         """
         if fault[:3].isdigit():
             status, _, wait = fault.partition(" retry-after ")
@@ -171,6 +190,10 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self._wait_until_left()
         elif fault == "trickle":
             self._trickle()
+        elif fault == "hang up":
+            self.send(200, self.refusal("told to hang up"), cut=True)
+        elif fault == "not json":
+            self.send(200, "<html>a proxy's greeting</html>")
         else:
             return False
         return True
@@ -184,6 +207,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        self._answered()  # before the client can know, and send another request
         self.wfile.write(content[: len(content) // 2] if cut else content)
         self.close_connection = self.close_connection or cut
 

@@ -38,7 +38,9 @@ def test_every_kind_has_checks_with_names_and_descriptions(kind):
 
 
 def test_unknown_kind_names_those_that_exist():
-    with pytest.raises(InputError, match=r"\(kinds: retriever, embedder, fusion, reranker, adjuster\)"):
+    with pytest.raises(
+        InputError, match=r"\(kinds: retriever, embedder, fusion, reranker, adjuster, remote reranker\)"
+    ):
         checks("generator")
 
 

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 from hybridrank_cohere import CohereReranker
 from hybridrank_cohere.testing import RerankServer
 
 from hybridrank.remote import Limits
-from hybridrank.types import Candidates, Document, Query, Scores
+from hybridrank.testing import served
+from hybridrank.types import Candidates, Document, Query
 
 KEY = "co-S3cret.key_for-tests~0123456789+/="
 
@@ -33,12 +33,10 @@ def make(server: RerankServer) -> Callable[..., CohereReranker]:
     return make
 
 
-@pytest.fixture(params=["sync", "async"])
-def score(request: pytest.FixtureRequest) -> Callable[..., Sequence[Scores]]:
+@pytest.fixture(params=[served.score, served.ascore], ids=["sync", "async"])
+def score(request: pytest.FixtureRequest) -> served.Way:
     """Score a batch from a thread, and on a loop."""
-    if request.param == "sync":
-        return lambda reranker, batch: reranker.score(batch)
-    return lambda reranker, batch: asyncio.run(reranker.ascore(batch))
+    return request.param
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from hybridrank.errors import ConfigError
 from hybridrank.protocols import AsyncReranker, Reranker
 from hybridrank.registry import component_class, create, registered
 from hybridrank.rerank.members import is_pointwise
-from hybridrank.testing import checks
 
 OPTIONS = {
     "model": "rerank-v3.5",
@@ -129,8 +128,3 @@ def test_an_async_search_loads_the_sdk_off_the_event_loop():
         "    print(asyncio.run(reranker.ascore(batch)), seen)\n"
     )
     assert run(code, CO_API_KEY="test-key", NO_PROXY="127.0.0.1") == "[(1.0,)] {False}"
-
-
-@pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
-def test_contract(make, check):
-    check(make())

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 from hybridrank_http import HttpReranker
 from hybridrank_http.testing import RerankServer
 
-from hybridrank.types import Candidates, Document, Query, Scores
+from hybridrank.testing import served
+from hybridrank.types import Candidates, Document, Query
 
 KEY = "ht-S3cret.key_for-tests~0123456789+/="
 
@@ -30,12 +30,10 @@ def make(server: RerankServer) -> Callable[..., HttpReranker]:
     return make
 
 
-@pytest.fixture(params=["sync", "async"])
-def score(request: pytest.FixtureRequest) -> Callable[..., Sequence[Scores]]:
+@pytest.fixture(params=[served.score, served.ascore], ids=["sync", "async"])
+def score(request: pytest.FixtureRequest) -> served.Way:
     """Score a batch from a thread, and on a loop."""
-    if request.param == "sync":
-        return lambda reranker, batch: reranker.score(batch)
-    return lambda reranker, batch: asyncio.run(reranker.ascore(batch))
+    return request.param
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The component's configuration, its registration and its contract."""
+"""The component's configuration and its registration."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import tomllib
 import pytest
 import tomli_w
 from hybridrank_http import HttpReranker
-from hybridrank_http.flavours import FLAVOURS
-from hybridrank_http.testing import RerankServer
 
 from hybridrank.errors import ConfigError
 from hybridrank.protocols import AsyncReranker, Reranker
 from hybridrank.registry import component_class, create, registered
-from hybridrank.testing import checks
 
 OPTIONS = {
     "url": "https://rerank.example/base",
@@ -129,19 +126,6 @@ def test_an_async_search_loads_the_client_off_the_event_loop():
         "    print(asyncio.run(reranker.ascore(batch)), seen)\n"
     )
     assert run(code) == "[(1.0,)] {False}"
-
-
-@pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_contract(flavour, check):
-    with RerankServer(flavour) as server:
-        check(HttpReranker(url=server.url, flavour=flavour, model="any" if flavour != "tei" else None))
-
-
-@pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
-def test_contract_of_a_pointwise_model(check):
-    with RerankServer("llama.cpp") as server:
-        check(HttpReranker(url=server.url, flavour="llama.cpp", pointwise=True))
 
 
 def test_what_decides_scores_is_its_identity():

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 from hybridrank_llm import LlmReranker
 from hybridrank_llm.testing import ChatServer
 
-from hybridrank.types import Candidates, Document, Query, Scores
+from hybridrank.testing import served
+from hybridrank.types import Candidates, Document, Query
 
 KEY = "sk-S3cret.key_for-tests~0123456789+/="
 
@@ -31,12 +31,10 @@ def make(server: ChatServer) -> Callable[..., LlmReranker]:
     return made
 
 
-@pytest.fixture(params=["sync", "async"])
-def score(request: pytest.FixtureRequest) -> Callable[..., Sequence[Scores]]:
-    """Score a batch in each of the two ways."""
-    if request.param == "sync":
-        return lambda reranker, batch: reranker.score(batch)
-    return lambda reranker, batch: asyncio.run(reranker.ascore(batch))
+@pytest.fixture(params=[served.score, served.ascore], ids=["sync", "async"])
+def score(request: pytest.FixtureRequest) -> served.Way:
+    """Score a batch from a thread, and on a loop."""
+    return request.param
 
 
 @pytest.fixture

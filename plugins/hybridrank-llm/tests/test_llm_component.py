@@ -135,11 +135,6 @@ def test_a_search_loads_the_client_off_the_event_loop_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
-def test_contract(make, check):
-    check(make())
-
-
-@pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
 def test_contract_without_a_key_and_with_small_windows(make, server, check):
     server.key = None
     check(make(api_key_env=None, window=3, step=2, passes=8))  # enough passes for a complete sort

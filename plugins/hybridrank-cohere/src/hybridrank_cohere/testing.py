@@ -47,8 +47,6 @@ class _Handler(FaultyHandler):
         if fault is None:
             status, answer = self._refused(body) or (200, _answer(body))
             self.send(status, answer)
-        elif fault == "hang up":
-            self.send(200, _answer(body), cut=True)
         elif not self.fails(fault):
             self.send(200, _malformed(body, fault))
 
@@ -56,7 +54,7 @@ class _Handler(FaultyHandler):
         """What the API would refuse, and how."""
         if self.path != "/v2/rerank":
             return 404, {"message": f"no such endpoint: {self.path}"}
-        if self.headers.get("Authorization") != f"Bearer {self.owner.key}":
+        if not self.authorised:
             return 401, {"message": "invalid api token"}
         wrong = [name for name, value in body.items() if not isinstance(value, _FIELDS.get(name, ()))]
         if wrong:
@@ -77,8 +75,7 @@ class RerankServer(FaultyServer):
     handler = _Handler
 
     def __init__(self, *, key: str = "test-key") -> None:
-        super().__init__()
-        self.key = key
+        super().__init__(key=key)
 
 
 def _words(text: str, limit: int | None = None) -> set[str]:
@@ -104,8 +101,6 @@ def _malformed(body: dict[str, Any], fault: str) -> Any:
     answer = _answer(body)
     results = answer["results"]
     match fault:
-        case "not json":
-            return "<html>a proxy's greeting</html>"
         case "list":
             return [answer]
         case "no results":

@@ -109,14 +109,13 @@ class _Handler(FaultyHandler):
         if (refused := self._refused(body)) is not None:
             self.send(*refused)
         else:
-            completion = _completion(body, self.owner.model(body["messages"]), fault or "")
-            self.send(200, completion, cut=fault == "hang up")
+            self.send(200, _completion(body, self.owner.model(body["messages"]), fault or ""))
 
     def _refused(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
         """What a server would refuse, and how."""
         if self.path != "/v1/chat/completions":
             return 404, {"detail": f"no such endpoint: {self.path}"}
-        if self.headers.get("Authorization") != (self.owner.key and f"Bearer {self.owner.key}"):
+        if not self.authorised:
             return 401, self.refusal("invalid key")
         wrong = [name for name, value in body.items() if not isinstance(value, _FIELDS.get(name, ()))]
         if wrong or not body.get("model") or not body.get("messages"):
@@ -130,8 +129,7 @@ class ChatServer(FaultyServer):
     handler = _Handler
 
     def __init__(self, *, key: str | None = None, model: Model = by_words) -> None:
-        super().__init__()
-        self.key = key
+        super().__init__(key=key)
         self.model = model
 
     @property
@@ -155,8 +153,6 @@ def _completion(body: dict[str, Any], ranking: list[str] | str, fault: str) -> A
         },
     }
     match fault:
-        case "not json":
-            return "<html>a proxy's greeting</html>"
         case "deep":
             return "[" * 100_000
         case "flood":

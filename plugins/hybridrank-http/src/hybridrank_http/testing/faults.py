@@ -19,6 +19,7 @@ FAULTS = (
     "silence",  # no answer at all, until the client leaves
     "trickle",  # an answer that never ends, a byte at a time, until the client leaves
     "hang up",  # the connection ends in the middle of the body
+    "not json",
     "endless",  # an answer far longer than any
     "compressed",  # an answer in gzip, which was not asked for
     "html",  # a proxy's page, as text/html
@@ -59,7 +60,6 @@ def _index(value: object) -> Callable[[Any], str]:
 MALFORMED: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "empty": lambda _: "",
-        "not json": lambda _: "<html>a proxy's greeting</html>",
         "nested without end": lambda _: "[" * 200_000,
         "a number": lambda _: "42",
         "an object": lambda _: "{}",

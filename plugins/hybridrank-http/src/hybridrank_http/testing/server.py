@@ -31,8 +31,6 @@ class _Handler(FaultyHandler):
             for result in results_of(answer):
                 result.update(relevance_score=given, score=given)
             self.send(200, answer)
-        elif fault == "hang up":
-            self.send(200, self._judged(body)[1], cut=True)
         elif fault == "endless":
             self.send(200, " " * (64 << 20))
         elif fault == "html":
@@ -53,7 +51,7 @@ class _Handler(FaultyHandler):
         documents = body.get("documents", body.get("texts", []))
         if self.path != dialect.path:
             return 404, dialect.refusal(f"no such endpoint: {self.path}")
-        if self.owner.key is not None and self.headers.get("Authorization") != f"Bearer {self.owner.key}":
+        if not self.authorised:
             return 401, dialect.refusal("invalid api token")
         if wrong or any(name not in body for name in dialect.needs):
             return 422, dialect.refusal(f"missing, unknown or wrongly typed fields: {', '.join(wrong)}")
@@ -87,9 +85,8 @@ class RerankServer(FaultyServer):
     handler = _Handler
 
     def __init__(self, flavour: str = "cohere", *, key: str | None = None, maximum: int = 10_000_000) -> None:
-        super().__init__()
+        super().__init__(key=key)
         self.dialect = DIALECTS[flavour]
-        self.key = key
         self.maximum = maximum
         self.elsewhere = "/elsewhere"
 

@@ -1,0 +1,51 @@
+"""Checks of a reranker that asks a service: its connections, failures and key, and how it is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from hybridrank.testing import components, rerankers
+from hybridrank.testing.kit import Limits
+from hybridrank.testing.remote import connections, failures, key, stopping
+from hybridrank.testing.served import Served
+
+__all__ = ["CHECKS", "checks"]
+
+CHECKS: Sequence[Callable[[Served, Limits], None]] = (
+    connections.threads_and_loops_at_once,  # first, so that a reranker is first used by many at once
+    connections.connections_are_kept,
+    connections.calls_run_side_by_side,
+    connections.closed_loops_are_let_go,
+    connections.a_burst_leaves_nothing_running,
+    failures.refusals_are_final,
+    failures.passing_failures_are_tried_again,
+    failures.unreachable_service,
+    failures.one_failure_stops_the_batch,
+    failures.retry_after_is_kept,
+    key.missing_key_names_its_variable,
+    key.impossible_key_is_not_sent,
+    key.key_is_read_at_every_call,
+    key.key_is_shown_nowhere,
+    stopping.slow_service_is_left,
+    stopping.past_the_deadline_nobody_is_asked,
+    stopping.pause_beyond_the_deadline_is_not_begun,
+    stopping.rate_is_kept,
+    stopping.cancelling_stops_the_request,
+    stopping.cancelled_anywhere_nothing_runs_on,
+)
+
+
+def checks() -> Sequence[Callable[[Served, Limits], None]]:
+    """The checks here, and those of every reranker, on one whose server does all right."""
+    return (*CHECKS, *map(_while_all_is_right, (*rerankers.CHECKS, *components.checks("reranker"))))
+
+
+def _while_all_is_right(check: Callable[[Any, Limits], None]) -> Callable[[Served, Limits], None]:
+    @wraps(check)
+    def on_served(served: Served, limits: Limits) -> None:
+        with served.start() as (_, make):
+            check(make(), limits)
+
+    return on_served

@@ -1,0 +1,138 @@
+"""Checks of a remote reranker's connections, and of what it leaves behind."""
+
+# ruff: noqa: ARG001  (every check takes what is served and the limits)
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import warnings
+import weakref
+from typing import Any
+
+from hybridrank.testing.kit import THREADS, Limits, in_threads, require
+from hybridrank.testing.served import BATCH, Served, answer, ascore, in_own_thread, needs_ascore, same, score, soon
+
+__all__ = [
+    "a_burst_leaves_nothing_running",
+    "calls_run_side_by_side",
+    "closed_loops_are_let_go",
+    "connections_are_kept",
+    "threads_and_loops_at_once",
+]
+
+
+def connections_are_kept(served: Served, limits: Limits) -> None:
+    """Searches take the connections of those before them, over threads and on an event loop."""
+    why = "A connection costs round trips, which a search waits for: keep one client for all searches"
+    with served.start() as (server, make):
+        reranker = make(concurrency=2)
+        for _ in range(5):
+            answer(score, reranker)
+        what = "searches one after another, each in a thread of its own,"
+        require(server.connections == 1, f"5 {what} opened {server.connections} connections, expected 1. {why}")
+        in_threads(lambda _: answer(score, reranker))
+        what = f"{THREADS} threads at once, with concurrency = 2, opened {server.connections} connections"
+        require(server.connections <= 2, f"{what}, expected at most 2. {why}")
+    if ascore not in served.ways():
+        return
+    with served.start() as (server, make):
+        reranker = make()
+
+        async def search() -> None:
+            for _ in range(5):
+                await reranker.ascore(BATCH)
+
+        in_own_thread(lambda: asyncio.run(search()), searches=5)
+        what = f"5 searches, one after another on one event loop, opened {server.connections} connections"
+        require(server.connections == 1, f"{what}, expected 1. {why}")
+
+
+def calls_run_side_by_side(served: Served, limits: Limits) -> None:
+    """`limits.concurrency` calls run at one time, and never more, whichever threads and event loops ask."""
+    ways = served.ways()
+    with served.start() as (server, make):
+        fourth = threading.Event()
+
+        def look() -> None:
+            fourth.wait(0 if fourth.is_set() else 0.3)  # a moment for a call too many to arrive
+            fourth.set()
+
+        reranker = make(concurrency=3)
+        answer(score, reranker)  # which imports and connects
+        server.received.clear()
+        server.rendezvous = threading.Barrier(3, action=look)  # none is answered before three have arrived
+        in_threads(lambda number: answer(ways[number % len(ways)], reranker, [*BATCH] * 3, what="calling thrice"))
+        require(
+            server.peak == 3 and len(server.received) == 3 * THREADS,
+            f"{3 * THREADS} calls with concurrency = 3 came as {len(server.received)} requests, {server.peak} at "
+            "one time, expected 3: services count what their users do at one time, whatever thread it comes from",
+        )
+
+
+def threads_and_loops_at_once(served: Served, limits: Limits) -> None:
+    """Threads and event loops that search at once get the answers that each gets alone."""
+    ways = served.ways()
+    with served.start() as (_, make):
+        reranker = make()
+        together = in_threads(lambda number: answer(ways[number % len(ways)], reranker, [*BATCH] * 2))
+        for number, rows in enumerate(together):
+            alone = answer(ways[number % len(ways)], reranker)
+            same(rows, [*alone] * 2, limits, f"with {THREADS} threads and event loops at once")
+
+
+def closed_loops_are_let_go(served: Served, limits: Limits) -> None:
+    """With an event loop end its connections, with the reranker all others, and neither stays in memory."""
+    needs_ascore(served)
+    gc.collect()  # what others left open shall warn now
+    loops: list[weakref.ref[Any]] = []
+    with served.start() as (server, make), warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        held = [make()]
+
+        async def search() -> Any:
+            loops.append(weakref.ref(asyncio.get_running_loop()))
+            return await held[0].ascore(BATCH)
+
+        def open_ones() -> int:
+            gc.collect()
+            return server.living
+
+        expected = answer(score, held[0])
+        for _ in range(3):
+            rows = in_own_thread(lambda: asyncio.run(search()))
+            same(rows, expected, limits, "on one event loop after another")
+        what = "an event loop was closed, and what it opened was not: use hybridrank.connections.PerLoop"
+        require(soon(lambda: open_ones() <= 1), what)
+        require(all(loop() is None for loop in loops), "an event loop that was closed is still in memory")
+        held.clear()
+        require(soon(lambda: open_ones() == 0), "the reranker is gone, and a connection of its is open")
+        left = [str(each.message) for each in warned if issubclass(each.category, ResourceWarning)]
+        require(not left, f"what was opened was dropped, not closed: {'; '.join(left[:3])}")
+
+
+def a_burst_leaves_nothing_running(served: Served, limits: Limits) -> None:
+    """Fifty searches at once on an event loop leave no task and no thread."""
+    needs_ascore(served)
+    with served.start() as (_, make):
+        reranker = make()
+        for way in served.ways():
+            answer(way, reranker)
+        before = set(threading.enumerate())
+
+        async def burst() -> set[asyncio.Task[Any]]:
+            await asyncio.gather(*[reranker.ascore(BATCH) for _ in range(50)])
+            return asyncio.all_tasks() - {asyncio.current_task()}
+
+        tasks = in_own_thread(lambda: asyncio.run(burst()), searches=50)
+        for _ in range(5):
+            answer(score, reranker)
+        require(not tasks, f"after 50 searches at once run on: {tasks}")
+
+        def threads() -> list[str]:
+            """But the server's own."""
+            left = [thread.name for thread in set(threading.enumerate()) - before]
+            return [name for name in left if "process_request_thread" not in name]
+
+        require(soon(lambda: not threads()), f"after 50 searches at once run on the threads {threads()}")

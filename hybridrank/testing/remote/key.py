@@ -1,0 +1,118 @@
+"""Checks of how a remote reranker keeps its key."""
+
+# ruff: noqa: ARG001  (every check takes what is served and the limits)
+
+from __future__ import annotations
+
+import pickle
+
+from hybridrank.component import Component
+from hybridrank.errors import AuthenticationError, BackendError
+from hybridrank.testing.kit import CheckFailed, Limits, require
+from hybridrank.testing.remote.failures import FINAL, PASSING, SLOW
+from hybridrank.testing.remote.stopping import late
+from hybridrank.testing.served import (
+    KEY,
+    VARIABLE,
+    Make,
+    Served,
+    Way,
+    answer,
+    environment,
+    everything_shown,
+    failure,
+    kind_of,
+)
+from hybridrank.testing.server import FaultyServer
+
+__all__ = [
+    "impossible_key_is_not_sent",
+    "key_is_read_at_every_call",
+    "key_is_shown_nowhere",
+    "missing_key_names_its_variable",
+]
+
+NO_KEYS = ("secret key", "secret\nkey", "sécret", '"secret"')
+"""What people export by mistake, and no header may hold."""
+
+
+def missing_key_names_its_variable(served: Served, limits: Limits) -> None:
+    """Where the environment holds no key, the error names its variable, and nothing is sent."""
+    for way in served.ways():
+        for key in (None, "", " \n"):
+            with served.start() as (server, make), environment(**{VARIABLE: key}):
+                error = failure(way, make(), what=f"the key {key!r}")
+                _no_key(error, server, f"the key is {key!r}")
+
+
+def impossible_key_is_not_sent(served: Served, limits: Limits) -> None:
+    """What no key can be is refused before it is sent, and not shown: half of it may be a key."""
+    for way in served.ways():
+        for key in NO_KEYS:
+            with served.start() as (server, make):
+                error = _failure_with(key, way, make)
+                _no_key(error, server, f"the key is {key!r}")
+                require(key not in everything_shown(error), f"the key {key!r} is in {error!r} or its frames")
+
+
+def _failure_with(key: str, way: Way, make: Make) -> BackendError:
+    with environment(**{VARIABLE: key}):
+        return failure(way, make(), what="an impossible key")
+
+
+def _no_key(error: BackendError, server: FaultyServer, what: str) -> None:
+    require(
+        kind_of(error) is AuthenticationError and VARIABLE in str(error) and not server.received,
+        f"{what}, so expected an AuthenticationError that names {VARIABLE}, and no request, but got {error!r} "
+        f"and {len(server.received)} requests: the user has to learn what to set",
+    )
+
+
+def key_is_read_at_every_call(served: Served, limits: Limits) -> None:
+    """A key that changes, perhaps to one with a newline, is taken up; until then the error names its variable."""
+    for way in served.ways():
+        with served.start() as (server, make):
+            reranker = make()
+            answer(way, reranker)
+            server.key = "another-key"
+            error = failure(way, reranker, what="a key that is refused")
+            require(
+                kind_of(error) is AuthenticationError and VARIABLE in str(error),
+                f"a refused key made {way.__name__}() raise {error!r}, expected an AuthenticationError that names "
+                f"{VARIABLE}",
+            )
+            with environment(**{VARIABLE: "another-key\n"}):
+                answer(way, reranker, what="after its key had changed: read the environment at every call")
+
+
+def key_is_shown_nowhere(served: Served, limits: Limits) -> None:
+    """The key is in no error, however a service fails, in no frame of one, and not in the reranker."""
+    for way in served.ways():
+        for fault in (*FINAL, *PASSING, *SLOW):
+            with served.start() as (server, make):
+                server.fault = fault
+                quickly = {"timeout": 0.3} if fault in SLOW else {}
+                error = failure(way, make(retries=0, **quickly), what=repr(fault))
+                _require_hidden(everything_shown(error), f"the error of {way.__name__}() after {fault!r}")
+        for fault in SLOW:
+            with served.start() as (server, make):
+                server.fault = fault
+                _require_hidden(everything_shown(late(way, make())), f"the error of {way.__name__}() that is late")
+    with served.start() as (_, make):
+        reranker = make()
+        for way in served.ways():
+            answer(way, reranker)
+        shown = [repr(reranker), str(reranker), repr(vars(reranker))]
+        if isinstance(reranker, Component):
+            shown += [repr(reranker.to_config()), repr(pickle.dumps(reranker))]
+        _require_hidden("".join(shown), "the reranker, its repr, its attributes or its configuration")
+
+
+def _require_hidden(shown: str, what: str) -> None:
+    at = shown.find(KEY)
+    if at >= 0:
+        context = f"{shown[max(0, at - 60) : at]}<KEY>{shown[at + len(KEY) : at + len(KEY) + 20]}"
+        raise CheckFailed(
+            f"the key is in {what}: …{context}…. Logs and error reporters print those, local variables too: "
+            "hybridrank.keys.scrub takes it out of an exception"
+        )

@@ -1,0 +1,169 @@
+"""Checks of a remote reranker that has a deadline, a rate, or a caller who cancels."""
+
+# ruff: noqa: ARG001  (every check takes what is served and the limits)
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hybridrank.deadline import limited
+from hybridrank.errors import BackendError, BackendTimeoutError, RateLimitedError
+from hybridrank.testing.kit import CheckFailed, Limits, require
+from hybridrank.testing.remote.failures import SLOW, require_rate_limited
+from hybridrank.testing.served import (
+    BATCH,
+    PATIENCE,
+    Served,
+    Way,
+    answer,
+    ascore,
+    failure,
+    in_own_thread,
+    kind_of,
+    needs_ascore,
+    same,
+    soon,
+)
+
+__all__ = [
+    "cancelled_anywhere_nothing_runs_on",
+    "cancelling_stops_the_request",
+    "late",
+    "past_the_deadline_nobody_is_asked",
+    "pause_beyond_the_deadline_is_not_begun",
+    "rate_is_kept",
+    "slow_service_is_left",
+]
+
+
+def late(way: Way, reranker: Any, *, deadline: float = 1.0) -> BackendError:
+    """Search with so many seconds left, and give the error."""
+    with limited(deadline):
+        return failure(way, reranker, what=f"a deadline in {deadline:g} s")
+
+
+def slow_service_is_left(served: Served, limits: Limits) -> None:
+    """A service that says nothing, or never ends, is left at the deadline, and at the end of an attempt."""
+    for way in served.ways():
+        for fault in SLOW:
+            for limit in ("deadline", "limits.timeout"):
+                with served.start() as (server, make):
+                    answer(way, make())
+                    server.fault = fault
+                    if limit == "deadline":
+                        error = late(way, make())
+                    else:
+                        error = failure(way, make(timeout=0.5, retries=0), what="a service that takes too long")
+                    require(
+                        kind_of(error) is BackendTimeoutError,
+                        f"past the {limit}, {way.__name__}() raised {error!r}, expected a BackendTimeoutError",
+                    )
+                    require(
+                        soon(lambda: server.left == len(server.received) - 1),
+                        f"past the {limit}, {way.__name__}() was over and its request was not: it costs, and it "
+                        "takes a place from those that somebody waits for",
+                    )
+
+
+def past_the_deadline_nobody_is_asked(served: Served, limits: Limits) -> None:
+    """Where no time is left, no request is sent."""
+    for way in served.ways():
+        with served.start() as (server, make):
+            error = late(way, make(), deadline=0.0)
+            require(
+                kind_of(error) is BackendTimeoutError and not server.received,
+                f"after the deadline, {way.__name__}() sent {len(server.received)} requests and raised {error!r}, "
+                "expected none and a BackendTimeoutError (hybridrank.deadline.remaining)",
+            )
+
+
+def pause_beyond_the_deadline_is_not_begun(served: Served, limits: Limits) -> None:
+    """A wait that the deadline would cut short is not begun: the search ends at once."""
+    for way in served.ways():
+        for status in ("429", "503"):
+            with served.start() as (server, make):
+                server.fault = f"{status} retry-after 3600"
+                with limited(PATIENCE):
+                    error = failure(
+                        way, make(max_wait=7200.0), what=f"{status} that asks to wait beyond the deadline"
+                    )
+                require_rate_limited(error, 3600.0, server, f"{status} asked to wait beyond the deadline")
+
+
+def rate_is_kept(served: Served, limits: Limits) -> None:
+    """`limits.per_minute` holds over threads and event loops; a search that cannot wait for it sends nothing."""
+    ways = served.ways()
+    with served.start() as (server, make):
+        reranker = make(per_minute=2)
+        answer(ways[0], reranker)
+        answer(ways[-1], reranker)
+        with limited(20.0):  # far less than the minute
+            error = failure(ways[0], reranker, what="the third call of two a minute")
+        require(
+            kind_of(error) is RateLimitedError and len(server.received) == 2,
+            f"with per_minute = 2, the third search sent a request or raised {error!r}, expected RateLimitedError",
+        )
+
+
+def cancelling_stops_the_request(served: Served, limits: Limits) -> None:
+    """A search that is cancelled leaves the service, and the next is answered."""
+    needs_ascore(served)
+    with served.start() as (server, make):
+        reranker = make()
+        sound = answer(ascore, reranker)
+        server.received.clear()
+        server.faults.append("silence")
+
+        async def search() -> Any:
+            task = asyncio.create_task(reranker.ascore(BATCH))
+            while not server.received:
+                await asyncio.sleep(0.001)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            require(task.cancelled(), "a search that was cancelled went on: let CancelledError through")
+            left = await asyncio.to_thread(soon, lambda: server.left == 1)
+            require(left, "a search was cancelled, and its request was not: close the connection")
+            return await reranker.ascore(BATCH)
+
+        rows = in_own_thread(lambda: asyncio.run(search()), searches=3)
+        same(rows, sound, limits, "after a search that was cancelled")
+
+
+def cancelled_anywhere_nothing_runs_on(served: Served, limits: Limits) -> None:
+    """Wherever a search is cancelled, no task is left, its turn is free, and the next search is answered."""
+    needs_ascore(served)
+    with served.start() as (server, make):
+        reranker = make(concurrency=1)
+
+        async def at_every_step() -> None:
+            expected = await reranker.ascore(BATCH)
+            for steps in range(60):
+                server.faults.append("503")
+                task = asyncio.create_task(reranker.ascore([*BATCH] * 2))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                early = task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                require(
+                    task.cancelled() is early, "a search that was cancelled went on: let CancelledError through"
+                )
+                left = asyncio.all_tasks() - {asyncio.current_task()}
+                require(
+                    not left, f"a search was cancelled after {steps} turns of the loop, and these run on: {left}"
+                )
+                server.faults.clear()
+                same(await _next(reranker, steps), expected, limits, "after a search that was cancelled")
+                if not early:
+                    return
+
+        in_own_thread(lambda: asyncio.run(at_every_step()), searches=60)
+
+
+async def _next(reranker: Any, steps: int) -> Any:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await reranker.ascore(BATCH)
+    except (TimeoutError, BackendError) as error:
+        problem = f"a search was cancelled after {steps} turns of the loop, and the next one was not answered"
+        raise CheckFailed(f"{problem} ({type(error).__name__}: {error})") from error

@@ -1,0 +1,219 @@
+"""A reranker of a service with a server that stands in for the service, and how the checks use the two."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any, TypeAlias, TypeVar
+
+from hybridrank.checks import checked_scores
+from hybridrank.errors import BackendError
+from hybridrank.protocols import AsyncReranker, Reranker
+from hybridrank.remote import Limits
+from hybridrank.testing.kit import CheckFailed, near, require, skip
+from hybridrank.testing.kit import Limits as CheckLimits
+from hybridrank.testing.samples import DOCUMENTS, queries
+from hybridrank.testing.server import FaultyServer
+from hybridrank.types import Candidates, Scores
+
+__all__ = [
+    "BATCH",
+    "KEY",
+    "PATIENCE",
+    "VARIABLE",
+    "Make",
+    "Served",
+    "Way",
+    "answer",
+    "ascore",
+    "environment",
+    "everything_shown",
+    "failure",
+    "in_own_thread",
+    "kind_of",
+    "needs_ascore",
+    "same",
+    "score",
+    "soon",
+]
+
+T = TypeVar("T")
+Make: TypeAlias = Callable[..., Any]
+Way: TypeAlias = Callable[[Any, Sequence[Candidates]], Sequence[Scores]]
+
+KEY = "ck-S3cret.key_for-checks~0123456789+/="
+VARIABLE = "HYBRIDRANK_CHECKED_KEY"
+"""The environment variable that holds the key while a check runs."""
+
+PATIENCE = 60.0
+"""Seconds after which what did not happen never will, however busy the machine."""
+
+BATCH: Sequence[Candidates] = (Candidates(queries()[0], DOCUMENTS[:3]),)
+"""One query with three short documents: a single request of any service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How to make a server, and a reranker that calls it.
+
+    ``server(key=…)`` is a `FaultyServer` that takes no other key and really scores. ``reranker(url, api_key_env=…,
+    limits=…)`` is a reranker that asks the server at `url`, with the key in that environment variable, within
+    such `hybridrank.remote.Limits`.
+    """
+
+    server: Callable[..., FaultyServer]
+    reranker: Callable[..., Reranker]
+
+    @contextmanager
+    def start(self) -> Iterator[tuple[FaultyServer, Make]]:
+        """Run a server, and give it with what makes rerankers of it: ``make(url, **limits)``, both optional."""
+        with self.server(key=KEY) as server, environment(**{VARIABLE: KEY, "no_proxy": "127.0.0.1"}):
+
+            def make(url: str = server.url, **limits: Any) -> Reranker:
+                allowed = Limits(**{"max_wait": 0.05, "timeout": 2 * PATIENCE, **limits})
+                return self.reranker(url, api_key_env=VARIABLE, limits=allowed)
+
+            yield server, make
+
+    def ways(self) -> Sequence[Way]:
+        """How to search with its rerankers: `score`, and `ascore` where they have it."""
+        with self.start() as (_, make):
+            return (score, ascore) if isinstance(make(), AsyncReranker) else (score,)
+
+
+@contextmanager
+def environment(**values: str | None) -> Iterator[None]:
+    """Set variables of the environment for a while; None unsets one."""
+    before = {name: os.environ.get(name) for name in values}
+    _export(values)
+    try:
+        yield
+    finally:
+        _export(before)
+
+
+def _export(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def score(reranker: Any, batch: Sequence[Candidates]) -> Sequence[Scores]:
+    """Score in a thread of its own."""
+    return in_own_thread(lambda: reranker.score(batch))
+
+
+def ascore(reranker: Any, batch: Sequence[Candidates]) -> Sequence[Scores]:
+    """Score on an event loop of its own."""
+    return in_own_thread(lambda: asyncio.run(reranker.ascore(batch)))
+
+
+def in_own_thread(work: Callable[[], T], *, searches: int = 1) -> T:
+    """Do `work`, which is so many searches one after another, in a thread of its own, in the caller's context.
+
+    Raises:
+        CheckFailed: it doesn't end; the thread is left behind, until its server closes.
+        Exception: what it raised.
+    """
+    done: Future[T] = Future()
+    context = copy_context()
+
+    def run() -> None:
+        try:
+            done.set_result(context.run(work))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return done.result(searches * PATIENCE)
+    except TimeoutError:
+        if done.done():
+            raise
+    raise CheckFailed(f"it still waits after {searches * PATIENCE:g} s")
+
+
+def answer(way: Way, reranker: Any, batch: Sequence[Candidates] = BATCH, *, what: str = "") -> Sequence[Scores]:
+    """Search, with a sound answer.
+
+    Raises:
+        CheckFailed: there was none; `what` says when.
+    """
+    try:
+        return checked_scores(way(reranker, batch), batch, source=f"{way.__name__}()")
+    except CheckFailed:
+        raise
+    except Exception as error:
+        raise CheckFailed(
+            f"{way.__name__}() raised {type(error).__name__}: {error}{what and f', {what}'}"
+        ) from error
+
+
+def failure(
+    way: Way, reranker: Any, batch: Sequence[Candidates] = BATCH, *, what: str = "a failure"
+) -> BackendError:
+    """Search, and give the error; `what` says what is wrong with the service. Frames here don't know the key.
+
+    Raises:
+        CheckFailed: there was no error, or none of `hybridrank.errors`.
+    """
+    try:
+        way(reranker, batch)
+    except BackendError as error:
+        return error
+    except CheckFailed as error:
+        raise CheckFailed(f"{what}: {error}") from None
+    except Exception as error:
+        problem = f"{what}: {way.__name__}() raised {type(error).__name__} ({error}), expected a BackendError"
+        raise CheckFailed(f"{problem}: pipelines fall back on the fused order for those") from error
+    raise CheckFailed(f"{what}: {way.__name__}() answered, expected a BackendError")
+
+
+def needs_ascore(served: Served) -> None:
+    """Skip what is about event loops where there is nothing to await."""
+    if ascore not in served.ways():
+        raise skip("it has no ascore(): the pipeline gives score() a thread")
+
+
+def same(got: Sequence[Scores], expected: Sequence[Scores], limits: CheckLimits, what: str) -> None:
+    """Fail unless the scores agree."""
+    require(
+        all(
+            near(a, b, limits.tolerance)
+            for row, other in zip(got, expected, strict=True)
+            for a, b in zip(row, other, strict=True)
+        ),
+        f"{what}, the scores were {list(map(tuple, got))}, expected {list(map(tuple, expected))}",
+    )
+
+
+def kind_of(error: BaseException) -> type[BaseException]:
+    """The class in `hybridrank.errors` that pipelines take the error for."""
+    return next(kind for kind in type(error).__mro__ if kind.__module__ == BackendError.__module__)
+
+
+def everything_shown(error: BaseException | None) -> str:
+    """All that a log or an error reporter could show: messages, reprs, frames and their local variables."""
+    text = ""
+    while error is not None:
+        report = traceback.TracebackException.from_exception(error, capture_locals=True)
+        text += "".join(report.format()) + repr(error) + str(error) + repr(vars(error)) + repr(error.args)
+        error = error.__cause__ or error.__context__
+    return text
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Whether it holds, after as long as that takes."""
+    give_up = monotonic() + PATIENCE
+    while not (holds := condition()) and monotonic() < give_up:
+        sleep(0.005)
+    return holds

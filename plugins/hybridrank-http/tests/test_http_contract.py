@@ -1,0 +1,35 @@
+"""The conformance kit, with a server that fails in every way; and, of every flavour, one that does not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from hybridrank_http import HttpReranker
+from hybridrank_http.flavours import FLAVOURS
+from hybridrank_http.testing import RerankServer
+
+from hybridrank.testing import Served, checks, parametrize
+
+SERVED = Served(
+    server=partial(RerankServer, "infinity"),
+    reranker=lambda url, **options: HttpReranker(url=url, flavour="infinity", **options),
+)
+
+
+@parametrize("remote reranker", [SERVED])
+def test_contract(component, check):
+    check(component)
+
+
+@pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
+@pytest.mark.parametrize("flavour", [name for name in FLAVOURS if name != "infinity"])
+def test_contract_of_a_flavour(flavour, check):
+    with RerankServer(flavour) as server:
+        check(HttpReranker(url=server.url, flavour=flavour, model="any" if flavour != "tei" else None))
+
+
+@pytest.mark.parametrize("check", checks("reranker"), ids=lambda check: check.name)
+def test_contract_of_a_pointwise_model(check):
+    with RerankServer("llama.cpp") as server:
+        check(HttpReranker(url=server.url, flavour="llama.cpp", pointwise=True))
