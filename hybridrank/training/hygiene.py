@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Literal, TypeAlias
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset
 
-__all__ = ["HeldOutDocuments", "Separated", "normalised", "separated"]
+__all__ = ["HeldOutDocuments", "Separated", "normalised", "separated", "set_aside"]
 
 HeldOutDocuments: TypeAlias = Literal["no-positives", "nowhere", "anywhere"]
 """What training may do with documents that are relevant to a held-out query.
@@ -101,3 +102,40 @@ def separated(
         judgements_dropped=dropped,
         queries_left_empty=len(empty),
     )
+
+
+def set_aside(dataset: Dataset, count: int, *, seed: int = 0) -> Dataset:
+    """About `count` of the queries, by chance, such that no relevant document answers one of the others too.
+
+    Queries that share one, themselves or through a third, are taken together or not at all. Where that gives less
+    than half of `count`, as all hang together, chance takes the rest from any: then it cannot be had.
+    """
+    rng = random.Random(seed)
+    groups = _sharing(dataset)
+    rng.shuffle(groups)
+    chosen: list[str] = []
+    others: list[str] = []
+    for group in groups:
+        (chosen if len(chosen) + len(group) <= count else others).extend(group)
+    if 2 * len(chosen) < count:
+        chosen += rng.sample(others, count - len(chosen))
+    return dataset.only(chosen)
+
+
+def _sharing(dataset: Dataset) -> list[list[str]]:
+    """The queries in groups, of which no two have a relevant document in common."""
+    leader = {query_id: query_id for query_id in dataset.queries}
+
+    def led_by(query_id: str) -> str:
+        while leader[query_id] != query_id:
+            query_id = leader[query_id]
+        return query_id
+
+    first: dict[str, str] = {}
+    for query_id in dataset.queries:
+        for doc_id in dataset.relevant(query_id):
+            leader[led_by(query_id)] = led_by(first.setdefault(doc_id, query_id))
+    groups: dict[str, list[str]] = {}
+    for query_id in dataset.queries:
+        groups.setdefault(led_by(query_id), []).append(query_id)
+    return list(groups.values())

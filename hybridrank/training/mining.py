@@ -14,7 +14,7 @@ from hybridrank.component import Component
 from hybridrank.errors import BackendError, InputError
 from hybridrank.evaluation import Dataset
 from hybridrank.registry import create
-from hybridrank.training.hygiene import HeldOutDocuments, Separated, separated
+from hybridrank.training.hygiene import HeldOutDocuments, Separated, separated, set_aside
 from hybridrank.training.mined import Mined, MinedCandidate, MinedFile, MinedQuery, Split
 from hybridrank.types import Candidates, Document, Passage, Progress, Query
 
@@ -45,7 +45,8 @@ def mine(
     Relevant documents that retrieval missed are kept for training, as positives; for `dev` and `test` they stay
     missed. `teacher` is a reranker (a registered name, a table, or an object) that scores what is for training;
     its scores filter out negatives that are no negatives, and can be learned from. Without `dev`, a share of the
-    training queries is set aside, chosen by `seed`.
+    training queries is set aside, chosen by `seed` such that other documents answer them, where that can be (not
+    with ``"anywhere"``): early stopping would take for learning what is remembered.
 
     Queries of `dev` and `test` are kept out of the training, and documents relevant to those of `test` as
     `held_out_documents` says (`hybridrank.training.hygiene`); `Mined.counts` has what was dropped.
@@ -107,7 +108,8 @@ def _split(
                 f"{len(kept)} training queries cannot spare a share of {dev_share} to stop by; give more queries, "
                 "or dev_share=0 to train without early stopping"
             )
-        dev = replace(kept.sample(size, seed=seed), split=f"{dev_share} of {train.split or 'train'}")
+        chosen = kept.sample(size, seed=seed) if documents == "anywhere" else set_aside(kept, size, seed=seed)
+        dev = replace(chosen, split=f"{dev_share} of {train.split or 'train'}")
         kept = kept.only(query_id for query_id in kept.queries if query_id not in dev.queries)
     if dev is None:
         return split, None

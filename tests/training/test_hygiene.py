@@ -5,7 +5,7 @@ import pytest
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset
 from hybridrank.training import separated
-from hybridrank.training.hygiene import normalised
+from hybridrank.training.hygiene import normalised, set_aside
 
 
 def dataset(name: str, judged: dict[str, tuple[str, list[str]]]) -> Dataset:
@@ -78,3 +78,37 @@ def test_nothing_left_says_what_took_it():
         InputError, match=r"nothing of train is left to train on: 0 .* id, 1 its text, and 1 no relevant"
     ):
         separated(only, [TEST])
+
+
+def shared(*groups: int) -> Dataset:
+    """Queries in groups; those of one are chained: each shares a document with the one before."""
+    judged = {
+        f"{group}.{number}": ("text", [f"{group}.{number}", f"{group}.{number + 1}"])
+        for group, size in enumerate(groups)
+        for number in range(size)
+    }
+    return dataset("clicks", dict(sorted(judged.items(), key=lambda each: each[0][::-1])))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_set_aside_shares_no_document_with_the_rest(seed):
+    whole = shared(1, 2, 3, 4, 5, 1, 2, 3, 40)
+    aside = set_aside(whole, 7, seed=seed)
+    assert 4 <= len(aside) <= 7
+    rest = whole.only(query_id for query_id in whole.queries if query_id not in aside.queries)
+    answers = [{d for q in part.queries for d in part.relevant(q)} for part in (aside, rest)]
+    assert not answers[0] & answers[1]
+
+
+def test_which_queries_are_set_aside_is_up_to_the_seed():
+    whole = shared(*[1] * 30)
+    chosen = [tuple(set_aside(whole, 5, seed=seed).queries) for seed in (0, 0, 1, 2, 3)]
+    assert chosen[0] == chosen[1]
+    assert len(set(chosen)) == 4
+
+
+def test_where_all_queries_share_documents_some_are_set_aside_nevertheless():
+    whole = shared(20)
+    chosen = {tuple(sorted(set_aside(whole, 3, seed=seed).queries)) for seed in range(4)}
+    assert {len(each) for each in chosen} == {3}
+    assert len(chosen) > 1  # and not always the first ones

@@ -197,3 +197,12 @@ def test_too_few_queries_for_a_share_is_told(words_only, tmp_path):
     with pytest.raises(InputError, match=r"cannot spare a share of 0\.1 to stop by"):
         mine(words_only, tmp_path / "m.jsonl", train=TRAIN.only(["soil"]))
     assert not (tmp_path / "m.jsonl").exists()
+
+
+def test_dev_shares_no_answers_with_the_training(words_only, tmp_path):
+    pairs = {w: {f"{word}0": 1} for word in WORDS[:3] for w in (word, f"more {word}")}
+    clicks = Dataset("clicks", {query_id: query_id for query_id in pairs}, pairs)
+    mined = mine(words_only, tmp_path / "m.jsonl", train=clicks, depth=4, dev_share=0.34)
+    answers = [{d for query in mined.of(part) for d in query.relevance} for part in ("dev", "train")]
+    assert [len(mined.of(part)) for part in ("dev", "train")] == [2, 4]
+    assert not answers[0] & answers[1]
