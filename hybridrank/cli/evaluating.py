@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "SourceArgument",
     "SplitOption",
     "TopicsOption",
+    "begin_recording",
     "compare",
     "evaluate",
     "judged_queries",
@@ -112,8 +113,6 @@ def evaluate(
 
     judged = judged_queries(dataset, split, topics, qrels, ignored, queries)
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
-    if source is not None and is_collection(source) and config is not None:
-        raise InputError(f"{source} is a collection, and was built with its own --config; leave that out")
     wanted = measure_names(measures)
     costs = parsed_prices(prices)
     if "" not in costs and costs:
@@ -245,10 +244,17 @@ def _documents(source: Path | None, dataset: Dataset | None) -> Any:
 def pipeline_over(
     source: Path | None, dataset: Dataset | None, config: Path | None, options: dict[str, Any]
 ) -> Pipeline:
-    """A collection's pipeline, or one that is built for the command."""
+    """A collection's pipeline, or one that is built for the command.
+
+    Raises:
+        InputError: a collection is to have another configuration.
+    """
+    from hybridrank.errors import InputError
     from hybridrank.pipeline import Pipeline
 
     if source is not None and is_collection(source):
+        if config is not None:
+            raise InputError(f"{source} is a collection, and was built with its own --config; leave that out")
         return _opened(source, options)
     with progress("indexing") as bar:
         return Pipeline.build(_documents(source, dataset), config=config, progress=bar, **options)
@@ -285,22 +291,40 @@ def _place(
     pipeline: Pipeline, dataset: Dataset, given: Path | None, k: int, resume: bool, *, folder: bool = False
 ) -> Path:
     """The file to record in; told, so that it can be found again."""
-    from hybridrank.errors import StorageError
     from hybridrank.evaluation.recorder import recording_path
     from hybridrank.evaluation.settings import Header
     from hybridrank.rerank.cached import cache_folder
 
     place = given if given is not None else cache_folder().expanduser() / "hybridrank" / "recordings"
-    try:
-        if given is None or folder:
+    if given is None or folder:
+        with _writing(place):
             place.mkdir(parents=True, exist_ok=True)
+    if place.is_dir():  # only then: a header takes every document, for their digest
         place = recording_path(place, Header.of(pipeline, k=k, dataset=dataset), dataset)
+    begin_recording(place, resume=resume)
+    return place
+
+
+def begin_recording(place: Path, *, resume: bool) -> None:
+    """Tell where is recorded, and remove what is there if that is not to be gone on with.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    with _writing(place):
         if not resume:
             place.unlink(missing_ok=True)
+    err(f"{'going on with' if place.exists() else 'recording in'} {place}")
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    from hybridrank.errors import StorageError
+
+    try:
+        yield
     except OSError as error:
         raise StorageError(f"cannot write to {str(place)!r}: {error.strerror}") from error
-    err(f"{'going on with' if place.exists() else 'recording in'} {place}")
-    return place
 
 
 def measure_names(text: str | None) -> list[str] | None:

@@ -20,11 +20,11 @@ from hybridrank.cli.evaluating import (
     SourceArgument,
     SplitOption,
     TopicsOption,
+    begin_recording,
     judged_queries,
     pipeline_over,
 )
 from hybridrank.cli.output import counted, err, progress
-from hybridrank.cli.stored import is_collection
 
 __all__ = ["record"]
 
@@ -55,7 +55,7 @@ def record(
 
     Each search is recorded as it is made; interrupted, the same command goes on where it stopped.
     """
-    from hybridrank.errors import InputError, StorageError
+    from hybridrank.errors import InputError
     from hybridrank.evaluation import Dataset, QueryLog
     from hybridrank.evaluation import record as recorded
 
@@ -68,19 +68,12 @@ def record(
         asked = QueryLog.load(log) if queries is None else QueryLog.load(log).sample(queries)
     else:
         asked = judged_queries(dataset, split, topics, qrels, ignored, queries)
-    if source is not None and is_collection(source) and config is not None:
-        raise InputError(f"{source} is a collection, and was built with its own --config; leave that out")
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
-    try:
-        if not resume:
-            to.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write to {str(to)!r}: {error.strerror}") from error
-    err(f"{'going on with' if to.exists() else 'recording in'} {to}")
     with ExitStack() as stack:
         pipeline = stack.enter_context(
             pipeline_over(source, None if isinstance(asked, QueryLog) else asked, config, options)
         )
+        begin_recording(to, resume=resume)  # now that there is something to search
         with progress("searching") as bar:
             made = recorded(pipeline, asked, path=to, k=k, deep=deep, progress=bar)
     for warning in made.warnings:

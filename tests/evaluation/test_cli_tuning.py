@@ -44,6 +44,15 @@ def test_record_is_deep_and_goes_on(run, waste, two_arms, recording):
     assert (code, f"going on with {recording}" in err, recording.read_bytes() == before) == (0, True, True)
 
 
+def test_what_cannot_be_searched_costs_no_recording(run, waste, recording, tmp_path):
+    before = recording.read_bytes()
+    (tmp_path / "wrong.toml").write_text("fetch = 3\n")
+    wrong = ["--config", tmp_path / "wrong.toml"]
+    code, _, err = run("record", "--dataset", waste, *wrong, "--to", recording, "--no-resume")
+    assert (code, "did you mean" in err) == (2, True), err
+    assert recording.read_bytes() == before
+
+
 def test_a_query_log_is_recorded(run, waste, two_arms, tmp_path):
     (tmp_path / "log.txt").write_text("nuclear waste\nsoil\nzebra\n")
     one = ["record", waste / "corpus.jsonl", "--log", tmp_path / "log.txt", "--config", two_arms]
