@@ -180,14 +180,8 @@ def _said(ranking: list[str] | str, fault: str) -> Any:
         return _own_words(ranking, fault)
     listed = json.dumps({"ranking": ranking})
     match fault:
-        case "null" | "refusal":
-            return None
-        case "nothing":
-            return " \n"
         case "nonsense":
             return "These documents are all about waste, so I would rather not choose among them."
-        case "half":
-            return listed[: len(listed) // 2]
         case "prose":
             return f"Sure! {ranking[-1]} is the worst; here are all.\n\n```json\n{listed}\n```\nAnything else?"
         case "arrows":
@@ -198,8 +192,6 @@ def _said(ranking: list[str] | str, fault: str) -> Any:
             return "\n".join(f"{rank}. {label}: it answers." for rank, label in enumerate(ranking, 1))
         case "thoughts":
             return f"<think>{' '.join(ranking[::-1])}? No.</think>{listed}"
-        case "parts":
-            return [{"type": "thinking", "thinking": []}, {"type": "text", "text": listed}]
         case "missing":
             return json.dumps({"ranking": ranking[:-1]})
         case "repeated":
@@ -207,11 +199,11 @@ def _said(ranking: list[str] | str, fault: str) -> Any:
         case "unknown":
             return json.dumps({"ranking": ["ZZZZZZZZ", *ranking]})
         case _:
-            return listed
+            return _own_words(listed, fault)
 
 
 def _own_words(answer: str, fault: str) -> Any:
-    """An answer that is no ranking, with what is wrong with it."""
+    """An answer as it is, with what may be wrong with any."""
     match fault:
         case "null" | "refusal":
             return None
