@@ -79,4 +79,5 @@ def tune(
     show_report(found, as_json=as_json, markdown=markdown, html=html)
     if write is not None:
         found.write(write)
-        err(f"wrote {write}: {'the default' if found.kept else found.answer.variant.label}")
+        unchanged = found.answer == found.default
+        err(f"wrote {write}: {'the default' if unchanged else found.answer.variant.label}")

@@ -46,29 +46,46 @@ def _first(tuning: Tuning) -> list[str]:
         reasons = "; ".join(f"{count:,} were {reason}" for reason, count in tuning.left_out.items())
         said.append(f"of {tuning.tried + sum(tuning.left_out.values()):,} choices {reasons}, and are left out")
     if not tuning.default_feasible:
-        said.append("the default itself breaks a bound")
+        instead = ", whatever of it is left out"
+        if _reduced(tuning):
+            instead = (
+                f": gains are over the reduced default, which of it is best within the bounds with less reranking "
+                f"or one arm alone ({tuning.baseline.variant.label})"
+            )
+        said.append(f"the default itself breaks a bound{instead}")
     return said
 
 
+def _reduced(tuning: Tuning) -> bool:
+    return tuning.baseline.variant != tuning.default.variant
+
+
+def _baseline(tuning: Tuning) -> str:
+    return "the reduced default" if _reduced(tuning) else "the default"
+
+
 def _verdict(tuning: Tuning) -> str:
-    default, chosen = tuning.held_out
+    baseline, chosen = tuning.held_out
     measure = tuning.goal.objective
-    if tuning.best.variant == tuning.default.variant and tuning.best.source == tuning.default.source:
-        return f"Nothing was shown to be better than the default in {measure}, of {tuning.tried:,} choices."
+    if tuning.best == tuning.baseline:
+        return (
+            f"Nothing was shown to be better than {_baseline(tuning)} in {measure}, of {tuning.tried:,} choices."
+        )
     interval = between(tuning.interval, signed=True)
     gained = tuning.p is not None and tuning.p < 0.05 and tuning.gain > 0
     return (
         f"{'On' if gained else 'No gain was shown: on'} queries that did not choose, {measure} is {chosen:.3f}, "
-        f"and {default:.3f} with the default: {tuning.gain:+.3f}, between {interval}; p = {p_value(tuning.p)}."
+        f"and {baseline:.3f} with {_baseline(tuning)}: {tuning.gain:+.3f}, between {interval}; "
+        f"p = {p_value(tuning.p)}."
     )
 
 
 def _use(tuning: Tuning) -> str:
     if tuning.kept:
-        return f"Keep the default: {tuning.default.variant.label}."
+        return f"{'Use' if _reduced(tuning) else 'Keep'} {_baseline(tuning)}: {tuning.answer.variant.label}."
     words = f"Use {_named(tuning.answer, tuning)}."
     if tuning.p is None or tuning.p >= 0.05 or tuning.gain <= 0:
-        words += " It is the best within the bounds, which the default breaks."
+        words += " It is the best within the bounds, which the default breaks, whatever of it is left out."
     return words
 
 
@@ -79,7 +96,9 @@ def _named(figures: Figures, tuning: Tuning) -> str:
 
 def _results(tuning: Tuning) -> Table:
     rows = [("default", tuning.default)]
-    if tuning.best != tuning.default:
+    if _reduced(tuning):
+        rows.append((_baseline(tuning), tuning.baseline))
+    if tuning.best != tuning.baseline:
         rows.append(("chosen on all queries", tuning.best))
     return _table("On all queries", rows, tuning, labels=2)
 
@@ -106,9 +125,9 @@ def _folds(tuning: Tuning) -> Table:
     rows = []
     for fold in tuning.folds:
         label = f"{fold.source}: {fold.chosen.label}" if len(tuning.settings) > 1 else fold.chosen.label
-        gain = fold.mean - fold.default
-        rows.append([label, f"{fold.queries}", f"{fold.default:.3f}", f"{fold.mean:.3f}", f"{gain:+.3f}"])
-    return Table("Held-out queries", ["chosen", "queries", "default", "chosen", "gain"], rows)
+        gain = fold.mean - fold.baseline
+        rows.append([label, f"{fold.queries}", f"{fold.baseline:.3f}", f"{fold.mean:.3f}", f"{gain:+.3f}"])
+    return Table("Held-out queries", ["chosen", "queries", _baseline(tuning), "chosen", "gain"], rows)
 
 
 def _done(tuning: Tuning) -> str:
@@ -123,6 +142,6 @@ def _done(tuning: Tuning) -> str:
         "those recorded, by the characters that the reranker reads. The simplest is chosen of those within "
         f"{tuning.tolerance:g} standard error(s) of the best; queries are cut into {len(tuning.folds)} folds. The "
         f"interval is a BCa bootstrap interval ({CONFIDENCE:.0%}) and the test the paired randomisation test, "
-        f"two-sided, of held-out queries; {RESAMPLES:,} resamples, seed {tuning.seed}. The default is kept unless "
-        "p is below 0.05."
+        f"two-sided, of held-out queries; {RESAMPLES:,} resamples, seed {tuning.seed}. "
+        f"{_baseline(tuning).capitalize()} is kept unless p is below 0.05."
     )

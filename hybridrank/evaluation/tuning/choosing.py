@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil, isfinite, sqrt
 from typing import TYPE_CHECKING
@@ -46,7 +46,8 @@ class Goal:
 class Table:
     """Variants by queries: how good each was on each, how many seconds it took, and what it cost.
 
-    Row 0 is the default. `timed` are the queries whose times count.
+    Row 0 is the default. `timed` are the queries whose times count. Whether a variant keeps within the bounds is
+    told from all queries.
     """
 
     def __init__(
@@ -68,96 +69,114 @@ class Table:
         self._timed = timed
         self._tolerance = tolerance
 
-    def p95(self, queries: NDArray[np.int64]) -> NDArray[np.float64]:
+    @cached_property
+    def p95(self) -> NDArray[np.float64]:
         """Of each variant, the seconds that 95 of a hundred searches do not exceed (the nearest rank)."""
         import numpy as np
 
-        of = queries[self._timed[queries]]
-        if not len(of):
-            of = queries
-        place = max(0, ceil(0.95 * len(of)) - 1)
-        found: NDArray[np.float64] = np.partition(self.seconds[:, of], place, axis=1)[:, place]
+        of = self.seconds[:, self._timed] if self._timed.any() else self.seconds
+        place = max(0, ceil(0.95 * of.shape[1]) - 1)
+        found: NDArray[np.float64] = np.partition(of, place, axis=1)[:, place]
         return found
 
-    def cost(self, queries: NDArray[np.int64]) -> NDArray[np.float64]:
+    @cached_property
+    def cost(self) -> NDArray[np.float64]:
         """Of each variant, what a thousand queries cost."""
-        found: NDArray[np.float64] = 1000 * self.costs[:, queries].mean(1)
+        found: NDArray[np.float64] = 1000 * self.costs.mean(1)
         return found
 
-    def feasible(self, queries: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which variants keep within the bounds on these queries."""
-        import numpy as np
-
-        found = np.ones(len(self.outcomes), dtype=bool)
-        if self._goal.p95 is not None:
-            found &= self.p95(queries) <= self._goal.p95
-        if self._goal.cost is not None:
-            found &= self.cost(queries) <= self._goal.cost
-        return found
-
-    def choose(self, queries: NDArray[np.int64], *, strict: bool = True) -> int:
-        """The simplest variant that is not shown to be worse than the best, of those within the bounds.
-
-        That is, whose mean difference from the best, query by query, is at most so many of its standard errors
-        (Breiman et al., "Classification and Regression Trees", 1984, with paired differences). The default is the
-        simplest; then the one that reranks less, then that with fewer arms, then that which changes less.
-
-        Where none keeps within the bounds it is what comes nearest, if not `strict`.
+    @cached_property
+    def possible(self) -> list[int]:
+        """The variants within the bounds.
 
         Raises:
-            InputError: none keeps within the bounds; says which bound, and what comes nearest.
+            InputError: there is none; says which bound, and what comes nearest.
         """
         import numpy as np
 
-        possible = np.flatnonzero(self.feasible(queries))
-        if not len(possible):
-            if strict:
-                raise InputError(self._unmet(queries))
-            return self._nearest(queries)
-        of = self.values[np.ix_(possible, queries)]
-        means = of.mean(1)
-        lost = of[int(means.argmax())] - of
-        errors = lost.std(1, ddof=1) / sqrt(len(queries)) if len(queries) > 1 else np.zeros(len(possible))
-        near = np.flatnonzero(lost.mean(1) <= self._tolerance * errors + 1e-12)
-        return int(
-            min(possible[near].tolist(), key=lambda n: (self._plainness[n], -self.values[n, queries].mean(), n))
-        )
+        found = np.ones(len(self.outcomes), dtype=bool)
+        for bound, of, _ in self._bounds():
+            found &= of <= bound
+        if not found.any():
+            raise InputError(self._unmet())
+        return np.flatnonzero(found).tolist()
 
     @cached_property
-    def _plainness(self) -> list[tuple[int, ...]]:
-        default = self.outcomes[0]
-        return [_plainness(outcome, default, number) for number, outcome in enumerate(self.outcomes)]
+    def _reduced(self) -> list[int]:
+        """The default; where it breaks a bound, what of it is within: with less reranking, or with one arm alone.
 
-    def _bounds(self, queries: NDArray[np.int64]) -> list[tuple[float, NDArray[np.float64], str]]:
+        Where nothing of it is, row 0.
+        """
+        if 0 in self.possible:
+            return [0]
+        return [row for row in self.possible if _is_reduced(self.outcomes[row], self.outcomes[0])] or [0]
+
+    def baseline(self, queries: NDArray[np.int64]) -> int:
+        """What is kept unless another is shown to be better: the default.
+
+        Where it breaks a bound, the best on these queries of what it comes to with less reranking or with one arm
+        alone: few enough that chance chooses little. Where none of these is within the bounds, the default still.
+        """
+        of = self.values[self._reduced][:, queries].mean(1)
+        return self._reduced[int(of.argmax())]
+
+    def choose(self, queries: NDArray[np.int64]) -> int:
+        """The simplest variant that is not shown to be worse on these queries than the best, of the possible.
+
+        That is, whose mean difference from the best, query by query, is at most so many of its standard errors
+        (Breiman et al., "Classification and Regression Trees", 1984, with paired differences). The baseline is
+        the simplest; then the one that reranks less, then that with fewer arms, then that which changes less.
+        """
+        import numpy as np
+
+        baseline = self.outcomes[self.baseline(queries)]
+        of = self.values[self.possible][:, queries]
+        means = of.mean(1)
+        lost = of[int(means.argmax())] - of
+        errors = lost.std(1, ddof=1) / sqrt(len(queries)) if len(queries) > 1 else np.zeros(len(of))
+        near = np.flatnonzero(lost.mean(1) <= self._tolerance * errors + 1e-12)
+        return min(
+            [self.possible[n] for n in near],
+            key=lambda n: (_plainness(self.outcomes[n], baseline), -self.values[n, queries].mean(), n),
+        )
+
+    def _bounds(self) -> list[tuple[float, NDArray[np.float64], str]]:
         bounds = (
-            (self._goal.p95, self.p95(queries), "p95 of {:.3g} s"),
-            (self._goal.cost, self.cost(queries), "cost of {:.3g} for a thousand queries"),
+            (self._goal.p95, self.p95, "p95 of {:.3g} s"),
+            (self._goal.cost, self.cost, "cost of {:.3g} for a thousand queries"),
         )
         return [(bound, of, words) for bound, of, words in bounds if bound is not None]
 
-    def _nearest(self, queries: NDArray[np.int64]) -> int:
-        """The variant that breaks its worst bound least."""
+    def _unmet(self) -> str:
         import numpy as np
 
-        return int(np.max([of / bound for bound, of, _ in self._bounds(queries)], axis=0).argmin())
-
-    def _unmet(self, queries: NDArray[np.int64]) -> str:
         unmet = [
             f"nothing has a {words.format(bound)} or less: the least is {words.format(of.min())} "
             f"({self.outcomes[int(of.argmin())].variant.label})"
-            for bound, of, words in self._bounds(queries)
+            for bound, of, words in self._bounds()
             if of.min() > bound
         ]
         if unmet:
             return "; ".join(unmet)
-        row = self._nearest(queries)
-        has = " and a ".join(words.format(of[row]) for _, of, words in self._bounds(queries))
+        nearest = int(np.max([of / bound for bound, of, _ in self._bounds()], axis=0).argmin())
+        has = " and a ".join(words.format(of[nearest]) for _, of, words in self._bounds())
         return (
-            f"each bound can be met, but not both: {self.outcomes[row].variant.label} comes nearest, with a {has}"
+            f"each bound can be met, but not both: {self.outcomes[nearest].variant.label} comes nearest, with a "
+            f"{has}"
         )
 
 
-def _plainness(outcome: Outcome, default: Outcome, number: int) -> tuple[int, ...]:
+def _is_reduced(outcome: Outcome, default: Outcome) -> bool:
+    """Whether it is the default with less reranking, or with fewer arms."""
+    kept = replace(default.variant, arms=outcome.variant.arms, rerank_k=outcome.variant.rerank_k)
+    return (
+        outcome.source == default.source
+        and outcome.variant == kept
+        and outcome.variant.rerank_k <= default.variant.rerank_k
+    )
+
+
+def _plainness(outcome: Outcome, baseline: Outcome) -> tuple[int, ...]:
     variant = outcome.variant
-    changes = len(variant.settings(other=default.variant)) + (outcome.source != default.source)
-    return (int(number > 0), variant.rerank_k, len(variant.arms), changes)
+    changes = len(variant.settings(other=baseline.variant)) + (outcome.source != baseline.source)
+    return (int(changes > 0), variant.rerank_k, len(variant.arms), changes)

@@ -39,26 +39,28 @@ class Figures:
 
 @dataclass(frozen=True)
 class Fold:
-    """What was chosen on the other folds' queries, and the objective's means on this fold's own."""
+    """What was chosen on the other folds' queries; on this fold's own, its mean and the baseline's."""
 
     queries: int
     chosen: Variant
     source: str
     mean: float
-    default: float
+    baseline: float
 
 
 @dataclass(frozen=True)
 class Tuning:
     """What tuning found.
 
-    `default` is what the pipeline does now, `best` what was chosen on all queries. `gain` is the mean difference
-    between the two ways on queries that did not choose: in each fold what was chosen on the other folds, against
-    the default. `interval` and `p`, of the paired randomisation test, are of these differences.
+    `default` is what the pipeline does now. `baseline` is the same, or where that breaks a bound
+    (`default_feasible` is False), what of it is best within the bounds, with less reranking or with one arm alone;
+    where nothing of it is, the default still. `best` is what was chosen on all queries. `gain` is the mean
+    difference between what was chosen and the baseline, on queries that chose neither: each fold's own, by the
+    other folds' choices. `interval` and `p`, of the paired randomisation test, are of these differences.
 
-    `kept` says that the default stays, since the gain is not significant, or nothing better was chosen; `answer`
-    is what to use. `frontier` has the best of each number of documents reranked, on the queries that chose it,
-    which flatters.
+    `kept` says that the baseline stays, since the gain is not significant, or nothing better was chosen; one that
+    breaks a bound never does. `answer` is what to use. `frontier` has the best of each number of documents
+    reranked, on the queries that chose it, which flatters.
     """
 
     dataset: str
@@ -67,8 +69,9 @@ class Tuning:
     tried: int
     left_out: Mapping[str, int]
     default: Figures
-    best: Figures
     default_feasible: bool
+    baseline: Figures
+    best: Figures
     folds: tuple[Fold, ...]
     gain: float
     interval: Interval | None
@@ -85,14 +88,14 @@ class Tuning:
     @property
     def answer(self) -> Figures:
         """What to use."""
-        return self.default if self.kept else self.best
+        return self.baseline if self.kept else self.best
 
     @property
     def held_out(self) -> tuple[float, float]:
-        """The objective's means on held-out queries: of the default, and of what was chosen."""
+        """The objective's means on held-out queries: of the baseline, and of what was chosen."""
         count = sum(fold.queries for fold in self.folds)
-        default = sum(fold.default * fold.queries for fold in self.folds) / count
-        return default, default + self.gain
+        baseline = sum(fold.baseline * fold.queries for fold in self.folds) / count
+        return baseline, baseline + self.gain
 
     def config(self) -> dict[str, Any]:
         """The configuration of the answer: the recorded pipeline's, with what was chosen.
@@ -146,7 +149,7 @@ class Tuning:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
-        default, chosen = self.held_out
+        baseline, chosen = self.held_out
         return {
             "dataset": self.dataset,
             "queries": self.queries,
@@ -157,10 +160,11 @@ class Tuning:
             "left_out": dict(self.left_out),
             "default": self.default.to_dict(),
             "default_within_bounds": self.default_feasible,
+            "baseline": self.baseline.to_dict(),
             "best": self.best.to_dict(),
             "held_out": {
                 "folds": len(self.folds),
-                "default": default,
+                "baseline": baseline,
                 "chosen": chosen,
                 "gain": self.gain,
                 "interval": None if self.interval is None else list(self.interval),
@@ -170,7 +174,7 @@ class Tuning:
                     for fold in self.folds
                 ],
             },
-            "default_kept": self.kept,
+            "kept": self.kept,
             "answer": self.answer.to_dict(),
             "frontier": [figures.to_dict() for figures in self.frontier],
             "statistics": {

@@ -39,15 +39,25 @@ class Space:
             raise InputError("fetch_k must be at least 1, and rerank_k at least 0")
 
     def variants(self, default: Variant, *, fetch_k: int, rerank_k: int, k: int) -> Iterator[Variant]:
-        """The combinations, `default` first; `fetch_k` and `rerank_k` are how deep was recorded.
+        """The combinations, after `default` and what it comes to with less reranking, with fewer arms, or both.
+
+        `fetch_k` and `rerank_k` are how deep was recorded.
 
         Those that give the same are told once: a `fetch_k` below `k` is `k`, a blend is nothing where nothing is
         reranked, and a fusion where there is one arm.
         """
-        yield default
-        depths = sorted({min(max(depth, k), fetch_k) for depth in self.fetch_k})
         shown = sorted({depth for depth in self.rerank_k if depth <= rerank_k})
-        for arms in self.arms or _arm_sets(default.arms):
+        arm_sets = self.arms or _arm_sets(default.arms)
+        fewer = [tuple(arms) for arms in arm_sets if set(arms) < set(default.arms)]
+        less = [count for count in shown if count < default.rerank_k]
+        first = [
+            replace(default, arms=arms, rerank_k=count)
+            for arms in (default.arms, *fewer)
+            for count in (default.rerank_k, *less)
+        ]
+        yield from first
+        depths = sorted({min(max(depth, k), fetch_k) for depth in self.fetch_k})
+        for arms in arm_sets:
             several = len(arms) > 1
             fusions = self.fusions or _fusions(arms, default.fusion) if several else (default.fusion,)
             for fusion in fusions:
@@ -63,7 +73,7 @@ class Space:
                                 blend=blend,
                                 stop=None,
                             )
-                            if made != default:
+                            if made not in first:
                                 yield made
 
 

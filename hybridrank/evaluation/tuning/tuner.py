@@ -55,8 +55,8 @@ def tune(
 
     Queries are cut into `folds` by chance (`seed`). In each, the choice is made on the other folds' queries, and
     measured on its own: see `Tuning`. Among variants within `tolerance` standard errors of the best the simplest
-    is chosen. A variant of which more than one in a hundred of the documents that it shows the reranker have no
-    recorded score is left out.
+    is chosen. Bounds are kept over all queries. A variant of which more than one in a hundred of the documents
+    that it shows the reranker have no recorded score is left out.
 
     `unsupervised` tunes by the scores of the first recording's reranker, see `agree`; its blend is then left
     alone, and without a bound no more documents are reranked than the default does.
@@ -78,26 +78,31 @@ def tune(
     distinct = grades.values()
     table = Table(usable, _values(usable, distinct), goal, timed=_timed(judged, goal, notes), tolerance=tolerance)
     every = _range(len(dataset))
-    best = table.choose(every)
-    tests = _cut(len(dataset), min(folds, len(dataset)), seed)
-    chosen = [table.choose(_others(every, test), strict=False) for test in tests]
-    gains = [
-        gain for test, row in zip(tests, chosen, strict=True)
-        for gain in (table.values[row, test] - table.values[0, test]).tolist()
-    ]  # fmt: skip
-    gain = sum(gains) / len(gains)
-    p = paired_test(gains, [0.0] * len(gains), seed=seed)
-    feasible = bool(table.feasible(every)[0])
-    better = best != 0 and gain > 0 and p is not None and p < _LEVEL
+    base, best = table.baseline(every), table.choose(every)
 
     def as_used(variant: Variant) -> Variant:
         """What was measured by agreement without a blend, with the blend that it is to be used with."""
         return replace(variant, blend=start.blend, stop=start.stop) if unsupervised else variant
 
+    measured: list[Fold] = []
+    gains: list[float] = []
+    for test in _cut(len(dataset), min(folds, len(dataset)), seed):
+        others = _others(every, test)
+        chosen = table.choose(others)
+        values, kept = table.values[chosen, test], table.values[table.baseline(others), test]
+        gains += (values - kept).tolist()
+        used = usable[chosen]
+        measured.append(
+            Fold(len(test), as_used(used.variant), used.source, float(values.mean()), float(kept.mean()))
+        )
+    gain = sum(gains) / len(gains)
+    p = paired_test(gains, [0.0] * len(gains), seed=seed)
+    better = best != base and gain > 0 and p is not None and p < _LEVEL
+
     def figures(row: int) -> Figures:
         of = usable[row]
-        p95 = None if _batched(judged) else float(table.p95(every)[row])
-        cost = float(table.cost(every)[row]) if goal.prices else None
+        p95 = None if _batched(judged) else float(table.p95[row])
+        cost = float(table.cost[row]) if goal.prices else None
         mean = float(table.values[row].mean())
         return Figures(as_used(of.variant), of.source, mean, p95, cost, of.pairs, of.unscored)
 
@@ -108,23 +113,15 @@ def tune(
         tried=len(usable),
         left_out=left_out,
         default=figures(0),
+        default_feasible=0 in table.possible,
+        baseline=figures(base),
         best=figures(best),
-        default_feasible=feasible,
-        folds=tuple(
-            Fold(
-                len(test),
-                as_used(usable[row].variant),
-                usable[row].source,
-                float(table.values[row, test].mean()),
-                float(table.values[0, test].mean()),
-            )
-            for test, row in zip(tests, chosen, strict=True)
-        ),
+        folds=tuple(measured),
         gain=gain,
         interval=mean_interval(gains, seed=seed),
         p=p,
-        kept=feasible and not better,
-        frontier=tuple(map(figures, _frontier(table, every))),
+        kept=base in table.possible and not better,
+        frontier=tuple(map(figures, _frontier(table))),
         seed=seed,
         tolerance=tolerance,
         unsupervised=unsupervised,
@@ -273,11 +270,11 @@ def _others(every: NDArray[np.int64], test: NDArray[np.int64]) -> NDArray[np.int
     return np.setdiff1d(every, test)
 
 
-def _frontier(table: Table, every: NDArray[np.int64]) -> list[int]:
+def _frontier(table: Table) -> list[int]:
     """For each number of documents reranked, the best within the bounds."""
     means = table.values.mean(1)
     best: dict[int, int] = {}
-    for row in table.feasible(every).nonzero()[0].tolist():
+    for row in table.possible:
         depth = table.outcomes[row].variant.rerank_k
         if depth not in best or means[row] > means[best[depth]]:
             best[depth] = row
