@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from typing import Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
-from hybridrank.component import Component, once
 from hybridrank.deadline import remaining
 from hybridrank.errors import BackendResponseError, BackendTimeoutError
-from hybridrank.remote import Limits, Remote, blocking, together
+from hybridrank.remote import blocking, together
 from hybridrank.types import Candidates, Scores
-from hybridrank_llm.chat import Answer, ask
-from hybridrank_llm.clients import clients
+from hybridrank_llm.endpoint import ChatEndpoint
 from hybridrank_llm.permutation import permutation
 from hybridrank_llm.prompt import prompt, shortened
 from hybridrank_llm.windows import spans
 
-if TYPE_CHECKING:
-    from httpx import AsyncClient
-
-    from hybridrank.connections import PerLoop
-
 __all__ = ["LlmReranker"]
 
-_OURS = ("messages", "model", "n", "response_format", "stream", "temperature")
-
 _RANKING = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "ranking",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {"ranking": {"type": "array", "items": {"type": "string"}}},
-            "required": ["ranking"],
-            "additionalProperties": False,
-        },
-    },
+    "type": "object",
+    "properties": {"ranking": {"type": "array", "items": {"type": "string"}}},
+    "required": ["ranking"],
+    "additionalProperties": False,
 }
 
 
-class LlmReranker(Component):
+class LlmReranker(ChatEndpoint):
     """Order documents with a chat model, a window of them at a time; higher is better.
 
     The model is shown up to `window` documents and answers with their order; the window slides from the end of
@@ -62,34 +45,16 @@ class LlmReranker(Component):
 
     use = "llm"
 
-    url: str = Field(
-        pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
-        description='where the API is, up to and with its version: "https://api.openai.com/v1"',
-    )
-    model: str = Field(min_length=1, description="the model's name at that server")
-    api_key_env: str | None = Field(
-        None,
-        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
-        description="the name of the environment variable that holds the key; without it, no key is sent",
-    )
     window: int = Field(20, ge=2, le=100, description="most documents in one request")
     step: int = Field(10, ge=1, description="documents that the window moves by, fewer than it holds")
     passes: int = Field(1, ge=1, le=10, description="how often the window slides from end to front")
     max_document_characters: int = Field(2000, ge=20, description="what the model is shown of a document")
     max_query_characters: int = Field(2000, ge=20, description="what the model is shown of a query")
-    temperature: Annotated[float, Field(ge=0, le=2)] | Literal["default"] = Field(
-        0.0, description='"default" sends none, for models that refuse it'
-    )
-    structured: bool = Field(False, description="ask the server to hold the model to a JSON schema")
-    extra: dict[str, JsonValue] = Field({}, description="further fields of each request, such as max_tokens")
-    limits: Limits = Field(Limits(), description="of requests at one time and a minute, of time and of retries")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _moves_on(self) -> Self:
         if self.step >= self.window:
             raise ValueError("step must be less than window, or nothing could move from one window to the next")
-        if taken := sorted(self.extra.keys() & _OURS):
-            raise ValueError(f"extra must not hold {', '.join(taken)}")
         return self
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
@@ -134,10 +99,10 @@ class LlmReranker(Component):
             return texts
         parts = spans(len(texts), window=self.window, step=self.step) * self.passes
         notes["windows"] = len(parts)
-        client, order = await self._clients.mine(), list(texts)
+        order = list(texts)
         for part in parts:
             try:
-                order[part] = await self._ordered(client, query, order[part], notes)
+                order[part] = await self._ordered(query, order[part], notes)
             except BackendTimeoutError:
                 if not notes["windows_done"] or remaining() is None:
                     raise
@@ -146,13 +111,11 @@ class LlmReranker(Component):
             raise BackendResponseError(f"none of the answers of {self.model} held a ranking")
         return order
 
-    async def _ordered(
-        self, client: AsyncClient, query: str, texts: Sequence[str], notes: Counter[str]
-    ) -> list[str]:
+    async def _ordered(self, query: str, texts: Sequence[str], notes: Counter[str]) -> list[str]:
         """Have the model order the texts of one window."""
         asked = prompt(query, texts)
         notes["requests"] += 1
-        answer, retries = await self._remote.call(partial(self._ask, client, asked.messages))
+        answer, retries = await self._asked(asked.messages, name="ranking", schema=_RANKING)
         notes["windows_done"] += 1
         notes.update(retries=retries, answers_cut=int(answer.cut), **answer.tokens)
         found = permutation(answer.text, asked.labels)
@@ -166,19 +129,3 @@ class LlmReranker(Component):
             labels_unknown=found.unknown,
         )
         return [texts[place] for place in found.order]
-
-    async def _ask(self, client: AsyncClient, messages: Sequence[Mapping[str, str]]) -> Answer:
-        body: dict[str, Any] = {**self.extra, "model": self.model, "messages": messages}
-        if self.temperature != "default":
-            body["temperature"] = self.temperature
-        if self.structured:
-            body["response_format"] = _RANKING
-        return await ask(client, f"{self.url.rstrip('/')}/chat/completions", body, api_key_env=self.api_key_env)
-
-    @once
-    def _remote(self) -> Remote:
-        return Remote(self.limits, name=f"the chat server of {self.model}")
-
-    @once
-    def _clients(self) -> PerLoop[AsyncClient]:
-        return clients()

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field
 
-from hybridrank.component import Component, once
-from hybridrank.remote import Limits, Remote
-from hybridrank_llm.chat import ask
-from hybridrank_llm.clients import clients
-
-if TYPE_CHECKING:
-    from httpx import AsyncClient
-
-    from hybridrank.connections import PerLoop
+from hybridrank.remote import Limits
+from hybridrank_llm.endpoint import ChatEndpoint
 
 __all__ = ["ChatModel", "Said"]
-
-_OURS = ("messages", "model", "n", "response_format", "stream", "temperature")
 
 
 class Said(NamedTuple):
@@ -30,35 +20,14 @@ class Said(NamedTuple):
     counts: Mapping[str, int]
 
 
-class ChatModel(Component):
-    """A model behind an OpenAI-compatible endpoint; options as of `LlmReranker`."""
+class ChatModel(ChatEndpoint):
+    """A model behind an OpenAI-compatible endpoint, which has a minute to answer."""
 
     use = "chat"
 
-    url: str = Field(
-        pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
-        description='where the API is, up to and with its version: "https://api.openai.com/v1"',
-    )
-    model: str = Field(min_length=1, description="the model's name at that server")
-    api_key_env: str | None = Field(
-        None,
-        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
-        description="the name of the environment variable that holds the key; without it, no key is sent",
-    )
-    temperature: Annotated[float, Field(ge=0, le=2)] | Literal["default"] = Field(
-        0.0, description='"default" sends none, for models that refuse it'
-    )
-    structured: bool = Field(False, description="ask the server to hold the model to a JSON schema")
-    extra: dict[str, JsonValue] = Field({}, description="further fields of each request, such as max_tokens")
     limits: Limits = Field(
         Limits(timeout=60.0), description="of requests at one time and a minute, of time and of retries"
     )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if taken := sorted(self.extra.keys() & _OURS):
-            raise ValueError(f"extra must not hold {', '.join(taken)}")
-        return self
 
     async def ask(self, messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any]) -> Said:
         """Ask once, tried again within the limits; `schema` is of the object that shall be answered.
@@ -66,24 +35,5 @@ class ChatModel(Component):
         Raises:
             BackendError: no answer came; its class says why.
         """
-        body: dict[str, Any] = {**self.extra, "model": self.model, "messages": messages}
-        if self.temperature != "default":
-            body["temperature"] = self.temperature
-        if self.structured:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": schema},
-            }
-        client = await self._clients.mine()
-        url = f"{self.url.rstrip('/')}/chat/completions"
-        attempt = partial(ask, client, url, body, api_key_env=self.api_key_env)
-        answer, retries = await self._remote.call(attempt)
+        answer, retries = await self._asked(messages, name="answer", schema=schema)
         return Said(answer.text, {"requests": 1, "retries": retries, **answer.tokens})
-
-    @once
-    def _remote(self) -> Remote:
-        return Remote(self.limits, name=f"the chat server of {self.model}")
-
-    @once
-    def _clients(self) -> PerLoop[AsyncClient]:
-        return clients()
