@@ -4,9 +4,9 @@
 
 nDCG@10 on recordings of the default pipeline, 100 candidates deep: of each arm, of fusions, reranked to several
 depths, and blended by default; and of what `tune` answers, under bounds on the 95th percentile of a search's time.
-Queries are cut into five folds; what `tune` answers from four of them, the default if nothing else is shown to be
-better, is measured on the fifth. Differences to the better arm come with the paired randomisation test; all
-intervals are bootstrapped.
+Queries are cut into five folds; what `tune` answers from four of them, the default (or what of it keeps within the
+bound) if nothing else is shown to be better, is measured on the fifth. Differences to the better arm come with the
+paired randomisation test; all intervals are bootstrapped.
 """
 
 from __future__ import annotations
