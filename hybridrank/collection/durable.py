@@ -174,6 +174,7 @@ class Collection:
             self._live.finish()
         finally:
             self._store.close()
+            self._live.settle()
 
     def __enter__(self) -> Self:
         return self

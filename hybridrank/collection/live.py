@@ -26,6 +26,7 @@ __all__ = ["Change", "LiveIndexes"]
 _log = logging.getLogger(__name__)
 
 _SAVE_AFTER = 10_000  # changed units; or a twentieth of all, if that is more
+_SETTLES = 10.0  # seconds
 
 
 class Change:
@@ -212,6 +213,11 @@ class LiveIndexes:
         if self._wrote and not self._broken:
             self._wrote, self._rests_until = False, 0.0
             self.maintain()
+
+    def settle(self) -> None:
+        """Wait until no indexes are taken over any more: for some seconds, as whoever waits may be in the way."""
+        if self._owner == os.getpid() and self._reloading.acquire(timeout=_SETTLES):
+            self._reloading.release()
 
     def compact(self) -> None:
         """Reorganise and save the indexes now, and make room in the database."""

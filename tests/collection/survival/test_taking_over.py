@@ -6,7 +6,9 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import pytest
 from collection.survival.common import arms, assert_whole
 
 from hybridrank import Document
@@ -47,6 +49,34 @@ def test_what_is_deleted_and_compacted_meanwhile_does_not_come_back(tmp_path: Pa
         writer.add([Document("new", "copy new")])
         documents["new"] = Document("new", "copy new")
         assert_whole(reader, documents)
+
+
+def test_a_closed_collection_takes_over_nothing_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loading, go_on = threading.Event(), threading.Event()
+    with Collection.create(tmp_path / "collection", arms()) as writer:
+        reader = Collection.open(writer.path, arms())
+        load = reader._live.generations.load
+
+        def slowly(*args: Any) -> Any:
+            loading.set()
+            go_on.wait(30)
+            return load(*args)
+
+        writer.add([Document("d0", "copy d0")])
+        reader.refresh()
+        monkeypatch.setattr(reader._live.generations, "load", slowly)
+        writer.compact()
+        writer.add([Document("d1", "copy d1")])
+        reader.refresh()
+        assert loading.wait(30)
+        thread, closing = taking_over(), threading.Thread(target=reader.close)
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()  # the other one still reads the files
+        go_on.set()
+        closing.join()
+        assert not reader._live._reloading.locked()
+        thread.join()
 
 
 def test_who_missed_a_deletion_and_the_compaction_after_it_has_no_ghosts(tmp_path: Path) -> None:
