@@ -10,12 +10,11 @@ from pathlib import Path
 
 import ir_measures
 import numpy as np
-from beir import KeptEmbedder, load
-from quality import KeptReranker
+from beir import CACHE, KeptEmbedder, load
 
 from hybridrank import Pipeline, Ranking, Trace
 from hybridrank.embedding import OnnxEmbedder
-from hybridrank.rerank import CrossEncoder
+from hybridrank.rerank import Cached
 from hybridrank.retrieval.faiss import Faiss
 
 NDCG = ir_measures.nDCG @ 10
@@ -72,26 +71,22 @@ def record(directory: Path, *, split: str, queries: int | None, depth: int) -> l
     collection = load(directory, split=split, queries=queries)
     name = named(directory)
     embedder = KeptEmbedder(OnnxEmbedder(), f"{name}-OnnxEmbedder")
-    reranker = KeptReranker(CrossEncoder(), f"{name}-CrossEncoder")
     arms = {"bm25": "bm25", "dense": Faiss(embedder=embedder)}
     pipeline = Pipeline.build(
         collection.documents,
         retrievers=arms,
-        reranker=reranker,
+        reranker=Cached(path=str(CACHE / "scores"), max_bytes=2**30),
         fetch_k=FETCH,
         rerank_k=depth,
         on_rerank_error="raise",
     )
     found = []
-    for number, (query_id, text) in enumerate(collection.queries.items(), start=1):
+    for query_id, text in collection.queries.items():
         trace = pipeline.search(text, k=FETCH).trace
         relevance = collection.qrels[query_id]
         if any(gain > 0 for gain in relevance.values()):
             found.append(Recorded(trace, relevance, frozenset(collection.ignored.get(query_id, ()))))
-        if number % 10 == 0:
-            reranker.keep()
     embedder.keep()
-    reranker.keep()
     check(found)
     return found
 

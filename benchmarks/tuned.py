@@ -2,7 +2,7 @@
 
     python benchmarks/tuned.py RECORDING [RECORDING …]      # hybridrank record … --deep 100 --to RECORDING
 
-nDCG@10 on recordings of the default pipeline, 100 candidates deep: of each arm, of fusions, reranked to several
+nDCG@10 on recordings of the default models, 100 candidates deep: of each arm, of fusions, reranked to several
 depths, and blended by default; and of what `tune` answers, under bounds on the 95th percentile of a search's time.
 Queries are cut into five folds; what `tune` answers from four of them, the default (or what of it keeps within the
 bound) if nothing else is shown to be better, is measured on the fifth. Differences to the better arm come with the
@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from random import Random
 
+from hybridrank.config import PipelineConfig
 from hybridrank.evaluation import Goal, Measuring, Recording, Space, Variant, mean_interval, paired_test, tune
 from hybridrank.evaluation.replaying import replay_all
 from hybridrank.fusion import RRF
@@ -27,11 +28,11 @@ MEASURE = "nDCG@10"
 FOLDS = 5
 
 
-def values(recording: Recording, variant: Variant) -> list[float]:
+def values(recording: Recording, variant: Variant, measure: str = MEASURE) -> list[float]:
     """The measure, query by query."""
     replayed = replay_all(recording, variant)
     last = list(replayed.kinds)[-1]
-    per_query = Measuring(recording.dataset.qrels, [MEASURE]).per_query(replayed.orders()[last])[MEASURE]
+    per_query = Measuring(recording.dataset.qrels, [measure]).per_query(replayed.orders()[last])[measure]
     return [per_query[query_id] for query_id in recording.searches]
 
 
@@ -69,12 +70,13 @@ class Row:
 
 
 def report(recording: Recording, bounds: Sequence[float]) -> dict[str, Row]:
-    whole = replace(Variant.recorded(recording.header), fetch_k=100)
+    default = replace(Variant.recorded(recording.header), fusion=PipelineConfig().fusion)
+    whole = replace(default, fetch_k=100)
     fused = replace(whole, rerank_k=0)
     arms = {arm: replace(fused, arms=(arm,)) for arm in whole.arms}
     rows = dict(arms)
-    rows["RRF, equal weights"] = replace(fused, fusion=RRF())
-    rows["RRF, 1 : 2, the default"] = fused
+    rows["RRF, k = 60, equal weights"] = replace(fused, fusion=RRF())
+    rows["RRF, the default"] = fused
     for depth in (10, 20, 50, 100):
         rows[f"reranked to {depth}, no blend"] = replace(whole, rerank_k=depth, blend=0.0)
     for depth in (20, 50):
@@ -87,16 +89,16 @@ def report(recording: Recording, bounds: Sequence[float]) -> dict[str, Row]:
     for label, row in table.items():
         print(f"| {label} | {row} |", flush=True)
     tasks = {"tuned fusion, not reranked": (Space(rerank_k=(0,)), None, fused)}
-    tasks |= {f"tuned, p95 under {bound:g} s": (Space(), bound, None) for bound in bounds}
-    for label, (space, bound, default) in tasks.items():
-        numbers, answers = held_out(recording, space, Goal(MEASURE, p95=bound), default)
+    tasks |= {f"tuned, p95 under {bound:g} s": (Space(), bound, default) for bound in bounds}
+    for label, (space, bound, start) in tasks.items():
+        numbers, answers = held_out(recording, space, Goal(MEASURE, p95=bound), start)
         table[label] = Row([numbers[query_id] for query_id in recording.searches], found[best], "; ".join(answers))
         print(f"| {label} | {table[label]} |", flush=True)
     return table
 
 
 def held_out(
-    recording: Recording, space: Space, goal: Goal, default: Variant | None
+    recording: Recording, space: Space, goal: Goal, default: Variant
 ) -> tuple[dict[str, float], list[str]]:
     """The measure of each query by what was tuned on the other folds, and what that was, how often."""
     numbers: dict[str, float] = {}

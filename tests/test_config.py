@@ -12,6 +12,7 @@ from hybridrank.errors import ConfigError
 from hybridrank.fusion import RRF
 from hybridrank.rerank import CrossEncoder
 from hybridrank.retrieval import BM25, Faiss
+from hybridrank.types import Ranking
 
 TOML = """
 fetch_k = 30
@@ -58,16 +59,24 @@ def test_the_defaults_are_the_designs():
     config = PipelineConfig()
     assert config.to_config()["retrievers"]["bm25"]["use"] == "bm25"
     assert config.to_config()["retrievers"]["dense"]["use"] == "faiss"
-    assert config.fusion == RRF(weights={"dense": 2.0})
-    assert PipelineConfig(retrievers={"words": "bm25"}).fusion == RRF()
+    assert config.fusion == RRF(k=5, weights={"dense": 2.0})
+    assert PipelineConfig(retrievers={"words": "bm25"}).fusion == RRF(k=5)
     assert config.to_config()["reranker"]["use"] == "cross-encoder"
+
+
+def test_what_one_arm_alone_finds_first_is_among_the_first_ten():
+    config = PipelineConfig()
+    scores = tuple(map(float, range(config.fetch_k, 0, -1)))
+    words, vectors = (Ranking(tuple(f"{arm}{n:02}" for n in range(config.fetch_k)), scores) for arm in "wv")
+    first = config.fusion.fuse({"bm25": words, "dense": vectors}).ids[:10]
+    assert {"w00", "v00"} <= set(first)
 
 
 @pytest.mark.parametrize("source", [None, {"fetch_k": 30}, PipelineConfig(fetch_k=30)])
 def test_options_go_before_what_a_source_says(source):
     config = PipelineConfig.load(source, retrievers={"words": "bm25"}, rerank_k=5)
     assert list(config.retrievers) == ["words"]
-    assert config.fusion == RRF()  # the default for these retrievers, not for the ones replaced
+    assert config.fusion == RRF(k=5)  # the default for these retrievers, not for the ones replaced
     assert config.rerank_k == 5
     assert config.fetch_k == (50 if source is None else 30)
 

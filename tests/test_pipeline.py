@@ -50,7 +50,7 @@ def test_a_search_is_its_stages_one_after_the_other(pipeline):
     query = Query(QUESTION)
     (words,) = pipeline.retrievers["bm25"].retrieve([query], k=50)
     (dense,) = pipeline.retrievers["dense"].retrieve([query], k=50)
-    fused = RRF(weights={"dense": 2.0}).fuse({"bm25": words, "dense": dense})
+    fused = RRF(k=5, weights={"dense": 2.0}).fuse({"bm25": words, "dense": dense})
     documents = [pipeline.get([doc_id])[doc_id] for doc_id in fused.ids]
     (scores,) = SharedWords().score([Candidates(query, documents)])
     expected = Ranking.of(zip(fused.ids, scores, strict=True), k=3)
@@ -128,7 +128,7 @@ def test_fusion_can_be_swapped_and_weighted(pipeline):
     assert ids(result) == list(result.trace.stage("bm25").ids[:2])
     by_score = pipeline.replace(fusion=ScoreFusion(normalise="dbsf"), reranker=None).search(QUESTION)
     assert set(ids(by_score)) == set(ids(only_words.search(QUESTION)))
-    assert pipeline.config.fusion == RRF(weights={"dense": 2.0})
+    assert pipeline.config.fusion == RRF(k=5, weights={"dense": 2.0})
 
 
 @pytest.mark.parametrize("blend", [0, 0.5, "confidence"])

@@ -132,7 +132,7 @@ def test_every_arm_and_the_fusion(where: str, splits: bool, tmp_path: Path) -> N
                     assert [*told.values()] == [round(scores[arm][u], 5) for u in ranked], (query, name, arm)
                     assert set(stage.ids) <= allowed
                     for rank, unit in enumerate(stage.ids, start=1):
-                        fused[unit] = fused.get(unit, 0.0) + weight / (60 + rank)
+                        fused[unit] = fused.get(unit, 0.0) + weight / (5 + rank)
                 order = sorted(fused, key=lambda unit: (-fused[unit], unit))
                 if per_document:
                     best: dict[str, str] = {}

@@ -165,7 +165,7 @@ def test_another_pipeline_is_refused(pipeline, tmp_path):
     before = path.read_bytes()
     for other, message in [
         (pipeline.replace(rerank_k=3), r"\$\.rerank_k was 20, is 3"),
-        (pipeline.replace(fusion=RRF(k=20)), r"\$\.fusion\.k was 60, is 20"),
+        (pipeline.replace(fusion=RRF(k=20)), r"\$\.fusion\.k was 5, is 20"),
         (pipeline.replace(reranker=None), r'\$\.reranker was "<support\.SharedWords>", is "none"'),
     ]:
         with pytest.raises(InputError, match=f"was recorded with something else: {message}; record in another"):

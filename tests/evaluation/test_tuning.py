@@ -76,7 +76,7 @@ def made(
             ids = sorted(pool, key=lambda d: -worth[d])[:found]
             rankings[arm] = Stage(arm, "retrieve", 0.01 + chance.random() / 100, tuple(ids),
                                   tuple(round(worth[d], 6) for d in ids))  # fmt: skip
-        fused = RRF(weights={"dense": 2.0}).fuse({arm: stage.ranking for arm, stage in rankings.items()})
+        fused = config.fusion.fuse({arm: stage.ranking for arm, stage in rankings.items()})
         shown = fused.ids[: scored or len(fused)]
         scores = {d: 0.0 if ties else round(chance.random() + reranker * (d in relevant), 6) for d in shown}
         order = sorted(scores, key=lambda d: (-scores[d], d))

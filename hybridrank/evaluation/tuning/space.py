@@ -21,7 +21,7 @@ class Space:
     """Every combination of these is tried; what is None is made for the recording.
 
     `arms` are sets of arms: all of them, and each alone. `fusions` are for two arms and more: RRF (with k 60 and
-    10) and min-max score fusion, with equal weights and with each arm weighing 2, 3 and 5. `rerank_k` 0 reranks
+    5) and min-max score fusion, with equal weights and with each arm weighing 2, 3 and 5. `rerank_k` 0 reranks
     nothing. Depths that a recording does not reach are left out; the largest `fetch_k` is then the recorded one.
     """
 
@@ -86,5 +86,5 @@ def _fusions(arms: Sequence[str], default: Fusion) -> list[Fusion]:
     weights = [{}, *({arm: share} for arm in arms for share in _SHARES)]
     found: list[Fusion] = [default]
     for weight in weights:
-        found += [RRF(weights=weight), RRF(k=10, weights=weight), ScoreFusion(weights=weight)]
+        found += [RRF(weights=weight), RRF(k=5, weights=weight), ScoreFusion(weights=weight)]
     return [fusion for number, fusion in enumerate(found) if fusion not in found[:number]]
