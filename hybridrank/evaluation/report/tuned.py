@@ -75,7 +75,7 @@ def _verdict(tuning: Tuning) -> str:
     gained = tuning.p is not None and tuning.p < 0.05 and tuning.gain > 0
     return (
         f"{'On' if gained else 'No gain was shown: on'} queries that did not choose, {measure} is {chosen:.3f}, "
-        f"and {baseline:.3f} with {_baseline(tuning)}: {tuning.gain:+.3f}, between {interval}; "
+        f"and {baseline:.3f} with {_baseline(tuning)}: {tuning.gain:+.3f} ({interval}), "
         f"p = {p_value(tuning.p)}."
     )
 
