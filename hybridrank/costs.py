@@ -96,7 +96,7 @@ def _fit(calls: Sequence[tuple[int, float]]) -> tuple[float, float, float]:
         each / spread if spread > (0.05 * size) ** 2 * total else second / max(size, 1.0)
     )  # else all of one size
     each = min(max(each, 0.0), second / max(size, 1.0))
-    fixed = second - each * size
+    fixed = max(second - each * size, 0.0)  # rounding may go below
     ratios = sorted(y / max(fixed + each * x, 1e-9) for x, y in zip(sizes, seconds, strict=True))
     margin = max(1.05, ratios[ceil(0.95 * len(ratios)) - 1])
     return fixed, each, margin if len(calls) >= _FEW else max(margin, _UNSURE)

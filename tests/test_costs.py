@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import TOPICS, SharedWords
 
@@ -50,6 +50,7 @@ def test_what_seemed_too_slow_is_forgotten_in_the_end() -> None:
     assert not cost.known
 
 
+@example([(1217081, 0.75)], [0], 0.0)
 @given(calls, st.lists(st.integers(0, 10**6), max_size=20), st.floats(0, 100))
 def test_predictions_are_finite_and_more_never_takes_less(observed, sizes, seconds) -> None:
     cost = Cost(observed)
