@@ -293,7 +293,7 @@ def test_a_default_that_breaks_a_bound_is_reduced_to_what_of_it_is_best_within(g
     assert found.baseline.mean == pytest.approx(max(means.values()))
     assert found.baseline.variant == reduced[max(means, key=means.__getitem__)]
     assert found.answer.p95 <= 0.055
-    assert "gains are over the reduced default, which of it is best within the bounds" in to_markdown(found)
+    assert "gains are over the reduced default, the best of it within the bounds" in to_markdown(found)
 
 
 def test_a_reduced_default_is_kept_unless_another_is_shown_to_be_better(tmp_path):

@@ -49,8 +49,8 @@ def _first(tuning: Tuning) -> list[str]:
         instead = ", whatever of it is left out"
         if _reduced(tuning):
             instead = (
-                f": gains are over the reduced default, which of it is best within the bounds with less reranking "
-                f"or one arm alone ({tuning.baseline.variant.label})"
+                ": gains are over the reduced default, the best of it within the bounds with less reranking or "
+                f"with one arm alone ({tuning.baseline.variant.label})"
             )
         said.append(f"the default itself breaks a bound{instead}")
     return said
