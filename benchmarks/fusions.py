@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from tuned import values
 
@@ -24,7 +25,7 @@ from hybridrank.protocols import Fusion
 
 DEFAULT = PipelineConfig()
 FUSIONS: Mapping[str, Fusion] = {
-    "RRF, k = 5, 1 : 2, the default": DEFAULT.fusion,
+    "RRF, the default": DEFAULT.fusion,
     "RRF, k = 3, 1 : 2": RRF(k=3, weights={"dense": 2.0}),
     "RRF, k = 10, 1 : 2": RRF(k=10, weights={"dense": 2.0}),
     "RRF, k = 60, 1 : 2": RRF(weights={"dense": 2.0}),
@@ -49,16 +50,14 @@ def main() -> None:
         taken = [each for each in recordings if not rerank_k or Variant.recorded(each.header).rerank_k]
         if not taken:
             continue
-        found = {
-            each.name: {
-                name: values(each, variant_of(each, fusion, rerank_k), measure) for name, fusion in FUSIONS.items()
-            }
+        found = [
+            {name: values(each, variant_of(each, fusion, rerank_k), measure) for name, fusion in FUSIONS.items()}
             for each in taken
-        }
+        ]
         print(f"\n| {title} | " + " | ".join(f"{each.dataset.name}, {len(each)}" for each in taken) + " |")
         print("| --- " + "| ---: " * len(taken) + "|")
         for number, name in enumerate(FUSIONS):
-            cells = [difference(of, name) if number else f"{mean(of[name]):.3f}" for of in found.values()]
+            cells = [difference(of, name) if number else f"{fmean(of[name]):.3f}" for of in found]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
@@ -71,11 +70,7 @@ def variant_of(recording: Recording, fusion: Fusion, rerank_k: int) -> Variant:
 def difference(of: Mapping[str, list[float]], name: str) -> str:
     default = next(iter(of.values()))
     p = paired_test(of[name], default)
-    return f"{mean(of[name]) - mean(default):+.3f}{'*' if p is not None and p < 0.05 else ''}"
-
-
-def mean(numbers: list[float]) -> float:
-    return sum(numbers) / len(numbers)
+    return f"{fmean(of[name]) - fmean(default):+.3f}{'*' if p is not None and p < 0.05 else ''}"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ FETCH = 100
 FUSIONS = {
     "RRF, k = 60, equal weights": RRF(),
     "RRF, k = 60, 1 : 2": RRF(weights={"dense": 2.0}),
-    "RRF, k = 5, 1 : 2, the default": PipelineConfig().fusion,
+    "RRF, the default": PipelineConfig().fusion,
 }
 
 
