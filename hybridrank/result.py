@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hybridrank.arguments import whole_number
+from hybridrank.printable import printable
 from hybridrank.trace import Stage, Trace
 from hybridrank.types import Document, Passage
 
 __all__ = ["Hit", "SearchResult"]
+
+_PADDING = 3  # columns between those of a table
+_WHY = 16  # columns at most that reasons claim; they are wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +70,54 @@ class SearchResult:
         }
 
     def explain(self, *, width: int = 100) -> str:
-        """A table of every hit's rank and score at each stage, and of what each stage did; `width` in columns."""
+        """A table of every hit's rank and score at each stage, and of what each stage did.
+
+        `width` is in columns, at least 40: what would be wider is printed as several tables, each with some of
+        the stages.
+
+        Raises:
+            InputError: `width` is not a whole number of at least 40.
+        """
         from io import StringIO
 
         from rich.box import SIMPLE_HEAD
+        from rich.cells import cell_len
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        # Text, not str, for whatever users wrote: rich reads [brackets] in a str as markup.
-        table = Table(title=Text(f"{self.trace.query!r:.{width}}"), title_justify="left", box=SIMPLE_HEAD)
-        table.add_column("#", justify="right", no_wrap=True)
-        table.add_column("document", overflow="ellipsis", no_wrap=True, max_width=max(12, width // 4))
-        for stage in self.trace.stages:
-            table.add_column(Text(stage.name), justify="right", no_wrap=True)
-        table.add_column("why")
-        for hit in self.hits:
-            path = self.trace.path(hit.document.id)
-            cells = [
-                f"{path[stage.name][0]} ({path[stage.name][1]:.3g})" if stage.name in path else "–"
-                for stage in self.trace.stages
-            ]
-            table.add_row(str(hit.rank), Text(hit.document.id), *cells, Text(self._why(path)))
-
+        width = whole_number(width, "width", least=40)
+        # A text is returned: neither a notebook nor an environment variable has a say in what it looks like.
         out = StringIO()
-        console = Console(file=out, width=width, highlight=False)
-        console.print(table)
-        for stage in self.trace.stages:
+        console = Console(
+            file=out, width=width, highlight=False, color_system=None, force_terminal=False, force_jupyter=False
+        )
+        stages, longest = self.trace.stages, max(12, width // 4)
+        paths = [self.trace.path(hit.document.id) for hit in self.hits]
+        reasons = list(map(self._why, paths))
+        cells = {stage.name: [_cell(path.get(stage.name)) for path in paths] for stage in stages}
+        widths = [max(map(len, [printable(name), *column])) for name, column in cells.items()]
+        widths.append(min(_WHY, max(map(len, reasons), default=0)))
+        ids = [printable(hit.document.id) for hit in self.hits]
+        room = width - min(longest, max(map(cell_len, ids), default=0)) - 10  # beside the rank and the document
+        for number, (start, end) in enumerate(_parts(widths, room=room)):
+            # Text, not str, for whatever users wrote: rich reads [brackets] in a str as markup.
+            title = Text(f"{self.trace.query!r:.{width}}") if number == 0 else None
+            table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+            table.add_column("#", justify="right", no_wrap=True)
+            table.add_column("document", overflow="ellipsis", no_wrap=True, max_width=longest)
+            names = list(cells)[start:end]
+            for name in names:
+                table.add_column(Text(printable(name)), justify="right", no_wrap=True)
+            explained = end > len(cells)
+            if explained:
+                table.add_column("why")
+            for place, hit in enumerate(self.hits):
+                row = [Text(cells[name][place]) for name in names]
+                why = [Text(reasons[place])] if explained else []
+                table.add_row(str(hit.rank), Text(ids[place]), *row, *why)
+            console.print(table)
+        for stage in stages:
             console.print(Text(_account(stage)))
         return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
@@ -110,7 +136,22 @@ class SearchResult:
                 reasons.append("not shown to the reranker" if after.error is None else "not reranked")
             if after.ids:  # else it failed, and the order is the one before
                 before = after.name
-        return "; ".join(reasons)
+        return printable("; ".join(reasons))
+
+
+def _cell(place: tuple[int, float] | None) -> str:
+    return "–" if place is None else f"{place[0]} ({place[1]:.3g})"
+
+
+def _parts(widths: Sequence[int], *, room: int) -> Iterator[tuple[int, int]]:
+    """The columns, from one to before another, of as many tables as it takes for none to be wider than `room`."""
+    start = used = 0
+    for number, width in enumerate(widths):
+        if number > start and used + width + _PADDING > room:
+            yield start, number
+            start, used = number, 0
+        used += width + _PADDING
+    yield start, len(widths)
 
 
 def _account(stage: Stage) -> str:
@@ -118,8 +159,8 @@ def _account(stage: Stage) -> str:
     counts = f"{len(stage.ids)} out" if stage.received is None else f"{stage.received} in, {len(stage.ids)} out"
     batch = f" for {stage.batch} queries" if stage.batch > 1 else ""
     notes = "".join(f", {name.replace('_', ' ')} {value}" for name, value in stage.details.items() if value)
-    failed = f", FAILED: {stage.error}" if stage.error is not None else ""
-    return f"{stage.name}: {stage.seconds * 1000:.1f} ms{batch}, {counts}{notes}{failed}"
+    failed = f", {'' if stage.late else 'FAILED: '}{stage.error}" if stage.error is not None else ""
+    return printable(f"{stage.name}: {stage.seconds * 1000:.1f} ms{batch}, {counts}{notes}{failed}")
 
 
 def _place(document: Document) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class Stage:
     `name` is the pipeline's name for the retriever, ``"fusion"``, ``"rerank"``, ``"blend"`` or the adjuster's;
     `seconds` is wall-clock time, for the whole batch where `batch` queries were searched together; `received` is
     the number of candidates that went in (None for a retriever). `ranking` is what came out; `error` says why
-    nothing did. `details` are the backend's own notes, JSON values.
+    there is not more: the stage failed, or was cut short by the search's deadline (`late`). `details` are the
+    backend's own notes, JSON values.
     """
 
     name: str
@@ -42,6 +43,11 @@ class Stage:
         """What came out, best first."""
         return Ranking(self.ids, self.scores)
 
+    @property
+    def late(self) -> bool:
+        """Whether the deadline cut the stage short. `error` then says how far it came, and nothing has failed."""
+        return self.error is not None and self.error.startswith("deadline: ")
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -56,7 +62,7 @@ class Trace:
 
     @property
     def degraded(self) -> Mapping[str, str]:
-        """The stages that failed, and why: empty for a sound search."""
+        """The stages that failed or were cut short by the deadline, and why: empty for a sound search."""
         return {stage.name: stage.error for stage in self.stages if stage.error is not None}
 
     def stage(self, name: str) -> Stage:

@@ -118,7 +118,7 @@ def test_an_error_is_one_line_and_status_2(run, tmp_path, corpus, arguments, sai
 
 def test_debug_shows_the_traceback(corpus):
     done = subprocess.run([*RUN, "--debug", "search", corpus, " "], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "InputError" in done.stderr
 

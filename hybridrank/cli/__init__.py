@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from traceback import format_exc
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ from hybridrank.cli import (
 from hybridrank.cli.commands import Commands
 from hybridrank.cli.output import err
 from hybridrank.errors import HybridrankError
+from hybridrank.printable import printable
 
 __all__ = ["main"]
 
@@ -67,7 +69,7 @@ def main() -> None:
         app()
     except HybridrankError as error:
         if _debug:
-            raise
+            print(printable(format_exc(), lines=True), file=sys.stderr)
         err(f"error: {' '.join(str(error).split())}")
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output has gone, as in `… | head`

@@ -7,7 +7,8 @@ a command's distribution, from the metadata alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -15,6 +16,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from hybridrank.errors import ConfigError, MissingDependencyError
+from hybridrank.printable import printable
 
 __all__ = ["GROUP", "Commands", "brought"]
 
@@ -46,6 +48,16 @@ def brought() -> Mapping[str, EntryPoint]:
 class Commands(TyperGroup):
     """The program's own commands, and behind them those of plugins."""
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parse the program's own options; what is wrong is told in printable characters."""
+        with _printable_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse a command's arguments and run it; what is wrong is told in printable characters."""
+        with _printable_errors():
+            return super().invoke(ctx)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of this name; one of a plugin is imported now.
 
@@ -68,6 +80,17 @@ class Commands(TyperGroup):
         if rows:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(rows)
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    """Usage errors quote arguments, which may be file names that a shell has filled in."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "show") and isinstance(message := getattr(error, "message", None), str):
+            error.message = printable(message, lines=True)  # type: ignore[attr-defined]
+        raise
 
 
 def _loaded(entry: EntryPoint) -> Any:

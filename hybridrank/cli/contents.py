@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, counted, err, progress
+from hybridrank.cli.output import JsonOption, counted, err, progress, say, say_json, say_text
 from hybridrank.cli.stored import (
     CollectionArgument,
     ConfigOption,
@@ -22,6 +21,7 @@ from hybridrank.cli.stored import (
     opened,
     parsed_filter,
 )
+from hybridrank.printable import json_text
 from hybridrank.types import Document
 
 __all__ = ["compact", "delete", "export_documents", "get", "import_documents", "info"]
@@ -32,7 +32,7 @@ def info(path: CollectionArgument, as_json: JsonOption = False) -> None:
     with opened(path) as collection:
         facts = {**collection.statistics(), "config": collection.config}
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        say_json(facts, indent=2)
     else:
         _print_facts(facts)
 
@@ -42,12 +42,12 @@ def _print_facts(facts: Mapping[str, Any], indent: str = "", *, options: bool = 
     for name, value in facts.items():
         label = f"{indent}{name if options else name.replace('_', ' ')}:"
         if isinstance(value, Mapping) and value:
-            print(label)
+            say(label)
             _print_facts(value, indent + "  ", options=options or name == "config")
         elif isinstance(value, int) and not isinstance(value, bool):
-            print(f"{label} {value:,}")
+            say(f"{label} {value:,}")
         else:
-            print(f"{label} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+            say(f"{label} {value if isinstance(value, str) else json_text(value)}")
 
 
 def get(
@@ -62,7 +62,7 @@ def get(
         if doc_id not in documents:
             err(f"there is no document {doc_id!r}")
         elif as_json:
-            print(_line(documents[doc_id]))
+            say_text(_line(documents[doc_id]))
         else:
             _print_document(documents[doc_id])
     if len(documents) < len(set(ids)):
@@ -70,12 +70,12 @@ def get(
 
 
 def _print_document(document: Document) -> None:
-    print(f"id: {document.id}")
+    say(f"id: {document.id}")
     if document.title is not None:
-        print(f"title: {document.title}")
+        say(f"title: {document.title}")
     for name, value in document.metadata.items():
-        print(f"{name}: {json.dumps(value, ensure_ascii=False)}")
-    print(f"\n{document.text}\n")
+        say(f"{name}: {json_text(value)}")
+    say_text(f"\n{document.text}\n")
 
 
 def delete(
@@ -95,7 +95,10 @@ def delete(
         raise InputError("say which documents: give ids or --filter ('{}' is all)")
     with opened(path) as collection:
         deleted = collection.delete(ids or (), filters=chosen)
-    print(json.dumps({"deleted": deleted}) if as_json else f"{counted(deleted, 'document')} deleted")
+    if as_json:
+        say_json({"deleted": deleted})
+    else:
+        say(f"{counted(deleted, 'document')} deleted")
 
 
 def compact(path: CollectionArgument, as_json: JsonOption = False) -> None:
@@ -104,11 +107,10 @@ def compact(path: CollectionArgument, as_json: JsonOption = False) -> None:
         before = sum(collection.statistics()["bytes"].values())
         collection.compact()
         after = sum(collection.statistics()["bytes"].values())
-    print(
-        json.dumps({"bytes_before": before, "bytes_after": after})
-        if as_json
-        else f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
-    )
+    if as_json:
+        say_json({"bytes_before": before, "bytes_after": after})
+    else:
+        say(f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
 
 
 def export_documents(
@@ -164,7 +166,7 @@ def _line(document: Document) -> str:
         fields["title"] = document.title
     if document.metadata:
         fields["metadata"] = dict(document.metadata)
-    return json.dumps({**fields, "text": document.text}, ensure_ascii=False)
+    return json_text({**fields, "text": document.text})
 
 
 def import_documents(
@@ -183,7 +185,10 @@ def import_documents(
     first = next(documents, None)  # nothing is made for a file that cannot be read
     with made_or_opened(into, config, index_field) as collection, progress("importing") as bar:
         number = 0 if first is None else collection.add(_all(first, documents), progress=bar)
-    print(json.dumps({"imported": number}) if as_json else f"{counted(number, 'document')} imported")
+    if as_json:
+        say_json({"imported": number})
+    else:
+        say(f"{counted(number, 'document')} imported")
 
 
 def _all(first: Document, others: Iterable[Document]) -> Iterator[Document]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, counted, err, progress, progresses
+from hybridrank.cli.output import JsonOption, counted, err, progress, progresses, say_json
 from hybridrank.cli.stored import is_collection
 
 if TYPE_CHECKING:
@@ -453,7 +452,7 @@ def show_report(
     except OSError as error:
         raise StorageError(f"cannot write {error.filename!r}: {error.strerror}") from error
     if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+        say_json(report.to_dict(), indent=2)
     else:
         print_report(report, Console(highlight=False, width=None if sys.stdout.isatty() else 120), full=full)
     for path in (markdown, html):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybridrank.cli.output import JsonOption, counted, err, progresses
+from hybridrank.cli.output import JsonOption, counted, err, progresses, say, say_json
 from hybridrank.cli.stored import ConfigOption, IndexFieldOption, IntoOption, made_or_opened
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def index(
             _update(collection, source, known, report, bars[1])
             bars[0](number, len(files.sources))
     if as_json:
-        print(json.dumps(asdict(report), ensure_ascii=False))
+        say_json(asdict(report))
     else:
         _tell(report)
     if report.failed:
@@ -144,7 +143,7 @@ def _tell(report: Report) -> None:
         err(f"could not read {paths[0]}{others}: {reason}")
     stored = f" ({counted(report.documents_stored, 'document')} stored)" if report.added or report.changed else ""
     removed = f" ({counted(report.documents_removed, 'document')})" if report.removed else ""
-    print(
+    say(
         f"{counted(len(report.added), 'file')} added, {len(report.changed):,} changed{stored}, "
         f"{len(report.unchanged):,} unchanged, {len(report.removed):,} removed{removed}, "
         f"{len(report.failed):,} could not be read"
@@ -153,4 +152,4 @@ def _tell(report: Report) -> None:
         endings = sorted(report.passed_over.items(), key=lambda entry: (-entry[1], entry[0]))
         most = ", ".join(f"{number:,} {ending or 'without ending'}" for ending, number in endings[:5])
         others = ", …" if len(endings) > 5 else ""
-        print(f"passed over, of other kinds: {counted(sum(report.passed_over.values()), 'file')} ({most}{others})")
+        say(f"passed over, of other kinds: {counted(sum(report.passed_over.values()), 'file')} ({most}{others})")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hybridrank.cli.output import JsonOption, print_rows
+from hybridrank.cli.output import JsonOption, print_rows, say
 
 __all__ = ["app"]
 
@@ -35,4 +35,4 @@ def models_path(model: Annotated[str, typer.Argument(help="A model id, such as B
     """Print the local directory of a model, fetched from the hub if need be."""
     from hybridrank.models import resolve
 
-    print(resolve(model))
+    say(str(resolve(model)))

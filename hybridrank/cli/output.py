@@ -1,8 +1,11 @@
-"""What every command prints with: messages, progress, results, rows."""
+"""What every command prints with: messages, progress, results, rows. Nothing else writes to the terminal.
+
+What is printed may hold others' ids, texts and file names: it goes through `printable` or `as_json` here.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,18 +14,46 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hybridrank.printable import json_text, printable
+
 if TYPE_CHECKING:
     from hybridrank.result import SearchResult
     from hybridrank.types import Progress
 
-__all__ = ["JsonOption", "counted", "err", "print_rows", "progress", "progresses", "show"]
+__all__ = [
+    "JsonOption",
+    "counted",
+    "err",
+    "print_rows",
+    "progress",
+    "progresses",
+    "say",
+    "say_json",
+    "say_text",
+    "show",
+]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def say(line: str = "") -> None:
+    """Print one line on standard output."""
+    print(printable(line), flush=True)
+
+
+def say_text(text: str) -> None:
+    """Print text of several lines on standard output."""
+    print(printable(text, lines=True), flush=True)
+
+
+def say_json(value: Any, *, indent: int | None = None) -> None:
+    """Print JSON on standard output."""
+    print(json_text(value, indent=indent), flush=True)
+
+
 def err(message: str) -> None:
-    """Tell something on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """Tell something on standard error, in one line."""
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def counted(number: int, what: str) -> str:
@@ -37,9 +68,14 @@ def progresses(*titles: str) -> Iterator[Sequence[Progress]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks = [bars.add_task(title, total=None, visible=False) for title in titles]
+        tasks = [bars.add_task(printable(title), total=None, visible=False) for title in titles]
         yield [partial(_advance, bars, task) for task in tasks]
 
 
@@ -55,32 +91,36 @@ def progress(title: str) -> Iterator[Progress]:
 
 
 def show(result: SearchResult, *, explain: bool) -> None:
-    """Print what a search found."""
+    """Print what a search found, within the terminal's width if there is a terminal."""
     from rich.console import Console
+    from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
+    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ  # then a line is as long as what it says
+    console = Console(highlight=False, soft_wrap=wide)
     for stage, reason in result.degraded.items():
         err(f"degraded: {stage}: {reason}")
     if not result.hits:
-        console.print("nothing found")
+        say("nothing found")
     for hit in result.hits:
         text = " ".join(hit.document.text.split())
-        head = Text.assemble(f"{hit.rank:>3}  ", (hit.document.id, "bold"), f"  {hit.score:.3g} ({hit.scored_by})")
+        number = f"{hit.score:.3g} ({hit.scored_by})"
+        head = Text.assemble(f"{hit.rank:>3}  ", (printable(hit.document.id), "bold"), printable(f"  {number}"))
+        body = Text(printable(f"{text[:200]}{'…' if len(text) > 200 else ''}"), style="dim")
         console.print(head)
-        console.print(Text(f"     {text[:200]}{'…' if len(text) > 200 else ''}", style="dim"))
+        console.print(Text.assemble("     ", body) if wide else Padding(body, (0, 0, 0, 5)))
     if explain and result.hits:
-        console.print()
-        console.print(Text(result.explain(width=max(console.width, 100))))
+        say()
+        say_text(result.explain(width=100 if wide else max(console.width, 40)))
 
 
 def print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str = "none") -> None:
     """Print a table, or its rows as JSON; what to say where there are none is `empty`."""
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        say_json(rows, indent=2)
         return
     if not rows:
-        print(empty)
+        say(empty)
         return
     from rich.console import Console
     from rich.table import Table
@@ -88,7 +128,7 @@ def print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str = "none"
 
     table = Table(box=None, pad_edge=False)
     for name in rows[0]:
-        table.add_column(name, overflow="fold")
+        table.add_column(Text(name), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
+        table.add_row(*(Text(printable(str(value))) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 1000).print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hybridrank.cli.evaluating import MarkdownOption, MeasuresOption, measure_names, show_report
-from hybridrank.cli.output import JsonOption, err
+from hybridrank.cli.output import JsonOption, err, say, say_json
 
 if TYPE_CHECKING:
     from hybridrank.evaluation import Comparison, Recording
@@ -73,16 +72,11 @@ def replay(
     checked = [*_checked(comparison, least, drop=False), *_checked(comparison, most, drop=True)]
     changed = _changed(before, replayed, k or recorded.header.k)
     if as_json:
-        print(
-            json.dumps(
-                {**comparison.to_dict(), "variant": variant.settings(), "changed": changed, "bounds": checked},
-                ensure_ascii=False,
-                indent=2,
-            )
-        )
+        said = {**comparison.to_dict(), "variant": variant.settings(), "changed": changed, "bounds": checked}
+        say_json(said, indent=2)
     else:
-        print(f"replayed: {variant.label}")
-        print(_said(changed))
+        say(f"replayed: {variant.label}")
+        say(_said(changed))
         show_report(comparison, as_json=False, markdown=markdown, html=None)
     for bound in checked:
         err(f"{'kept' if bound['kept'] else 'BROKEN'}: {bound['said']}")

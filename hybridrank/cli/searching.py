@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, err, progress, show
+from hybridrank.cli.output import JsonOption, err, progress, say, say_json, show
 from hybridrank.cli.stored import FilterOption, is_collection, parsed_filter
 
 if TYPE_CHECKING:
@@ -28,12 +27,13 @@ def demo(
     from hybridrank.pipeline import Pipeline
 
     corpus = standard_library(documents)
-    print(f"Indexing {len(corpus)} docstrings of the standard library for BM25 and for vectors …", flush=True)
+    say(f"Indexing {len(corpus)} docstrings of the standard library for BM25 and for vectors …")
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     with progress("indexing") as bar:
         pipeline = Pipeline.build(corpus, progress=bar, **options)
     for question in QUESTIONS:
-        print(f"\n— {question}", flush=True)
+        say()
+        say(f"— {question}")
         show(pipeline.search(question, k=k), explain=True)
     if sys.stdin.isatty():
         _ask(pipeline, k=k, explain=True)
@@ -89,9 +89,9 @@ def search(
         for asked in queries:
             result = pipeline.search(asked, k=k, **how)
             if as_json:
-                print(json.dumps(result.to_dict(), ensure_ascii=False))
+                say_json(result.to_dict())
             else:
-                print(f"— {asked.text}")
+                say(f"— {asked.text}")
                 show(result, explain=explain)
 
 
@@ -122,7 +122,7 @@ def _ask(pipeline: Pipeline, *, k: int, explain: bool, **options: Any) -> None:
         try:
             question = input("\nquery (empty to stop)> ").strip()
         except (EOFError, KeyboardInterrupt):
-            print()
+            say()
             return
         if not question:
             return

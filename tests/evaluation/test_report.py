@@ -110,7 +110,7 @@ def test_every_format_says_the_same(comparison):
         for table in section.tables:
             for row in table.rows:
                 assert all(cell in printed and cell in page for cell in row)
-    assert r"\<b\>\[bold\]\|$x\_1$ & co" in markdown
+    assert r"&lt;b&gt;\[bold\]\|\$x\_1\$ &amp; co" in markdown
     tables = re.findall(r"^\|.*\|$", markdown, re.MULTILINE)
     assert len(tables) == sum(len(table.rows) + 2 for section in said for table in section.tables)
 

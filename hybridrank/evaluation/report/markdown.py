@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from hybridrank.evaluation.report.content import Report, Table, sections, title
+from hybridrank.printable import markdown_text
 
 __all__ = ["to_markdown"]
-
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
 
 def to_markdown(report: Report) -> str:
@@ -18,13 +16,13 @@ def to_markdown(report: Report) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield f"# {_escaped(title(report))}"
+    yield f"# {markdown_text(title(report))}"
     for section in sections(report):
-        yield from ("", f"## {_escaped(section.title)}", "")
+        yield from ("", f"## {markdown_text(section.title)}", "")
         several = len(section.paragraphs) > 1
-        yield from (f"- {_escaped(each)}" if several else _escaped(each) for each in section.paragraphs)
+        yield from (f"- {markdown_text(each)}" if several else markdown_text(each) for each in section.paragraphs)
         for table in section.tables:
-            yield from ("", f"*{_escaped(table.caption)}*", "")
+            yield from ("", f"*{markdown_text(table.caption)}*", "")
             yield from _table(table)
     yield ""
 
@@ -36,9 +34,4 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _row(cells: Sequence[str], *, escape: bool = True) -> str:
-    return "| " + " | ".join(_escaped(cell) if escape else cell for cell in cells) + " |"
-
-
-def _escaped(text: str) -> str:
-    """Text that stays as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return "| " + " | ".join(markdown_text(cell) if escape else cell for cell in cells) + " |"

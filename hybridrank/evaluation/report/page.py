@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 from hybridrank import __version__
 from hybridrank.evaluation.comparing import Comparison
 from hybridrank.evaluation.recording import Recording
 from hybridrank.evaluation.report.content import Report, Section, Table, sections, title
 from hybridrank.evaluation.report.plots import movements, trade_off
+from hybridrank.printable import html_text
 
 __all__ = ["to_html"]
 
@@ -54,41 +54,46 @@ def to_html(report: Report, *, recording: Recording | None = None) -> str:
     if isinstance(report, Comparison):
         pictures["results"] = list(_trade_offs(report))
     body = "\n".join(_section(section, pictures.get(section.anchor, [])) for section in sections(report))
-    head = escape(title(report))
+    head = html_text(title(report))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{head}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>{_CSS}</style>\n</head>\n<body>\n<main>\n<h1>{head}</h1>\n{body}\n</main>\n"
-        f"<footer>Made by hybridrank {escape(__version__)}.</footer>\n</body>\n</html>\n"
+        f"<footer>Made by hybridrank {html_text(__version__)}.</footer>\n</body>\n</html>\n"
     )
 
 
 def _section(section: Section, pictures: list[str]) -> str:
     several = len(section.paragraphs) > 1
     said = "\n".join(
-        f"<{'li' if several else 'p'}>{escape(each)}</{'li' if several else 'p'}>" for each in section.paragraphs
+        f"<{'li' if several else 'p'}>{html_text(each)}</{'li' if several else 'p'}>"
+        for each in section.paragraphs
     )
     text = f"<ul>\n{said}\n</ul>" if several else said
     tables = "\n".join(map(_table, section.tables))
     marked = ' class="warnings"' if section.anchor == "warnings" else ""
-    return f"<section{marked}>\n<h2>{escape(section.title)}</h2>\n{text}\n{tables}\n{''.join(pictures)}</section>"
+    return (
+        f"<section{marked}>\n<h2>{html_text(section.title)}</h2>\n{text}\n{tables}\n{''.join(pictures)}</section>"
+    )
 
 
 def _table(table: Table) -> str:
     def cell(number: int, text: str, *, head: bool = False) -> str:
         word = ' class="word"' if number < table.labels else ""
         if head:
-            return f'<th scope="col"{word}>{escape(text)}</th>'
-        return f'<th scope="row"{word}>{escape(text)}</th>' if number == 0 else f"<td{word}>{escape(text)}</td>"
+            return f'<th scope="col"{word}>{html_text(text)}</th>'
+        return (
+            f'<th scope="row"{word}>{html_text(text)}</th>' if number == 0 else f"<td{word}>{html_text(text)}</td>"
+        )
 
     columns = "".join(cell(number, column, head=True) for number, column in enumerate(table.columns))
     rows = "\n".join(
         "<tr>" + "".join(cell(number, text) for number, text in enumerate(row)) + "</tr>" for row in table.rows
     )
-    named = escape(table.caption, quote=True)
+    named = html_text(table.caption)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{named}"><table>\n'
-        f"<caption>{escape(table.caption)}</caption>\n<thead><tr>{columns}</tr></thead>\n"
+        f"<caption>{html_text(table.caption)}</caption>\n<thead><tr>{columns}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody></table></div>"
     )
 
@@ -126,4 +131,4 @@ def _movements(recordings: tuple[Recording, ...]) -> Iterator[str]:
 
 
 def _picture(svg: str, caption: str) -> str:
-    return f"<figure>\n{svg}\n<figcaption>{escape(caption)}</figcaption>\n</figure>\n"
+    return f"<figure>\n{svg}\n<figcaption>{html_text(caption)}</figcaption>\n</figure>\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 from hybridrank.errors import MissingDependencyError
 from hybridrank.evaluation.recording import Recording
+from hybridrank.printable import html_text, printable
 
 __all__ = ["movements", "pareto", "trade_off"]
 
@@ -127,7 +128,7 @@ def movements(recording: Recording) -> str:
         columns = {stage: column for column, stage in enumerate(kinds)}
         for before, after in pairwise(later):
             _bands(axes, places, bases, columns, before, after, colours, len(relevant))
-        axes.set_xticks(range(len(kinds)), list(kinds))
+        axes.set_xticks(range(len(kinds)), [_short(name, 16) for name in kinds])
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
         axes.set_ylabel("relevant documents")
         axes.set_ylim(0, 1)
@@ -187,6 +188,12 @@ def _place(order: Sequence[str], doc_id: str, bounds: Sequence[int]) -> int:
     return next((place for place, bound in enumerate(bounds) if rank <= bound), len(bounds))
 
 
+def _short(name: str, most: int = 40) -> str:
+    """A name that leaves room for the picture."""
+    shown = printable(name)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
 def _label(figure: Any, axes: Any, points: Mapping[str, tuple[float, float]]) -> None:
     """A name above each point, to its left where there is room, and higher where another would be in its way."""
     figure.canvas.draw()
@@ -195,14 +202,14 @@ def _label(figure: Any, axes: Any, points: Mapping[str, tuple[float, float]]) ->
     taken: list[tuple[float, float, float]] = []  # left, right and height, in points
     for name, point in sorted(points.items(), key=lambda item: item[1][1]):
         x, y = axes.transData.transform(point) * scale
-        width = 6.2 * len(name)
+        width = 6.2 * len(_short(name))
         to_left = x - width > edge * scale
         left, height = (x - width if to_left else x), y + 9
         while any(left < end and start < left + width and abs(height - other) < 13 for start, end, other in taken):
             height += 13
         taken.append((left, left + width, height))
         axes.annotate(
-            name,
+            _short(name),
             point,
             xytext=(-4 if to_left else 4, height - y),
             textcoords="offset points",
@@ -237,7 +244,6 @@ def _figure(width: float, height: float) -> Iterator[tuple[Any, Callable[[str], 
 def _inline(svg: str, told: str) -> str:
     """The drawing as part of a page: its ids its own, and with a text in place of what cannot be seen."""
     from hashlib import sha256
-    from html import escape
 
     prefix = sha256(told.encode()).hexdigest()[:8]
     body = svg[svg.index("<svg") :]
@@ -245,4 +251,4 @@ def _inline(svg: str, told: str) -> str:
     body = body.replace(f"'{_FONT}'", f"'{_FONT}', Verdana, Arial, sans-serif")
     body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
     body = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", body)
-    return body.replace("<svg", f'<svg role="img" aria-label="{escape(told, quote=True)}"', 1)
+    return body.replace("<svg", f'<svg role="img" aria-label="{html_text(told)}"', 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hybridrank.evaluation.evaluating import Evaluation
 from hybridrank.evaluation.report.content import Report, Table, sections, title
+from hybridrank.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,16 +27,17 @@ def print_report(report: Report, console: Console, *, full: bool = True) -> None
     from rich.text import Text
 
     # Text, not str, for whatever users wrote: rich reads [brackets] in a str as markup.
-    console.print(Text(title(report), style="bold"))
+    console.print(Text(printable(title(report)), style="bold"))
     short = not full and not isinstance(report, Evaluation)
     for section in sections(report):
         if short and section.anchor in _LONG:
             continue
         console.print()
-        console.print(Text(section.title, style="bold"))
+        console.print(Text(printable(section.title), style="bold"))
         for paragraph in section.paragraphs:
-            console.print(Text(f"· {paragraph}" if len(section.paragraphs) > 1 else paragraph))
-        for table in section.tables:
+            words = printable(paragraph)
+            console.print(Text(f"· {words}" if len(section.paragraphs) > 1 else words))
+        for table in map(_printable, section.tables):
             for columns in _fitting(table, console.width):
                 shown = Grid(title=Text(table.caption, style="italic"), title_justify="left", box=SIMPLE_HEAD)
                 for number in columns:
@@ -49,6 +51,11 @@ def print_report(report: Report, console: Console, *, full: bool = True) -> None
                 for row in table.rows:
                     shown.add_row(*(Text(row[number]) for number in columns))
                 console.print(shown)
+
+
+def _printable(table: Table) -> Table:
+    rows = [[printable(cell) for cell in row] for row in table.rows]
+    return Table(printable(table.caption), [printable(name) for name in table.columns], rows, table.labels)
 
 
 def _fitting(table: Table, width: int) -> Iterator[list[int]]:

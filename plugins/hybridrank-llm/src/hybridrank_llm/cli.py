@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, counted, err, progress
+from hybridrank.cli.output import JsonOption, counted, err, progress, say, say_json
 from hybridrank.cli.stored import is_collection
 
 if TYPE_CHECKING:
@@ -189,11 +189,11 @@ def _show(dataset: Dataset, counts: Counts, prices: Mapping[str, float], into: P
     if prices:
         said["cost"] = sum(price * counts.get(counter, 0) for counter, price in prices.items())
     if as_json:
-        print(json.dumps(said, ensure_ascii=False, indent=2))
+        say_json(said, indent=2)
         return
-    print(f"{counted(judged, 'judgement')} of {len(dataset):,} queries, by {dataset.synthetic}: synthetic")
-    print("grades: " + ", ".join(f"{number:,} of {grade}" for grade, number in said["grades"].items()))
-    print(", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items()))
+    say(f"{counted(judged, 'judgement')} of {len(dataset):,} queries, by {dataset.synthetic}: synthetic")
+    say("grades: " + ", ".join(f"{number:,} of {grade}" for grade, number in said["grades"].items()))
+    say(", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items()))
     if "cost" in said:
-        print(f"cost at the prices given: {said['cost']:.4g}")
-    print(f"use it: hybridrank evaluate --dataset {into} --split {dataset.split}")
+        say(f"cost at the prices given: {said['cost']:.4g}")
+    say(f"use it: hybridrank evaluate --dataset {into} --split {dataset.split}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, err, print_rows, progress
+from hybridrank.cli.output import JsonOption, err, print_rows, progress, say, say_json
 
 if TYPE_CHECKING:
     from hybridrank.evaluation import Dataset
@@ -229,15 +229,15 @@ def _quietly() -> Iterator[None]:
 
 def _tell(facts: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(facts))
+        say_json(facts)
         return
     for name, value in facts.items():
-        print(f"{name.replace('_', ' ')}: {value:,}")
+        say(f"{name.replace('_', ' ')}: {value:,}")
 
 
 def _report(made: Tuned, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"path": str(made.path), **made.report}, ensure_ascii=False))
+        say_json({"path": str(made.path), **made.report})
         return
     found = made.evaluation
     if found is None:
@@ -253,5 +253,5 @@ def _report(made: Tuned, as_json: bool) -> None:
         for name, each in found["tuned_against"].items():
             low, high = each["interval"]
             interval = f"({low:+.4f} to {high:+.4f})"
-            print(f"tuned against {name}: {each['difference']:+.4f} {interval}, p = {each['p']:.4f}")
-    print(made.path)
+            say(f"tuned against {name}: {each['difference']:+.4f} {interval}, p = {each['p']:.4f}")
+    say(str(made.path))

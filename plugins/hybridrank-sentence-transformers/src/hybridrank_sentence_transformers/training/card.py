@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hybridrank.printable import markdown_text
+
 __all__ = ["model_card", "with_agreement"]
 
 _EXPORT = "## Exported for ONNX Runtime"
@@ -28,7 +30,7 @@ def model_card(report: Mapping[str, Any]) -> str:
     }
     parts = [
         "---\n" + "".join(f"{name}: {json.dumps(value)}\n" for name, value in front.items()) + "---",
-        f"# A {report['kind']}, fine-tuned from {report['model']}",
+        f"# A {report['kind']}, fine-tuned from {markdown_text(str(report['model']))}",
         _evaluation(report),
         _data(report),
         _training(report),
@@ -47,7 +49,7 @@ def _evaluation(report: Mapping[str, Any]) -> str:
         f"| order | {' | '.join(measures)} |",
         f"| --- |{' ---: |' * len(measures)}",
         *(
-            f"| {name} | {' | '.join(f'{means[measure]:.4f}' for measure in measures)} |"
+            f"| {markdown_text(name)} | {' | '.join(f'{means[measure]:.4f}' for measure in measures)} |"
             for name, means in found["means"].items()
         ),
     ]
@@ -71,8 +73,8 @@ def _difference(name: str, found: Mapping[str, Any], measure: str) -> str:
     low, high = found["interval"]
     verdict = "significant" if found["p"] < 0.05 else "not significant"
     return (
-        f"- tuned against {name}: {found['difference']:+.4f} {measure} (95 % interval {low:+.4f} to {high:+.4f}, "
-        f"p = {found['p']:.4f}, {verdict})"
+        f"- tuned against {markdown_text(name)}: {found['difference']:+.4f} {measure} "
+        f"(95 % interval {low:+.4f} to {high:+.4f}, p = {found['p']:.4f}, {verdict})"
     )
 
 
@@ -87,11 +89,11 @@ def _data(report: Mapping[str, Any]) -> str:
     )
     return (
         "## Data\n\n"
-        f"{settings['train']['name']}: {chosen['queries']:,} queries with {chosen['positives']:,} relevant "
-        f"documents ({chosen['missed_positives']:,} of them missed by retrieval) and {chosen['negatives']:,} "
+        f"{markdown_text(settings['train']['name'])}: {chosen['queries']:,} queries with "
+        f"{chosen['positives']:,} relevant documents ({chosen['missed_positives']:,} of them missed by retrieval) and {chosen['negatives']:,} "
         f"negatives from the best {settings['depth']} fused candidates of the pipeline. "
-        f"Teacher: {json.dumps(teacher) if teacher else 'none'}; {chosen['false_negatives_dropped']:,} negatives "
-        "were dropped as false.\n\n"
+        f"Teacher: {markdown_text(json.dumps(teacher)) if teacher else 'none'}; "
+        f"{chosen['false_negatives_dropped']:,} negatives were dropped as false.\n\n"
         f"{_HELD_OUT[settings['held_out_documents']]} {dropped}"
     )
 
@@ -110,7 +112,11 @@ def _training(report: Mapping[str, Any]) -> str:
             "of the dev queries."
         )
     table = "\n".join(
-        ["| option | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in options.items())]
+        [
+            "| option | |",
+            "| --- | --- |",
+            *(f"| {name} | {markdown_text(str(value))} |" for name, value in options.items()),
+        ]
     )
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     return f"## Training\n\n{' '.join(lines)}\n\n{table}\n\nMade with {versions}."

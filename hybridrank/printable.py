@@ -1,0 +1,69 @@
+"""Text that is safe to show: no control characters in a terminal, no markup in a page or a Markdown file.
+
+Ids, titles, texts, metadata, file names and error messages come from other people. Printed as they are, they could
+clear the screen, set a window's title, overwrite a line, or reverse the direction of what follows.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+__all__ = ["html_text", "json_text", "markdown_text", "printable"]
+
+_INVISIBLE = (
+    "\x00-\x1f\x7f-\x9f"  # control characters, C0 and C1: escape sequences begin with one
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction marks, embeddings, overrides and isolates
+    "\u2028\u2029"  # separators of lines and paragraphs
+    "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # what is there and cannot be seen
+    "\ud800-\udfff"  # lone surrogates, as in file names of unknown encoding: no output takes them
+)
+_UNSAFE = re.compile(f"[{_INVISIBLE}]")
+_UNSAFE_IN_LINES = re.compile(rf"(?![\n\t])[{_INVISIBLE}]")
+_MARKDOWN = re.compile(r"[\\`*_\[\]{}|#~$]")
+_MARKDOWN_START = re.compile(r"^\d*(?=(?:[-+]|(?<=\d)[.)])(?: |$)|[-=]+$)")  # a list, a rule, an underline
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""`text` on one line, with an escape in place of each character that does something or cannot be seen.
+
+    With `lines`, line breaks and tabs stay. A zero-width joiner and non-joiner stay, too: emoji, Persian and the
+    scripts of India are written with them.
+
+    >>> print(printable("report\x1b[2J.txt\nforged: a second line"))
+    report\x1b[2J.txt\nforged: a second line
+    """
+    if lines:
+        return _UNSAFE_IN_LINES.sub(_escape, text.replace("\r\n", "\n"))
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON that stays readable, and holds none of those characters: JSON has escapes for them."""
+    return _UNSAFE_IN_LINES.sub(_json_escape, json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1] if match[0] != "\x7f" else "\\u007f"
+
+
+def html_text(text: str) -> str:
+    """`text` as the content or a quoted attribute of an HTML element, whatever it holds."""
+    return html.escape(printable(text))
+
+
+def markdown_text(text: str) -> str:
+    r"""`text` as it is, on one line, in a paragraph, a heading or a cell of a pipe table of a Markdown document.
+
+    >>> print(markdown_text("<b>1 * 2</b> | `x`"))
+    &lt;b&gt;1 \* 2&lt;/b&gt; \| \`x\`
+    """
+    line = _MARKDOWN.sub(r"\\\g<0>", " ".join(printable(text, lines=True).split()))
+    line = _MARKDOWN_START.sub(r"\g<0>\\", line)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
