@@ -90,7 +90,8 @@ def _data(report: Mapping[str, Any]) -> str:
     return (
         "## Data\n\n"
         f"{markdown_text(settings['train']['name'])}: {chosen['queries']:,} queries with "
-        f"{chosen['positives']:,} relevant documents ({chosen['missed_positives']:,} of them missed by retrieval) and {chosen['negatives']:,} "
+        f"{chosen['positives']:,} relevant documents ({chosen['missed_positives']:,} of them missed by "
+        f"retrieval) and {chosen['negatives']:,} "
         f"negatives from the best {settings['depth']} fused candidates of the pipeline. "
         f"Teacher: {markdown_text(json.dumps(teacher)) if teacher else 'none'}; "
         f"{chosen['false_negatives_dropped']:,} negatives were dropped as false.\n\n"
