@@ -1,14 +1,16 @@
-"""What a backend returned, checked against its contract before it is believed."""
+"""What a backend returned, checked against its contract before it is used; its notes made plain JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
 from operator import eq, ge
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import BackendResponseError
+from hybridrank.json_values import json_notes, sound_text
 from hybridrank.types import Candidates, Ranking, Scores
 
 if TYPE_CHECKING:
@@ -40,21 +42,41 @@ def _finite(score: Any, doc_id: str, source: str) -> float:
 def checked_rankings(rankings: Any, *, queries: int, k: int, source: str) -> Sequence[Ranking]:
     """`rankings`, one for each query, each finite, best first, ties by id, with no id twice and none past `k`.
 
+    Their details are copied as JSON values.
+
     A ranking that only repeats ids, breaks ties otherwise or runs past `k` is put right; one that is not
     sorted at all is refused, since nobody can know which of its two orders was meant.
 
     Raises:
-        BackendResponseError: the count is off, a score is not a finite number, or the order is not by score.
+        BackendResponseError: the count is off, an id is not text, a score is not a finite number, or the order is
+            not by score.
     """
     _counted(rankings, queries, "rankings", source)
-    return [ranking if _is_sound(ranking, k) else _mended(ranking, k, source) for ranking in rankings]
+    return [
+        _with_json_notes(ranking if _is_sound(ranking, k) else _mended(ranking, k, source)) for ranking in rankings
+    ]
+
+
+def _with_json_notes(ranking: Ranking) -> Ranking:
+    if type(ranking.details) is dict and not ranking.details:
+        return ranking
+    return replace(ranking, details=json_notes(ranking.details))
+
+
+def _is_text(ids: Sequence[Any]) -> bool:
+    if not set(map(type, ids)) <= {str}:
+        return False
+    joined = "".join(ids)
+    return sound_text(joined) is joined
 
 
 def _is_sound(ranking: Any, k: int) -> bool:
     """Whether a ranking is as it should be: the common case, told faster than what would be wrong with it."""
-    if type(ranking) is not Ranking or not len(ranking.ids) == len(ranking.scores) == len(set(ranking.ids)) <= k:
+    if type(ranking) is not Ranking or not len(ranking.ids) == len(ranking.scores) <= k:
         return False
     ids, scores = ranking.ids, ranking.scores
+    if not _is_text(ids) or len(set(ids)) < len(ids):
+        return False
     if not set(map(type, scores)) <= {float} or not isfinite(sum(scores)) or not all(map(ge, scores, scores[1:])):
         return False
     return not any(map(eq, scores, scores[1:])) or all(
@@ -66,8 +88,13 @@ def _mended(ranking: Any, k: int, source: str) -> Ranking:
     """Put a ranking right where that can only mean one thing, and refuse it otherwise."""
     if not isinstance(ranking, Ranking) or len(ranking.ids) != len(ranking.scores):
         raise BackendResponseError(f"{source} returned a ranking without one score per id")
-    scores = [_finite(score, doc_id, source) for doc_id, score in zip(ranking.ids, ranking.scores, strict=True)]
-    pairs = list(zip(ranking.ids, scores, strict=True))
+    ids = [str.__str__(doc_id) if isinstance(doc_id, str) else doc_id for doc_id in ranking.ids]
+    for doc_id in ids:
+        if not _is_text([doc_id]):
+            what = "holds a lone surrogate" if isinstance(doc_id, str) else f"is a {type(doc_id).__name__}"
+            raise BackendResponseError(f"{source} returned the id {doc_id!r}, which {what}; ids are text (str)")
+    scores = [_finite(score, doc_id, source) for doc_id, score in zip(ids, ranking.scores, strict=True)]
+    pairs = list(zip(ids, scores, strict=True))
     for (above, higher), (below, lower) in pairwise(pairs):
         if lower > higher:
             raise BackendResponseError(
@@ -78,7 +105,7 @@ def _mended(ranking: Any, k: int, source: str) -> Ranking:
 
 
 def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> Sequence[Scores]:
-    """`scores`, one finite float for each document of each of the batch.
+    """`scores`, one finite float for each document of each of the batch, their details copied as JSON values.
 
     Raises:
         BackendResponseError: a count is off, or a score is not a finite number.
@@ -88,7 +115,7 @@ def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> 
     for row, candidates in zip(scores, batch, strict=True):
         _counted(row, len(candidates), "scores", source)
         numbers = [_finite(s, doc.id, source) for s, doc in zip(row, candidates.documents, strict=True)]
-        checked.append(Scores(numbers, details=getattr(row, "details", {})))
+        checked.append(Scores(numbers, details=json_notes(getattr(row, "details", None))))
     return checked
 
 

@@ -31,6 +31,8 @@ operator                       holds where the field
   missing field is not.
 - Numbers are ordered among numbers and strings among strings, by code point; nothing else is ordered. Integers
   beyond 64 bits compare as floats.
+- NumPy's scalars and arrays, dates and UUIDs stand for the JSON values that they become in metadata: a date is the
+  str ``"2024-05-01"``.
 - Of an array every element is looked at, and one that holds is enough (``$ne`` and ``$nin``: none may equal).
   Objects, and arrays within arrays, are there but equal nothing.
 
@@ -61,6 +63,7 @@ from math import inf, isfinite
 from typing import Any, NoReturn, TypeAlias
 
 from hybridrank.errors import InputError
+from hybridrank.json_values import native
 
 __all__ = [
     "BOOLEAN",
@@ -254,8 +257,9 @@ class Filter:
 
 
 def _plain(value: Any) -> Any:
+    value = native(value)
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {native(name): _plain(inner) for name, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -330,6 +334,7 @@ class _Parser:
             _wrong(path, f'a field\'s name does not begin with "$"{_near(name, _COMBINERS)}')
         if not _is_text(name):
             _wrong(path, "a field's name holds a lone surrogate, which is not text")
+        name, value = str.__str__(name), native(value)
         if not isinstance(value, Mapping):
             yield self.condition(name, "$in" if isinstance(value, (list, tuple)) else "$eq", value, path)
             return
@@ -340,6 +345,7 @@ class _Parser:
 
     def condition(self, name: str, word: object, value: object, path: str) -> Expression:
         self.count()
+        value = native(value)
         match word:
             case "$eq":
                 return OneOf(name, frozenset([self.key(value, path)]))
@@ -377,6 +383,7 @@ class _Parser:
         return frozenset(self.key(value, path, f"[{n}]") for n, value in enumerate(values))
 
     def key(self, value: object, path: str, place: str = "") -> Key:
+        value = native(value)
         key = _key(value)
         if key is None or (isinstance(value, float) and not isfinite(value)):
             _wrong(path + place, f"a value is a str, an int, a finite float, a bool or None, not {_kind(value)}")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from hybridrank.errors import InputError
+from hybridrank.json_values import sound_text
 from hybridrank.types import Ranking
 
 __all__ = ["Stage", "StageKind", "Trace"]
@@ -37,6 +38,10 @@ class Stage:
     error: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.error is not None:  # the words of somebody else's exception
+            object.__setattr__(self, "error", sound_text(self.error))
 
     @property
     def ranking(self) -> Ranking:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -16,8 +18,25 @@ def check(ranking, k=10):
 
 
 def test_a_sound_ranking_passes_as_it_is():
-    ranking = Ranking(("a", "b"), (2.0, 1.0), {}, {"note": 1})
+    ranking = Ranking(("a", "b"), (2.0, 1.0))
     assert check(ranking) is ranking
+
+
+def test_notes_are_copied_as_json():
+    notes = {"best": np.float32(0.5), "raw": b"\xff", "cut": {3}, "lists": [[float("nan")]]}
+    ranking = check(Ranking(("a", "b"), (2.0, 1.0), {}, notes))
+    assert ranking.details == {"best": 0.5, "raw": "<bytes>", "cut": "<set>", "lists": [["NaN"]]}
+    row, _ = checked_scores([Scores([1, 2], details=notes), []], BATCH, source="it")
+    assert row.details == ranking.details
+    notes["lists"].append("later")
+    assert ranking.details["lists"] == row.details["lists"] == [["NaN"]]
+
+
+@pytest.mark.parametrize("details", [None, 3, "quick", ["a"], np.arange(3), object()])
+def test_notes_that_are_no_mapping_fail_nothing(details):
+    row, _ = checked_scores([Scores([1, 2], details=details), []], BATCH, source="it")
+    for found in (row.details, check(Ranking(("a",), (1.0,), {}, details)).details):
+        assert json.loads(json.dumps(found)) == found
 
 
 def test_what_can_only_mean_one_thing_is_put_right():
@@ -25,6 +44,7 @@ def test_what_can_only_mean_one_thing_is_put_right():
     assert check(Ranking(("a", "b", "a"), (3.0, 2.0, 1.0))).ids == ("a", "b")
     assert check(Ranking(("a", "b"), (3.0, 2.0)), k=1).ids == ("a",)
     assert check(Ranking(("a",), (np.float32(0.5),))).scores == (0.5,)
+    assert type(check(Ranking((np.str_("a"),), (0.5,))).ids[0]) is str
     mended = check(Ranking(("b", "a"), (1.0, 1.0), {"a": Document("a", "")}, {"note": 1}))
     assert mended.details == {"note": 1}
     assert set(mended.documents) == {"a"}
@@ -39,6 +59,9 @@ def test_what_can_only_mean_one_thing_is_put_right():
         (Ranking(("a",), ("high",)), "not a number"),
         (Ranking(("a", "b"), (1.0,)), "one score per id"),
         (["a"], "one score per id"),
+        (Ranking((1, 2), (2.0, 1.0)), "the id 1, which is a int; ids are text"),
+        (Ranking((["a"],), (1.0,)), "is a list; ids are text"),
+        (Ranking(("a", "\ud800"), (2.0, 1.0)), "holds a lone surrogate"),
     ],
 )
 def test_a_ranking_that_cannot_be_believed_is_refused(ranking, said):
