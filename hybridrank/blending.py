@@ -18,7 +18,7 @@ from hybridrank.errors import ConfigError, InputError
 from hybridrank.protocols import Reranker, TellingReranker
 from hybridrank.types import Ranking
 
-__all__ = ["ByConfidence", "blend", "blended", "told_by"]
+__all__ = ["ByConfidence", "blend", "blended", "effective", "told_by"]
 
 
 def blended(scores: Sequence[float], *, weight: float) -> list[float]:
@@ -73,8 +73,9 @@ class ByConfidence(Component):
     apart: where the standard deviation of its scores, in parts of the distance of `between`, is at most the first
     of `apart`, the fused order weighs `unsure`; from the second on, this takes nothing away.
 
-    Without `between`, it is what the reranker says (`TellingReranker`), and where it says nothing, nothing is
-    known of its scores, and the fused order weighs `unknown`. docs/blending.md says how the defaults were found.
+    Without `between`, the reranker's own range is used (`TellingReranker`). A reranker that declares none keeps
+    its own order, unless `unknown` gives the fused order a weight there. docs/blending.md says how the
+    defaults were found.
 
     >>> rule = ByConfidence(between=(0.0, 9.0))
     >>> [round(rule.weight([best, -2.0]), 2) for best in (-3.0, 4.5, 9.5)]
@@ -90,7 +91,7 @@ class ByConfidence(Component):
 
     sure: float = Field(default=0.1, ge=0, le=1)
     unsure: float = Field(default=0.9, ge=0, le=1)
-    unknown: float = Field(default=0.3, ge=0, le=1)
+    unknown: float = Field(default=0.0, ge=0, le=1)
     between: tuple[float, float] | None = None
     apart: tuple[float, float] = (0.05, 0.1)
 
@@ -110,6 +111,16 @@ class ByConfidence(Component):
         spread = _deviation(scores) / (between[1] - between[0])
         sureness = _share(max(scores), between) * _share(spread, self.apart)
         return self.unsure + (self.sure - self.unsure) * sureness
+
+
+def effective(rule: float | ByConfidence, told: tuple[float, float] | None) -> float | ByConfidence:
+    """What a pipeline's blend comes to with a reranker that declares the range `told`, or none.
+
+    A fixed weight where the scores cannot change it; with 0, nothing is blended.
+    """
+    if isinstance(rule, ByConfidence) and rule.between is None and told is None:
+        return rule.unknown
+    return rule
 
 
 def _share(value: float, between: tuple[float, float]) -> float:

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from hybridrank.adjusting import adjust_each
-from hybridrank.blending import ByConfidence, blend, blended, told_by
+from hybridrank.blending import ByConfidence, blend, blended, effective, told_by
 from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.view import View
@@ -95,6 +95,8 @@ class Pipeline:
         self._costs = Costs(path) if costs is None else costs
         self._usage = Usage()
         self._searching = Searching(config.max_searches)
+        self._told = None if config.reranker is None else told_by(config.reranker)
+        self._blend = effective(config.blend, self._told)
         self._needs_vectors = any(map(_needs_vectors, config.adjust))
         self._local = _indexers(config)
         self._remote = {
@@ -410,15 +412,14 @@ class Pipeline:
             stage = _rerank_stage(shown[number], scores, scored, place)
             searches[number].stages.append(stage)
             self._usage.add(stage)
-            if settings.blend != 0 and stage.ids:
+            if self._blend != 0 and stage.ids:
                 searches[number].stages.append(_blend_stage(searches[number].stages, self._weight(stage.scores)))
 
     def _weight(self, scores: Sequence[float]) -> float:
         """What the fused order weighs beside these scores of the reranker's."""
-        rule, reranker = self.config.blend, self.config.reranker
-        if not isinstance(rule, ByConfidence):
-            return rule
-        return rule.weight(scores, told=None if reranker is None else told_by(reranker))
+        if not isinstance(self._blend, ByConfidence):
+            return self._blend
+        return self._blend.weight(scores, told=self._told)
 
     def _scoring(self, reranker: Reranker, batch: Sequence[Candidates], k: int) -> Scoring:
         """Have these scored: all of them, as many as there is time for, or until the best `k` have settled."""

@@ -174,6 +174,33 @@ def test_the_weight_follows_each_querys_best_score(blending):
     assert unknown.trace.stage("blend").details == {"fused": 0.4}
 
 
+class Backwards(SharedWords):
+    """Scores against the fused order, on a scale of its own, and says nothing of its confidence."""
+
+    def score(self, batch):
+        return [[1e-9 * place for place in range(len(candidates))] for candidates in batch]
+
+
+@pytest.mark.parametrize("reranker", [Backwards(), Fallback(rerankers=[Backwards(), CrossEncoder()])])
+def test_a_reranker_that_declares_no_range_keeps_its_own_order_and_scores(arms, reranker):
+    pipeline = Pipeline.build(TOPICS, retrievers=arms, reranker=reranker)
+    result = pipeline.search(QUESTION, k=7)
+    assert [hit.document.id for hit in result.hits] == list(reversed(result.trace.stage("fusion").ids))
+    assert [hit.score for hit in result.hits] == [1e-9 * place for place in reversed(range(7))]
+    assert {hit.scored_by for hit in result.hits} == {"rerank"}
+    assert "blend" not in [stage.name for stage in result.trace.stages]
+    for asked in (0.4, ByConfidence(unknown=0.4)):
+        assert pipeline.replace(blend=asked).search(QUESTION).trace.stage("blend").details == {"fused": 0.4}
+    assert pipeline.replace(blend=ByConfidence(between=(0, 1))).search(QUESTION).trace.stage("blend").ids
+
+
+def test_a_weight_that_was_stored_stays(arms):
+    """Configurations name every option, so one that was written under another default keeps its meaning."""
+    stored = {"use": "confidence", "sure": 0.1, "unsure": 0.9, "unknown": 0.3, "apart": [0.05, 0.1]}
+    pipeline = Pipeline.build(TOPICS, retrievers=arms, reranker=SharedWords(), blend=stored)
+    assert pipeline.search(QUESTION).trace.stage("blend").details == {"fused": 0.3}
+
+
 @pytest.fixture
 def blending(arms) -> Pipeline:
     return Pipeline.build(TOPICS, retrievers=arms, reranker=SharedWords(), blend=0.4)

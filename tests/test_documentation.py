@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import shutil
@@ -19,6 +20,9 @@ EVERY_PAGE = sorted([*PAGES, *ROOT.glob("plugins/*/README.md"), *ROOT.glob("exam
 RUN_BY_THEIR_OWN_TESTS = [  # against a server, or with a tiny model
     ROOT / "plugins" / f"hybridrank-{name}" / "README.md" for name in ("cohere", "colbert", "http", "llm")
 ]
+STATED = re.compile(  # a value behind an expression; one with ", say" differs from run to run
+    r"""\s*#\ (\{[^{}]*\}|\[[^\]]*\]|"[^"]*"|True|False|-?\d+(?:\.\d+)?)(?!,\ say)(?=$|[,:;]|\ [a-z])"""
+)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MAKES_ITSELF = ("make", "pip", "git", "export")  # what CI does before it runs this, and what needs a network
 
@@ -45,7 +49,40 @@ def test_python_runs(page, tmp_path, monkeypatch):
         Path("hybridrank.toml" if number == 0 else f"hybridrank{number}.toml").write_text(block)
     namespace = {"__name__": "documentation"}
     for code in blocks(page, "python"):
-        exec(compile(code, name(page), "exec"), namespace)
+        for statement in ast.parse(code).body:
+            stated = STATED.match(
+                code.splitlines()[statement.end_lineno - 1].encode()[statement.end_col_offset :].decode()
+            )
+            if isinstance(statement, ast.Expr) and stated is not None:
+                found = eval(compile(ast.Expression(statement.value), name(page), "eval"), namespace)
+                assert found == near(ast.literal_eval(stated[1])), ast.unparse(statement)
+            else:
+                exec(compile(ast.Module([statement], []), name(page), "exec"), namespace)
+
+
+def near(value):
+    """Scores of an int8 model differ a little between kinds of CPU."""
+    return pytest.approx(value, rel=0.05) if isinstance(value, (int, float, dict)) else value
+
+
+def test_the_quickstart_prints_what_the_readme_says(capsys):
+    code, printed = blocks(ROOT / "README.md", "python")[0], blocks(ROOT / "README.md", "text")[0]
+    exec(compile(code, "README.md", "exec"), {"__name__": "documentation"})
+    shown = capsys.readouterr().out
+    expected, found = words(printed), words(shown[shown.index("'How to") :])
+    assert [re.sub(NUMBER, "0", word) for word in found] == [re.sub(NUMBER, "0", word) for word in expected]
+    for told, word in zip(expected, found, strict=True):
+        assert list(map(float, re.findall(NUMBER, word))) == pytest.approx(
+            list(map(float, re.findall(NUMBER, told))), rel=0.05, abs=0.02
+        )
+
+
+NUMBER = r"-?\d+(?:\.\d+)?"
+
+
+def words(table):
+    """Words of a table, but for how long a stage took."""
+    return re.sub(r"[\d.]+ ms", "", table.replace("─", "")).split()
 
 
 @pytest.mark.parametrize("page", [page for page in EVERY_PAGE if blocks(page, "toml")], ids=name)

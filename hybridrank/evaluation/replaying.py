@@ -58,7 +58,7 @@ def replay(
     if ids:
         reranked = _reranked(ids, trace, recorded.get("rerank"), variant, k, chars or {}, timing or Timing())
         stages.append(reranked)
-        if variant.blend != 0 and reranked.ids:
+        if variant.effective_blend != 0 and reranked.ids:
             weight = variant.weight(reranked.scores)
             ranking = blend(stages[-2].ranking, reranked.ranking, weight=weight)
             seconds = recorded["blend"].seconds if "blend" in recorded else 0.0

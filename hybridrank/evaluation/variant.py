@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
-from hybridrank.blending import ByConfidence, told_by
+from hybridrank.blending import ByConfidence, effective, told_by
 from hybridrank.component import Component
 from hybridrank.config import PipelineConfig
 from hybridrank.errors import ConfigError, HybridrankError, InputError
@@ -107,9 +107,13 @@ class Variant:
 
     def weight(self, scores: Sequence[float]) -> float:
         """What the fused order weighs beside these scores of the reranker's."""
-        if isinstance(self.blend, ByConfidence):
-            return self.blend.weight(scores, told=self.told)
-        return self.blend
+        rule = self.effective_blend
+        return rule.weight(scores, told=self.told) if isinstance(rule, ByConfidence) else rule
+
+    @property
+    def effective_blend(self) -> float | ByConfidence:
+        """What the blend comes to with this reranker; with 0, nothing is blended."""
+        return effective(self.blend, self.told)
 
     def settings(self, *, other: Variant | None = None) -> dict[str, Any]:
         """The choices as values of a configuration; beside an `other`, those alone that differ."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hybridrank.blending import ByConfidence
+from hybridrank.blending import ByConfidence, effective
 from hybridrank.errors import InputError
 from hybridrank.evaluation.variant import Variant
 from hybridrank.fusion import RRF, ScoreFusion
@@ -57,13 +57,14 @@ class Space:
         ]
         yield from first
         depths = sorted({min(max(depth, k), fetch_k) for depth in self.fetch_k})
+        blends = self._blends(default)
         for arms in arm_sets:
             several = len(arms) > 1
             fusions = self.fusions or _fusions(arms, default.fusion) if several else (default.fusion,)
             for fusion in fusions:
                 for depth in depths:
                     for count in shown:
-                        for blend in self.blends if count else (default.blend,):
+                        for blend in blends if count else (default.blend,):
                             made = replace(
                                 default,
                                 arms=tuple(arms),
@@ -75,6 +76,15 @@ class Space:
                             )
                             if made not in first:
                                 yield made
+
+    def _blends(self, default: Variant) -> list[float | ByConfidence]:
+        """The blends that differ with this reranker; of equal ones the default's."""
+        made: dict[float | str, float | ByConfidence] = {}
+        for blend in (default.blend, *self.blends):
+            rule = effective(blend, default.told)
+            made.setdefault(repr(rule) if isinstance(rule, ByConfidence) else rule, blend)
+        tried = [effective(blend, default.told) for blend in self.blends]
+        return [blend for blend in made.values() if effective(blend, default.told) in tried]
 
 
 def _arm_sets(arms: Sequence[str]) -> list[tuple[str, ...]]:

@@ -225,7 +225,7 @@ def _swept(
                 variant,
                 source,
                 grades.take(_filled(rows, grades.depth)),
-                np.maximum(0.0, rest + reranking + (blending if depth and variant.blend != 0 else 0.0)),
+                np.maximum(0.0, rest + reranking + (blending if depth and variant.effective_blend != 0 else 0.0)),
                 costs,
                 float(shown.mean()),
                 missing / max(1, int(shown.sum())),
@@ -258,9 +258,10 @@ class _Ordering:
         return parts
 
     def _weights(self, variant: Variant) -> list[float]:
-        if isinstance(variant.blend, ByConfidence):
+        rule = variant.effective_blend
+        if isinstance(rule, ByConfidence):
             return [variant.weight(row) if row else 0.0 for row in self._rows]
-        return [variant.blend]
+        return [rule]
 
     def order(self, variant: Variant) -> NDArray[np.int64]:
         """Columns, best first; behind them those without a score, in fused order. Ties are broken by id."""
@@ -268,7 +269,7 @@ class _Ordering:
 
         if not self._scored.shape[1]:
             return self._by_id
-        if variant.blend == 0:
+        if variant.effective_blend == 0:
             mixed = self._scores
         else:
             reranked, fused = self._parts
