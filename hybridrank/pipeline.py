@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import threading
 from collections.abc import Collection as Sized
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from hybridrank.errors import (
     BackendResponseError,
     BackendTimeoutError,
     ConfigError,
+    HybridrankError,
     InputError,
     MissingDependencyError,
     ModelError,
@@ -125,7 +125,8 @@ class Pipeline:
         Raises:
             ConfigError: the configuration is wrong; says where.
             InputError: there are no documents, something is not a `Document`, or two share an id.
-            StorageError: `path` is in use, or cannot be written. What was built is removed.
+            StorageError: `path` is in use, or cannot be written. What was built is removed, unless others have
+                written to it meanwhile: the exception's notes say so.
         """
         settings = PipelineConfig.load(config, **options)
         local = _indexers(settings)
@@ -146,9 +147,8 @@ class Pipeline:
         )
         try:
             collection.add(documents, vectors=vectors, progress=progress)
-        except BaseException:
-            collection.close()
-            shutil.rmtree(path, ignore_errors=True)
+        except BaseException as error:
+            _discard(collection, error)
             raise
         return cls(settings, collection)
 
@@ -180,8 +180,9 @@ class Pipeline:
 
     def close(self) -> None:
         """Let go of a durable collection's files. Nothing is lost by not closing."""
-        self._costs.save()
         if isinstance(self.collection, Collection):
+            if not self.collection.read_only:
+                self._costs.save()
             self.collection.close()
 
     def __enter__(self) -> Self:
@@ -613,6 +614,18 @@ class Pipeline:
         seconds = perf_counter() - started
         stages.append(Stage("fusion", "fuse", seconds, ids, scores, len(received), None, details))
         return _Search(stages, found)
+
+
+def _discard(collection: Collection, error: BaseException) -> None:
+    """Remove a collection that could not be filled; where it stays, the exception says so."""
+    reason = "others have written to it meanwhile"
+    try:
+        if collection.discard():
+            return
+    except HybridrankError as problem:
+        reason = str(problem)
+        collection.close()
+    error.add_note(f"the collection at {collection.path} was not removed: {reason}")
 
 
 def _seconds(deadline: float | None) -> float | None:

@@ -135,7 +135,7 @@ class Adder:
         import numpy as np
 
         with self._store.reading() as reader:
-            known = reader.known_vectors(embedder, set(digests))
+            known = reader.known_vectors(embedder, set(digests), dim=index.dim)
         missing = {digest: unit for digest, unit in zip(digests, units, strict=True) if digest not in known}
         if missing:
             fresh = index.encode(list(missing.values()), progress=progress)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import sqlite3
 from collections.abc import Collection as SizedIterable
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
@@ -17,9 +17,10 @@ from hybridrank.collection.documents import checked_changes, checked_ids, json_m
 from hybridrank.collection.live import LiveIndexes
 from hybridrank.collection.locks import WriterLock
 from hybridrank.collection.reader import Reader
-from hybridrank.collection.schema import FORMAT, create_tables, told, upgrade
+from hybridrank.collection.schema import FORMAT, connect, create_tables, told
 from hybridrank.collection.store import Store
 from hybridrank.collection.view import View
+from hybridrank.collection.writer import Writer
 from hybridrank.errors import InputError, StorageError
 from hybridrank.filters import Filter
 from hybridrank.protocols import ImprovingIndex, Indexer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Collection"]
 
 _DATABASE = "collection.db"
+_LOCK = "writer.lock"
 _UNITS = 512  # read in one transaction
 
 
@@ -57,6 +59,7 @@ class Collection:
         stored = self.config.get("splitter")
         self.splitter = None if stored is None else Splitter.from_config(stored)
         self._store = store
+        self._made: Sequence[Path] = ()  # directories, by `create`
         self._embedders = embedder_numbers(self.retrievers, reader.embedders())
         self._live = LiveIndexes(path, store, self.retrievers, self._embedders)
         self._adder = Adder(store, self._live, self._embedders, self.splitter)
@@ -83,7 +86,7 @@ class Collection:
             InputError: a field's name is none that a filter can have.
             StorageError: the directory is in use, or cannot be written.
         """
-        folder = Path(path)
+        folder = _located(path)
         arms = default_retrievers() if retrievers is None else dict(retrievers)
         if isinstance(indexed_fields, str):
             raise InputError(f'indexed_fields must be names, not one str; write ["{indexed_fields}"]')
@@ -97,31 +100,29 @@ class Collection:
                 "indexed_fields": list(dict.fromkeys(indexed_fields)),
             },
         }
-        database = folder / _DATABASE
-        existed = folder.exists()
+        made = _missing(folder)
         try:
             with _draft(folder, "making a collection") as draft:
                 if draft is None:
                     what = (
                         "a collection: open it"
-                        if database.exists()
+                        if (folder / _DATABASE).exists()
                         else "something else: choose another directory"
                     )
                     raise StorageError(f"{folder} already holds {what}")
-                store = Store(draft)
-                with store.connection() as connection:
+                connection = connect(draft, mode="rwc")
+                try:
                     create_tables(connection)
-                with store.writing() as writer:
-                    writer.create(settings, identities(arms.values()))
-                store.close()  # the last connection brings the write-ahead log home
-        except BaseException as error:
-            if not existed:
-                with suppress(OSError):  # another process has made one in it meanwhile
-                    folder.rmdir()
-            if isinstance(error, OSError):
-                raise StorageError(f"no collection can be made in {folder}: {error.strerror or error}") from error
-            raise
-        return cls.open(folder, arms)
+                    connection.execute("BEGIN IMMEDIATE")
+                    Writer(connection, indexed={}, splits=False).create(settings, identities(arms.values()))
+                    connection.execute("COMMIT")
+                finally:
+                    connection.close()  # which brings the write-ahead log home
+        except OSError as error:
+            raise StorageError(f"no collection can be made in {folder}: {error.strerror or error}") from error
+        collection = cls.open(folder, arms)
+        collection._made = made
+        return collection
 
     @classmethod
     def open(
@@ -139,14 +140,15 @@ class Collection:
             StorageError: there is none, it is damaged, or a newer version of hybridrank wrote it.
             ConfigError: an arm's vectors were made by another embedder.
         """
-        store = _store(Path(path))
+        folder = _located(path)
+        store = _store(folder)
         try:
             with store.reading() as reader:
                 config = reader.settings()["config"]
                 arms = configured(config) if retrievers is None else dict(retrievers)
                 store.indexed = {name: number for number, name in enumerate(config.get("indexed_fields", ()))}
                 store.splits = config.get("splitter") is not None
-                collection = cls(Path(path), store, arms, reader)
+                collection = cls(folder, store, arms, reader)
             collection._live.load(progress)
         except BaseException:
             store.close()
@@ -160,7 +162,7 @@ class Collection:
         Raises:
             StorageError: as for `open`.
         """
-        store = _store(Path(path))
+        store = _store(_located(path))
         try:
             with store.reading() as reader:
                 config: dict[str, Any] = reader.settings()["config"]
@@ -175,6 +177,28 @@ class Collection:
         finally:
             self._store.close()
             self._live.settle()
+
+    def discard(self) -> bool:
+        """Close and remove a collection that could not be filled; False where it stays: others have written to it.
+
+        Only what hybridrank wrote is removed, and the directory itself if `create` made it and it is empty then.
+        """
+        with self._live.removing() as alone:
+            self._store.close()
+            self._live.settle()
+            if alone:
+                self._live.generations.sweep()
+                with suppress(OSError):
+                    (self.path / "indexes").rmdir()
+                with suppress(OSError):
+                    _unlink(self.path, (*_files(_DATABASE), _LOCK))
+                _remove_empty(self._made)
+        return alone
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the collection can only be read: then nothing at all is written to its directory."""
+        return self._store.read_only
 
     def __enter__(self) -> Self:
         return self
@@ -202,7 +226,7 @@ class Collection:
     def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
         """How many documents there are, or match."""
         with self._store.reading() as reader:
-            return reader.counts()[0] if filters is None else reader.count(Filter.of(filters))
+            return reader.state().documents if filters is None else reader.count(Filter.of(filters))
 
     def __len__(self) -> int:
         return self.count()
@@ -245,7 +269,7 @@ class Collection:
     def statistics(self) -> dict[str, Any]:
         """JSON values: how much there is, how large it is on disk, and how each arm is built."""
         with self.reading() as view, self._store.reading() as reader:
-            documents, units = reader.counts()
+            state = reader.state()
             arms = {
                 name: {
                     "documents" if self.splitter is None else "passages": len(index),
@@ -256,15 +280,16 @@ class Collection:
             return {
                 "path": str(self.path),
                 "format": FORMAT,
-                "documents": documents,
-                **({} if self.splitter is None else {"passages": units}),
-                "sequence": reader.sequence(),
+                "read_only": self.read_only,
+                "documents": state.documents,
+                **({} if self.splitter is None else {"passages": state.units}),
+                "sequence": state.version.sequence,
                 "indexed_fields": list(self.indexed_fields),
                 "sources": len(reader.sources()),
                 "embedders": list(reader.embedders()),
                 "bytes": {
                     "database": sum(
-                        path.stat().st_size for path in self.path.iterdir() if path.name.startswith(_DATABASE)
+                        path.lstat().st_size for path in self.path.iterdir() if path.name.startswith(_DATABASE)
                     ),
                     "indexes": self._live.generations.size(),
                 },
@@ -312,7 +337,7 @@ class Collection:
         """
         with self._store.reading() as reader:
             reader.require_text(name, digest)
-            before = reader.sequence() + 1
+            before = reader.state().version.sequence + 1
         done = self._adder.add(documents, source=name, progress=progress)
         with self._live.changing("replacing a source") as change:
             source = change.writer.source(name)
@@ -382,23 +407,30 @@ class Collection:
         Raises:
             StorageError: there is something at `path`, or it cannot be written.
         """
-        folder = Path(path)
+        folder = _located(path)
         try:
             with _draft(folder, "making a snapshot") as draft:
                 if draft is None:
                     raise StorageError(f"{folder} is not empty: choose another directory for the snapshot")
                 with self._store.connection() as source, told(draft):
-                    copy = sqlite3.connect(draft)
+                    copy = connect(draft, mode="rwc")
                     try:
                         source.execute("BEGIN")  # one state, however long it takes
                         source.execute("SELECT sequence FROM state").fetchone()
                         source.backup(copy)
                         copy.execute("DELETE FROM generations")
-                        copy.commit()
                     finally:
                         copy.close()
         except OSError as error:
             raise StorageError(f"no snapshot can be made in {folder}: {error}") from error
+
+
+def _located(path: str | PathLike[str]) -> Path:
+    """The absolute path, which `os.chdir` does not change any more."""
+    try:
+        return Path(path).absolute()
+    except OSError as error:
+        raise StorageError(f"{path} is relative to a current directory that is gone: {error}") from error
 
 
 @contextmanager
@@ -406,60 +438,87 @@ def _draft(folder: Path, doing: str) -> Iterator[Path | None]:
     """A database to be written, which becomes that of a directory at the end, unless something is raised.
 
     None where the directory holds anything but what somebody left behind who was killed in here. The lock keeps
-    two from making one collection.
+    two from making one collection. What was raised leaves nothing behind.
     """
     draft = folder / f".{_DATABASE}"
-    parts = [draft.with_name(draft.name + ending) for ending in ("", "-wal", "-shm", "-journal")]
-    lock = WriterLock(folder / "writer.lock", timeout=60.0)
-    ours = {path.name for path in (*parts, *lock.files)}
+    written = _files(draft.name)
 
     def is_free() -> bool:
-        return all(path.name in ours for path in folder.iterdir())
+        return {path.name for path in folder.iterdir()} <= {*_files(draft.name), _LOCK}
 
-    folder.mkdir(parents=True, exist_ok=True)
-    if not is_free():
-        yield None
-        return
-    with lock.holding(doing):
+    made = _missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
         if not is_free():
             yield None
             return
-        try:
-            for part in parts:
-                part.unlink(missing_ok=True)
-            yield draft
-            draft.rename(folder / _DATABASE)
-            _sync(folder)
-        except BaseException:
-            for part in (*parts, *lock.files):
+        with WriterLock(folder / _LOCK, timeout=60.0).holding(doing):
+            if not is_free():
+                yield None
+                return
+            try:
+                _unlink(folder, written)
+                yield draft
+                draft.rename(folder / _DATABASE)
+                written = _files(_DATABASE)
+                for each in (folder, *(each.parent for each in made)):
+                    _sync(each)
+            except BaseException:
                 with suppress(OSError):
-                    part.unlink()
-            raise
+                    _unlink(folder, (*written, _LOCK))
+                raise
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def _files(database: str) -> tuple[str, ...]:
+    """A database, and what SQLite keeps beside it."""
+    return tuple(f"{database}{ending}" for ending in ("", "-wal", "-shm", "-journal"))
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The directories that have to be made for this one to be there, innermost first."""
+    return [each for each in (folder, *folder.parents) if not each.exists()]
+
+
+def _unlink(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # somebody has put something there
+            folder.rmdir()
 
 
 def _store(folder: Path) -> Store:
     """The database of the collection in a directory, in this version's format."""
     database = folder / _DATABASE
-    if not database.is_file():
+    try:
+        there = database.is_symlink() or database.is_file()
+    except ValueError as error:  # a NUL
+        raise StorageError(f"{str(folder)!r} is no path: {error}") from error
+    if not there:
         raise StorageError(
             f"there is no collection in {folder}; make one with Pipeline.build(documents, path={str(folder)!r}), "
             "or with hybridrank index"
         )
-    store = Store(database)
-    try:
-        with store.connection() as connection:
-            upgrade(connection, database)
-    except BaseException:
-        store.close()
-        raise
-    return store
+    return Store(database)
 
 
 def _sync(folder: Path) -> None:
     """Have a directory's entries on the disk, where the system can do that."""
     if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:  # one that may be entered, and not be read
+            return
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a file system that cannot
+                raise
         finally:
             os.close(descriptor)

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from hybridrank.collection.reader import Reader
+from hybridrank.collection.reader import Reader, Version
 from hybridrank.protocols import Index, Indexer, VectorIndex
 from hybridrank.types import Document, Progress
 
@@ -16,10 +16,11 @@ Added: TypeAlias = tuple[Sequence[str], Mapping[str, Any]]
 """Ids of units, and what each arm's index made of them."""
 
 _BATCH = 8192
+_FEW = 1_000_000  # units: to remove so many one by one is always worth it
 
 
 class Indexes:
-    """One index for each arm, all of them at the same `sequence` number of the database.
+    """One index for each arm, all of them at the same `version` of the database.
 
     `embedders` tells for an arm whose index holds vectors which of the stored ones it takes. `unsaved` counts the
     units that changed since the indexes were loaded or saved, as the `generation` of that name; `mended` says
@@ -28,7 +29,7 @@ class Indexes:
 
     def __init__(self, retrievers: Mapping[str, Indexer], embedders: Mapping[str, int]) -> None:
         self.arms: dict[str, Index] = {name: each.create_index() for name, each in retrievers.items()}
-        self.sequence = 0
+        self.version = Version(0, b"")
         self.generation = ""
         self.unsaved = 0
         self.mended = False
@@ -48,13 +49,24 @@ class Indexes:
             for name, index in arms.items()
         }
 
-    def missed(self, reader: Reader) -> tuple[list[str], list[Added]]:
-        """What the database removed and added since, ready for `apply`."""
-        added = [self.encode(reader, *some) for some in reader.units_after(self.sequence, size=_BATCH)]
-        return reader.removed_after(self.sequence), added
+    def missed(self, reader: Reader) -> tuple[list[str], list[Added]] | None:
+        """What the database removed and added since, ready for `apply`; None where to begin anew takes less."""
+        removed = self._removed(reader)
+        if removed is None:
+            return None
+        return removed, [self.encode(reader, *some) for some in reader.units_after(self.sequence, size=_BATCH)]
 
-    def apply(self, removed: Sequence[str], added: Iterable[Added], sequence: int) -> None:
-        """Follow a change that leads to `sequence`; excludes searches, and its caller sees to that."""
+    def _removed(self, reader: Reader) -> list[str] | None:
+        held = max(map(len, self.arms.values()), default=0)
+        return reader.removed_after(self.sequence, most=2 * held + _FEW) if held else []
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last change that these know."""
+        return self.version.sequence
+
+    def apply(self, removed: Sequence[str], added: Iterable[Added], version: Version) -> None:
+        """Follow a change that leads to `version`; excludes searches, and its caller sees to that."""
         gone = set(removed)
         self.unsaved += len(removed)
         if gone:
@@ -64,13 +76,13 @@ class Indexes:
             self.unsaved += len(ids)
             for name, index in self.arms.items():
                 index.add(ids, encoded[name])
-        self.sequence = sequence
+        self.version = version
 
     def take(self, generation: str, sequence: int, saved: Mapping[str, Index], reader: Reader) -> None:
         """Go on from indexes that were saved; arms that none was saved for are made from the database."""
         absent = {name: index for name, index in self.arms.items() if name not in saved}
         self.arms.update(saved)
-        self.sequence, self.generation = sequence, generation
+        self.version, self.generation = Version(sequence, b""), generation
         for numbers, units in reader.units_after(0, size=_BATCH) if absent else ():
             old = bisect_right(numbers, sequence)  # the newer ones come to all arms by `catch_up`
             if old:
@@ -78,19 +90,23 @@ class Indexes:
                 for name, index in absent.items():
                     index.add([unit.id for unit in units[:old]], encoded[name])
 
-    def catch_up(self, reader: Reader, *, progress: Progress | None = None) -> None:
-        """Follow the database batch by batch, while nobody searches here."""
-        sequence, (_, total) = reader.sequence(), reader.counts()
-        self.apply(reader.removed_after(self.sequence), (), self.sequence)
+    def catch_up(self, reader: Reader, *, progress: Progress | None = None) -> bool:
+        """Follow the database batch by batch, while nobody searches here; False where to begin anew takes less."""
+        state = reader.state()
+        removed = self._removed(reader)
+        if removed is None:
+            return False
+        self.apply(removed, (), self.version)
         done = min(map(len, self.arms.values()), default=0)
         for numbers, units in reader.units_after(self.sequence, size=_BATCH):
-            self.apply((), [self.encode(reader, numbers, units)], numbers[-1])
+            self.apply((), [self.encode(reader, numbers, units)], Version(numbers[-1], b""))
             done += len(units)
             if progress is not None:
-                progress(done, total)
-        self.sequence = sequence
+                progress(done, state.units)
+        self.version = state.version
+        return True
 
     def agree(self, reader: Reader) -> bool:
         """Whether every index holds as many units as the database."""
-        _, units = reader.counts()
+        units = reader.state().units
         return all(len(index) == units for index in self.arms.values())

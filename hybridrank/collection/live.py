@@ -13,7 +13,7 @@ from time import monotonic
 from hybridrank.collection.generations import Generations
 from hybridrank.collection.indexes import Added, Indexes
 from hybridrank.collection.locks import ReadWriteLock, WriterLock
-from hybridrank.collection.reader import Reader
+from hybridrank.collection.reader import Reader, State, Version, damaged
 from hybridrank.collection.store import Store
 from hybridrank.collection.view import Chosen, View
 from hybridrank.collection.writer import Writer
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _SAVE_AFTER = 10_000  # changed units; or a twentieth of all, if that is more
 _SETTLES = 10.0  # seconds
+_ATTEMPTS = 1000  # of a search to find the indexes where its transaction is: others may change them in between
 
 
 class Change:
@@ -54,7 +55,7 @@ class LiveIndexes:
     def __init__(
         self, folder: Path, store: Store, retrievers: Mapping[str, Indexer], embedders: Mapping[str, int]
     ) -> None:
-        self.generations = Generations(folder / "indexes")
+        self.generations = Generations(folder / "indexes", store.identity)
         self._folder = folder
         self._store = store
         self._retrievers = retrievers
@@ -72,6 +73,8 @@ class LiveIndexes:
         self._indexes = Indexes(self._retrievers, self._embedders)
         self._broken = True  # until they are loaded
         self._wrote = False
+        self._last = Version(0, b"")  # that this process knows of by having made it
+        self.alone = False  # whether nobody else has changed anything since the collection was empty
         self._rests_until = 0.0
 
     @property
@@ -84,13 +87,14 @@ class LiveIndexes:
     @contextmanager
     def reading(self) -> Iterator[View]:
         """Hold one state, the newest: inside, the database and every index belong together."""
-        while True:
+        for _ in range(_ATTEMPTS):
+            known = self.indexes.version  # a transaction that begins now sees this, or what came of it
             with self._store.reading() as reader:  # which is inside the store
-                sequence = reader.sequence()
-                if self.indexes.sequence < sequence or self._broken:
-                    self._catch_up(reader, sequence)
+                state = reader.state()
+                if self._indexes.version != state.version or self._broken:
+                    self._catch_up(reader, state, known)
                 with self._lock:
-                    if self._indexes.sequence == sequence and not self._broken:
+                    if self._indexes.version == state.version and not self._broken:
                         yield View(
                             self._indexes.arms,
                             splits=self._store.splits,
@@ -99,38 +103,54 @@ class LiveIndexes:
                             units=reader.units,
                         )
                         return
+        raise StorageError(f"the indexes of {self._folder} cannot keep up with its changes: try again")
 
     @contextmanager
     def changing(self, doing: str) -> Iterator[Change]:
         """One transaction, and the same change to the indexes once it is committed."""
+        self._store.require_writable()
+        self._store.require_same()
         indexes = self.indexes
         with self._writer.holding(doing), self._store.inside(), self._catching_up:
             with self._store.writing() as writer:
-                sequence = writer.sequence()
-                if self._broken or indexes.sequence < sequence:
-                    self._catch_up(writer, sequence)
+                state = writer.state()
+                self.alone = self.alone and state.version == self._last
+                if self._broken or indexes.version != state.version:
+                    self._catch_up(writer, state, self._indexes.version)
                 change = Change(writer, self._indexes)
                 yield change
-                sequence = writer.sequence()
-            if change.indexes is self._indexes and sequence != self._indexes.sequence:
-                self._apply(change.removed, change.added, sequence)
+                version = writer.seal(state.version)
+            self._last = version
+            if change.indexes is self._indexes and version != self._indexes.version:
+                self._apply(change.removed, change.added, version)
                 self._wrote = True
 
-    def _apply(self, removed: Sequence[str], added: Sequence[Added], sequence: int) -> None:
+    def _apply(self, removed: Sequence[str], added: Sequence[Added], version: Version) -> None:
         """Make the indexes follow, in a step that no search sees half done."""
         with self._lock.writing():
             self._broken = True  # a failure leaves it so: the next search loads them anew
-            self._indexes.apply(removed, added, sequence)
+            self._indexes.apply(removed, added, version)
             self._chosen = Chosen()
             self._broken = False
 
-    def _catch_up(self, reader: Reader, sequence: int) -> None:
-        """Bring the indexes to the state that a transaction sees, or to a later one."""
+    def _catch_up(self, reader: Reader, state: State, known: Version) -> None:
+        """Bring the indexes to the state that a transaction sees, or to a later one.
+
+        `known` is their version before the transaction began. Where the state did not come of it, the database was
+        put back to an older one: the indexes are loaded anew.
+        """
         with self._catching_up:
-            if self._broken or self._indexes.sequence < reader.floor():
+            missed = None
+            if not self._broken and self._indexes.version != known:
+                return  # another thread was here meanwhile
+            if not self._broken and known.sequence >= state.floor and reader.follows(known):
+                if known == state.version:
+                    return
+                missed = self._indexes.missed(reader)
+            if missed is None:
                 self._adopt(self._loaded())
-            if self._indexes.sequence < sequence:
-                self._apply(*self._indexes.missed(reader), sequence)
+            else:
+                self._apply(*missed, state.version)
         saved = reader.generation()
         if saved is not None and saved[0] != self._indexes.generation and self._reloading.acquire(blocking=False):
             threading.Thread(target=self._reload, name="hybridrank-reload", daemon=True).start()
@@ -139,6 +159,7 @@ class LiveIndexes:
         """Open what was saved, or make the indexes from the database; `progress` counts units of the latter."""
         with self._store.inside(), self._catching_up:
             indexes = self._loaded(progress)
+            self._last, self.alone = indexes.version, not indexes.sequence
             self._adopt(indexes)
         self.maintain(mend=indexes.mended)
 
@@ -154,10 +175,11 @@ class LiveIndexes:
                 tried, sequence, digest = saved
                 indexes = Indexes(self._retrievers, self._embedders)
                 try:
-                    indexes.take(tried, sequence, self.generations.load(tried, digest, self._retrievers), reader)
-                    if sequence >= reader.floor():
-                        indexes.catch_up(reader)
-                        if indexes.agree(reader):
+                    arms = self.generations.load(tried, sequence, digest, self._retrievers)
+                    state = reader.state()
+                    if state.floor <= sequence <= state.version.sequence:
+                        indexes.take(tried, sequence, arms, reader)
+                        if indexes.catch_up(reader) and indexes.agree(reader):
                             return indexes
                     problem = "they do not hold what the database holds"
                 except StorageError as error:  # perhaps a newer generation has just taken its place
@@ -167,7 +189,10 @@ class LiveIndexes:
         with self._store.reading() as reader:
             indexes = Indexes(self._retrievers, self._embedders)
             indexes.catch_up(reader, progress=progress)
-            indexes.generation, indexes.mended = tried, problem is not None
+            reader.check_counts()
+            if not indexes.agree(reader):
+                raise damaged("units are missing, or there are others than its table state counts")
+            indexes.generation, indexes.mended = str(tried), problem is not None
             return indexes
 
     def _adopt(self, indexes: Indexes) -> None:
@@ -181,8 +206,9 @@ class LiveIndexes:
         try:
             indexes = self._loaded()
             with self._store.inside(), self._catching_up, self._store.reading() as reader:
-                if indexes.sequence >= reader.floor():  # else it missed removals: the next change tries again
-                    indexes.catch_up(reader)
+                # else it missed removals: the next change tries again
+                known = indexes.sequence >= reader.state().floor and reader.follows(indexes.version)
+                if known and indexes.catch_up(reader):
                     self._adopt(indexes)
         except StorageError as error:
             if not self._store.closed:
@@ -196,7 +222,7 @@ class LiveIndexes:
         A process that changes much in many small steps spends a tenth of its time here at most; `finish` does
         what is then left.
         """
-        if monotonic() < self._rests_until and not mend:
+        if self._store.read_only or (monotonic() < self._rests_until and not mend):
             return
         if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not mend:
             return
@@ -221,22 +247,30 @@ class LiveIndexes:
 
     def compact(self) -> None:
         """Reorganise and save the indexes now, and make room in the database."""
+        self._store.require_writable()
+        self._store.require_same()
         with self._writer.holding("compacting"):
             self._improve_and_save(purge=True)
             self._store.shrink()
 
+    @contextmanager
+    def removing(self) -> Iterator[bool]:
+        """Hold off other writers while the collection is removed; whether only this process has changed it."""
+        with self._writer.holding("removing what could not be built", timeout=5.0):
+            with self._store.reading() as reader:
+                alone = self.alone and reader.state().version == self._last
+            yield alone
+
     def _units(self) -> int:
         with self._store.reading() as reader:
-            return reader.counts()[1]
+            return reader.state().units
 
     def _improve_and_save(self, *, purge: bool = False) -> None:
         """With the writer's lock, so that nothing changes meanwhile; searches go on."""
         started = monotonic()
         with self._store.inside(), self._catching_up:
             with self._store.reading() as reader:
-                sequence = reader.sequence()
-                if self._broken or self._indexes.sequence < sequence:
-                    self._catch_up(reader, sequence)
+                self._catch_up(reader, reader.state(), self._indexes.version)
             indexes = self._indexes
             for index in indexes.arms.values():
                 if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:

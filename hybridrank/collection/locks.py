@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
-
-from filelock import FileLock, Timeout
+from time import monotonic, sleep
 
 from hybridrank.errors import LockedError, StorageError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 __all__ = ["ReadWriteLock", "WriterLock"]
+
+_log = logging.getLogger(__name__)
+
+_POLL = 0.02  # seconds
+_MOST = 4096  # bytes, that who holds the lock says of itself
+_CAREFUL = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
 
 
 class ReadWriteLock:
@@ -65,13 +77,11 @@ class ReadWriteLock:
 class WriterLock:
     """The right to change a collection: one thread of one process has it. A killed process loses it at once.
 
-    The operating system keeps the lock (on `path`); who holds it is told by a file beside it.
+    The operating system keeps the lock, on the file at `path`; who holds it stands in that file.
     """
 
     def __init__(self, path: Path, *, timeout: float) -> None:
-        self._lock = FileLock(path, thread_local=False)
-        self._holder = path.with_suffix(".json")
-        self.files = (path, self._holder)
+        self.path = path
         self._threads = threading.Lock()
         self._doing = ""
         self.timeout = timeout
@@ -82,27 +92,57 @@ class WriterLock:
 
         Raises:
             LockedError: another thread or process still had it when the time was up; `holder` says which.
+            StorageError: the file cannot be locked: the directory is gone, or its file system has no locks.
         """
         limit = self.timeout if timeout is None else timeout
         deadline = monotonic() + limit
         if not self._threads.acquire(timeout=limit):
             raise self._refusal(f"another thread of this process ({self._doing})", limit)
         try:
-            try:
-                self._lock.acquire(timeout=max(0.0, deadline - monotonic()), poll_interval=0.02)
-            except Timeout:
-                raise self._refusal(self._named_holder(), limit) from None
-            except OSError as error:
-                raise StorageError(f"the collection cannot be locked for writing: {error}") from error
+            while (descriptor := self._locked()) is None:
+                if monotonic() > deadline:
+                    raise self._refusal(self._named_holder(), limit)
+                sleep(_POLL)
             try:
                 self._doing = doing
                 with suppress(OSError):  # a full disk must not keep anybody from deleting
-                    self._holder.write_text(json.dumps(_about_us(doing)), encoding="utf-8")
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, json.dumps(_about_us(doing)).encode(), 0)
                 yield
             finally:
-                self._lock.release()
+                _release(descriptor, self.path)
         finally:
             self._threads.release()
+
+    def _locked(self) -> int | None:
+        """The descriptor of the file, locked; None where another process has it."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | _CAREFUL, 0o644)
+        except OSError as error:
+            link = error.errno == errno.ELOOP
+            raise self._unusable("it is a symbolic link; remove it" if link else f"{error.strerror}") from error
+        try:
+            _lock(descriptor)
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                raise self._unusable("it is no file of its own, but a link or a device; remove it")
+            if found.st_nlink and os.path.samestat(found, os.lstat(self.path)):
+                return descriptor
+        except (BlockingIOError, PermissionError, FileNotFoundError):  # another's; or removed meanwhile
+            pass
+        except OSError as error:
+            os.close(descriptor)
+            raise self._unusable(
+                f"{error.strerror}; if its file system has no locks, move the collection to a local one"
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+    def _unusable(self, reason: str) -> StorageError:
+        return StorageError(f"the collection cannot be locked for writing by {self.path}: {reason}")
 
     def _refusal(self, holder: str, limit: float) -> LockedError:
         return LockedError(
@@ -112,10 +152,39 @@ class WriterLock:
 
     def _named_holder(self) -> str:
         try:
-            told = json.loads(self._holder.read_text(encoding="utf-8"))
+            descriptor = os.open(self.path, os.O_RDONLY | _CAREFUL)
+            try:
+                told = json.loads(os.read(descriptor, _MOST))
+            finally:
+                os.close(descriptor)
             return "process {pid} on {host} ({doing} since {since}: {command})".format(**told)
-        except (OSError, ValueError, TypeError, LookupError):
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             return "another process, which has not said which"
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        os.lseek(descriptor, _MOST, os.SEEK_SET)  # beyond what is told there, which others read
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _release(descriptor: int, path: Path) -> None:
+    """Unlock and close the file. What was stored is stored: failures are logged, and closing unlocks anyhow."""
+    try:
+        if sys.platform == "win32":
+            os.lseek(descriptor, _MOST, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a forked child, too, that has it open
+    except OSError as error:
+        _log.warning("%s could not be unlocked, and is closed instead: %s", path, error)
+    finally:
+        try:
+            os.close(descriptor)
+        except OSError as error:
+            _log.warning("%s could not be closed: %s", path, error)
 
 
 def _about_us(doing: str) -> dict[str, object]:

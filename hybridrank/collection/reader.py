@@ -6,10 +6,10 @@ import json
 import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridrank.collection.sql_filter import compile_choice, compile_filter, load_metadata
-from hybridrank.errors import StorageError
+from hybridrank.errors import HybridrankError
 from hybridrank.filters import Filter
 from hybridrank.types import Document, Passage
 
@@ -17,12 +17,37 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MANY", "Reader", "unit_ids"]
+__all__ = ["MANY", "Reader", "State", "Version", "damaged", "unit_ids"]
 
 MANY = 500
 """Ids looked up by one statement."""
 
+_MOST = 2**62  # numbers are lower
+_NEAR = 0.01  # of unit length, squared: what float32 loses is far less
+
 _PLACE = re.compile("0|[1-9][0-9]{0,17}")  # of a passage, as `unit_ids` writes it
+
+
+class Version(NamedTuple):
+    """One of the states that a collection goes through: the number of its last change, and that change's token."""
+
+    sequence: int
+    token: bytes
+
+
+class State(NamedTuple):
+    """What a database says of itself; tombstones up to the number `floor` are gone: who knows less begins anew."""
+
+    version: Version
+    floor: int
+    documents: int
+    units: int
+    identity: str
+
+
+def damaged(what: str) -> sqlite3.DatabaseError:
+    """The failure to raise where the database holds what hybridrank never wrote: `schema.told` reports it."""
+    return sqlite3.DatabaseError(f"it is damaged: {what}")
 
 
 def unit_ids(doc_id: str, passages: int) -> list[str]:
@@ -45,28 +70,58 @@ class Reader:
         """Have values refused that cannot be stored."""
         self._rows(f"SELECT {', '.join('?' * len(values))}", values)
 
-    def sequence(self) -> int:
-        """The number of the last change."""
-        (sequence,) = self._rows("SELECT sequence FROM state").fetchone()
-        return int(sequence)
+    def state(self) -> State:
+        """The state that this transaction sees."""
+        rows = self._rows(
+            "SELECT sequence, token, floor, documents, units, identity FROM state LIMIT 2"
+        ).fetchall()
+        if len(rows) == 1:
+            sequence, token, floor, documents, units, identity = rows[0]
+            if (
+                all(type(each) is int for each in (sequence, floor, documents, units))
+                and 0 <= floor <= sequence < _MOST
+                and 0 <= documents <= units <= sequence
+                and (self._splits or documents == units)
+                and isinstance(token, bytes)
+                and isinstance(identity, str)
+            ):
+                return State(Version(sequence, token), floor, documents, units, identity)
+        raise damaged("the row of its table state is not one that hybridrank writes")
 
-    def floor(self) -> int:
-        """The number up to which tombstones are gone: who knows less must begin anew."""
-        (floor,) = self._rows("SELECT floor FROM state").fetchone()
-        return int(floor)
+    def check_counts(self) -> None:
+        """See that there are as many documents as `state` says, which takes a while where they are many."""
+        (documents,) = self._rows("SELECT count(*) FROM documents").fetchone()
+        if documents != self.state().documents:
+            raise damaged(f"it holds {documents} documents, and its table state counts others")
 
-    def counts(self) -> tuple[int, int]:
-        """How many documents and how many units there are."""
-        documents, units = self._rows("SELECT documents, units FROM state").fetchone()
-        return int(documents), int(units)
+    def follows(self, version: Version) -> bool:
+        """Whether the database is at this version, or a later one that came of it."""
+        row = self._rows("SELECT token FROM history WHERE sequence = ?", [version.sequence]).fetchone()
+        return bool(row == (version.token,))
 
     def settings(self) -> dict[str, Any]:
         """What the collection was created with."""
-        return {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM settings")}
+        rows = self._rows("SELECT name, value FROM settings").fetchall()
+        settings = {name: _json(value, dict, f"the setting {name!r}") for name, value in rows}
+        config = settings.get("config", {})
+        retrievers, fields = config.get("retrievers", ""), config.get("indexed_fields", ())
+        if (
+            not isinstance(retrievers, dict | None)
+            or not isinstance(fields, list | tuple)
+            or not all(isinstance(field, str) for field in fields)
+            or not isinstance(config.get("splitter"), dict | None)
+        ):
+            raise damaged("the setting 'config' is not one that hybridrank writes")
+        return settings
 
     def embedders(self) -> dict[str, int]:
         """Numbers of the embedders whose vectors are stored, by identity."""
-        return dict(self._rows("SELECT identity, number FROM embedders"))
+        rows = self._rows("SELECT identity, number FROM embedders").fetchall()
+        tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for identity, number in rows:
+            if not isinstance(identity, str) or f"vectors_{number}" not in tables:
+                raise damaged(f"embedder {number} of its table embedders has no vectors")
+        return dict(rows)
 
     def generation(self) -> tuple[str, int, str] | None:
         """Name, sequence number and digest of the last saved generation of indexes."""
@@ -76,12 +131,17 @@ class Reader:
 
     def sources(self) -> dict[str, str]:
         """Digest of each source that was put completely, by name."""
-        return dict(self._rows("SELECT name, digest FROM sources WHERE digest IS NOT NULL ORDER BY name"))
+        rows = self._rows("SELECT name, digest FROM sources WHERE digest IS NOT NULL ORDER BY name").fetchall()
+        if not all(isinstance(each, str) for row in rows for each in row):
+            raise damaged("a name or digest in its table sources is no text")
+        return dict(rows)
 
     def ids(self) -> Iterator[str]:
         """Ids of all documents, the longest unchanged first."""
-        for (doc_id,) in self._rows("SELECT id FROM documents ORDER BY number"):
-            yield doc_id
+        last = 0
+        for number, doc_id in self._rows("SELECT number, id FROM documents ORDER BY number"):
+            last = _next(number, last, "documents")
+            yield _checked_id(doc_id, number)
 
     def count(self, filters: Filter) -> int:
         """How many documents match."""
@@ -102,26 +162,50 @@ class Reader:
         for start in range(0, len(wanted), MANY):
             some = wanted[start : start + MANY]
             marks = ", ".join("?" * len(some))
-            yield from self._rows(f"SELECT number, id, passages FROM documents WHERE id IN ({marks})", some)
+            rows = self._rows(f"SELECT number, id, passages FROM documents WHERE id IN ({marks})", some)
+            yield from self._sound(rows)
+
+    def _sound(self, rows: Iterable[tuple[int, str, int]]) -> Iterator[tuple[int, str, int]]:
+        """Rows of `documents`: number, id, passages, once they are known to be what hybridrank writes."""
+        claimed, units = 0, -1
+        for number, doc_id, passages in rows:
+            _checked_id(doc_id, number)
+            if not 0 < number < _MOST or type(passages) is not int or passages < 0:
+                raise damaged(f"document {doc_id!r} has the number {number} and {passages!r} passages")
+            claimed += passages
+            if claimed > units:  # before anybody counts to what is claimed
+                units = units if units >= 0 else self.state().units
+                if claimed > units:
+                    raise damaged(f"document {doc_id!r} claims to have {passages} passages")
+            yield number, doc_id, passages
 
     def choose(self, ids: frozenset[str] | None, filters: Filter | None) -> frozenset[str]:
         """Unit ids of the documents that have one of the ids, where they are given, and match the filter."""
         if filters is None:
-            found: Iterable[tuple[str, int]] = ((doc_id, n) for _, doc_id, n in self._by_id(ids or ()))
-        elif self._splits:
-            found = zip(*self._chosen(("id", "passages"), filters), strict=True)
-        else:
+            return frozenset(unit for _, doc_id, n in self._by_id(ids or ()) for unit in unit_ids(doc_id, n))
+        if not self._splits:
             (every,) = self._chosen(("id",), filters)
             return frozenset(every) if ids is None else ids.intersection(every)
-        if ids is not None:
-            found = ((doc_id, passages) for doc_id, passages in found if doc_id in ids)
-        return frozenset(unit for doc_id, passages in found for unit in unit_ids(doc_id, passages))
+        found = dict(zip(*self._chosen(("id", "passages"), filters), strict=True))
+        if not all(type(passages) is int for passages in found.values()) or (
+            sum(map(abs, found.values())) > self.state().units
+        ):
+            raise damaged("documents claim more passages than there are")
+        return frozenset(
+            unit
+            for doc_id, passages in found.items()
+            if ids is None or doc_id in ids
+            for unit in unit_ids(doc_id, passages)
+        )
 
     def _chosen(self, columns: Sequence[str], filters: Filter) -> list[list[Any]]:
         """Columns of the documents that match, each as one JSON array: four times as fast as row after row."""
         query, values = compile_choice(filters, indexed=self._indexed)
         arrays = ", ".join(f"json_group_array({column})" for column in columns)
-        return [json.loads(array) for array in self._rows(f"SELECT {arrays} FROM ({query})", values).fetchone()]
+        found = [json.loads(array) for array in self._rows(f"SELECT {arrays} FROM ({query})", values).fetchone()]
+        if not set(map(type, found[0])) <= {str}:
+            raise damaged("an id is no text")
+        return found
 
     def documents(self, ids: Collection[str]) -> dict[str, Document]:
         """Whole documents, by id."""
@@ -129,24 +213,27 @@ class Reader:
         for start in range(0, len(wanted), MANY):
             some = wanted[start : start + MANY]
             rows = self._rows(
-                "SELECT d.id, t.text, t.title, d.metadata FROM documents AS d "
-                f"JOIN texts AS t ON t.document = d.number WHERE d.id IN ({', '.join('?' * len(some))})",
+                "SELECT d.number, d.id, t.text, t.title, d.metadata FROM documents AS d "
+                f"LEFT JOIN texts AS t ON t.document = d.number WHERE d.id IN ({', '.join('?' * len(some))})",
                 some,
             )
-            for doc_id, text, title, metadata in rows:
-                found[doc_id] = Document(doc_id, text, title, load_metadata(metadata))
+            for row in rows:
+                document = _document(*row)
+                found[document.id] = document
         return found
 
     def each_document(self, filters: Filter | None) -> Iterator[Document]:
         """Whole documents that match, in the order of `ids`."""
         where, values = ("1", []) if filters is None else compile_filter(filters, indexed=self._indexed)
         rows = self._rows(
-            "SELECT d.id, t.text, t.title, d.metadata FROM documents AS d "
-            f"JOIN texts AS t ON t.document = d.number WHERE {where} ORDER BY d.number",
+            "SELECT d.number, d.id, t.text, t.title, d.metadata FROM documents AS d "
+            f"LEFT JOIN texts AS t ON t.document = d.number WHERE {where} ORDER BY d.number",
             values,
         )
-        for doc_id, text, title, metadata in rows:
-            yield Document(doc_id, text, title, load_metadata(metadata))
+        last = 0
+        for number, *row in rows:
+            last = _next(number, last, "documents")
+            yield _document(number, *row)
 
     def units(self, ids: Collection[str]) -> dict[str, Document]:
         """Documents, or passages where the collection splits, by unit id."""
@@ -178,7 +265,9 @@ class Reader:
         rows = (self._passages_after if self._splits else self._documents_after)(number)
         numbers: list[int] = []
         units: list[Document] = []
+        last = number
         for unit_number, unit in rows:
+            last = _next(unit_number, last, "passages" if self._splits else "documents")
             numbers.append(unit_number)
             units.append(unit)
             if len(units) == size:
@@ -190,36 +279,47 @@ class Reader:
     def _documents_after(self, number: int) -> Iterator[tuple[int, Document]]:
         rows = self._rows(
             "SELECT d.number, d.id, t.text, t.title FROM documents AS d "
-            "JOIN texts AS t ON t.document = d.number WHERE d.number > ? ORDER BY d.number",
+            "LEFT JOIN texts AS t ON t.document = d.number WHERE d.number > ? ORDER BY d.number",
             [number],
         )
-        for unit_number, doc_id, text, title in rows:
-            yield unit_number, Document(doc_id, text, title)
+        for unit_number, *row in rows:
+            yield unit_number, _document(unit_number, *row)
 
     def _passages_after(self, number: int) -> Iterator[tuple[int, Passage]]:
         rows = self._rows(
             "SELECT p.number, p.start, p.stop, p.headings, p.document, d.id FROM passages AS p "
-            "JOIN documents AS d ON d.number = p.document WHERE p.number > ? ORDER BY p.number",
+            "LEFT JOIN documents AS d ON d.number = p.document WHERE p.number > ? ORDER BY p.number",
             [number],
         )
         at, parent = -1, None
         for unit_number, start, stop, headings, document, doc_id in rows:
             if document != at or parent is None:
                 at = document
-                text, title = self._rows("SELECT text, title FROM texts WHERE document = ?", [at]).fetchone()
-                parent = Document(doc_id, text, title)
+                row = self._rows("SELECT text, title FROM texts WHERE document = ?", [at]).fetchone()
+                parent = _document(at, doc_id, *(row or (None, None)))
             yield unit_number, _passage(parent, unit_number - at, start, stop, headings)
 
-    def removed_after(self, number: int) -> list[str]:
-        """Ids of the units that were removed after a number; some of them may have come again."""
-        rows = self._rows("SELECT id, passages FROM tombstones WHERE number > ? ORDER BY number", [number])
-        return [unit for doc_id, passages in rows for unit in unit_ids(doc_id, passages)]
+    def removed_after(self, number: int, *, most: int) -> list[str] | None:
+        """Ids of the units that were removed after a number; some of them may have come again.
+
+        None where they are more than `most`.
+        """
+        units: list[str] = []
+        rows = self._rows("SELECT number, id, passages FROM tombstones WHERE number > ? ORDER BY number", [number])
+        for tombstone, doc_id, passages in rows:
+            _checked_id(doc_id, tombstone)
+            if type(passages) is not int or not 0 <= passages < _MOST:
+                raise damaged(f"the tombstone of document {doc_id!r} has {passages!r} passages")
+            if len(units) + passages > most:
+                return None
+            units += unit_ids(doc_id, passages)
+        return units
 
     def vectors(self, embedder: int, numbers: Sequence[int]) -> NDArray[np.float32]:
         """Vectors of units, whose numbers ascend: shape (len(numbers), dim).
 
         Raises:
-            StorageError: one is missing.
+            sqlite3.DatabaseError: one is missing, or is no vector of unit length.
         """
         import numpy as np
 
@@ -230,10 +330,19 @@ class Reader:
         wanted = set(numbers)
         found = [vector for unit, vector in rows if unit in wanted]
         if len(found) != len(numbers):
-            raise StorageError(f"{len(numbers) - len(found)} vectors are missing from the collection's database")
-        return np.frombuffer(b"".join(found), np.float32).reshape(len(numbers), -1)
+            raise damaged(f"{len(numbers) - len(found)} vectors are missing from its table vectors_{embedder}")
+        try:
+            matrix = np.frombuffer(b"".join(found), np.float32).reshape(len(numbers), -1)
+            lengths = np.einsum("ij,ij->i", matrix, matrix)
+        except (TypeError, ValueError):
+            lengths = np.zeros(len(numbers))
+        wrong = np.flatnonzero(~(np.abs(lengths - 1) < _NEAR))
+        if len(wrong) or len(set(map(len, found))) > 1:
+            first = numbers[wrong[0] if len(wrong) else 0]
+            raise damaged(f"in its table vectors_{embedder}, the vector of unit {first} or a later one is none")
+        return matrix
 
-    def known_vectors(self, embedder: int, digests: Collection[bytes]) -> dict[bytes, bytes]:
+    def known_vectors(self, embedder: int, digests: Collection[bytes], *, dim: int | None) -> dict[bytes, bytes]:
         """Vectors that were made of the same contents before, by the contents' digests."""
         wanted = list(digests)
         known: dict[bytes, bytes] = {}
@@ -246,10 +355,57 @@ class Reader:
                     some,
                 )
             )
+        sizes = {len(vector) if isinstance(vector, bytes) else -1 for vector in known.values()}
+        if len(sizes) > 1 or any(size % 4 or (dim is not None and size != 4 * dim) for size in sizes):
+            raise damaged(f"vectors in its table vectors_{embedder} have different dimensions, or are none")
         return known
 
 
-def _passage(parent: Document, place: int, start: int, stop: int, headings: str) -> Passage:
+def _json(text: Any, kind: type[Any], what: str) -> Any:
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise damaged(f"{what} is no JSON ({error})") from error
+    if not isinstance(value, kind):
+        raise damaged(f"{what} is a JSON {type(value).__name__}, not a {kind.__name__}")
+    return value
+
+
+def _next(number: int, last: int, table: str) -> int:
+    """The number, which must be higher than the last: pages that are each other's children have no end."""
+    if not last < number < _MOST:
+        raise damaged(f"the rows of its table {table} are out of order at {number}")
+    return number
+
+
+def _checked_id(doc_id: Any, number: int) -> str:
+    if not isinstance(doc_id, str) or not doc_id:
+        raise damaged(f"the id of document number {number} is no text")
+    return doc_id
+
+
+def _document(number: int, doc_id: Any, text: Any, title: Any, metadata: Any = "{}") -> Document:
+    _checked_id(doc_id, number)
+    if not isinstance(text, str) or not isinstance(title, str | None):
+        raise damaged(f"the text or title of document {doc_id!r} is missing or no text")
+    try:
+        fields = load_metadata(metadata)
+        return Document(doc_id, text, title, fields)
+    except (TypeError, ValueError, RecursionError, HybridrankError) as error:
+        raise damaged(f"the metadata of document {doc_id!r} is no JSON object ({error})") from error
+
+
+def _passage(parent: Document, place: int, start: Any, stop: Any, headings: Any) -> Passage:
+    what = f"passage {place} of document {parent.id!r}"
+    names = _json(headings, list, f"the headings of {what}")
+    if (
+        type(start) is not int
+        or type(stop) is not int
+        or not 0 <= start <= stop <= len(parent.text)
+        or place < 0
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise damaged(f"{what} is none of its text")
     return Passage(
         id=f"{parent.id}#{place}",
         text=parent.text[start:stop],
@@ -258,5 +414,5 @@ def _passage(parent: Document, place: int, start: int, stop: int, headings: str)
         parent=parent.id,
         start=start,
         end=stop,
-        headings=tuple(json.loads(headings)),
+        headings=tuple(names),
     )

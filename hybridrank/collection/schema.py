@@ -8,16 +8,18 @@ catches up from the rows after n.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from hybridrank.errors import InputError, StorageError
 
-__all__ = ["FORMAT", "connect", "create_tables", "told", "upgrade"]
+__all__ = ["FORMAT", "check_schema", "connect", "create_tables", "create_vectors", "failure", "told", "upgrade"]
 
-FORMAT = 3
+FORMAT = 4
 _APPLICATION = 0x68795271  # "hyRq": what SQLite's file header says that the file is
 
 _FIRST = """
@@ -63,34 +65,76 @@ ALTER TABLE fields ADD COLUMN id TEXT;
 ALTER TABLE fields ADD COLUMN passages INTEGER;
 UPDATE fields SET (id, passages) = (SELECT id, passages FROM documents WHERE number = document);
 """,
+    3: """
+ALTER TABLE state ADD COLUMN identity TEXT;
+ALTER TABLE state ADD COLUMN token BLOB;
+UPDATE state SET identity = lower(hex(randomblob(16))), token = randomblob(8);
+CREATE TABLE history (sequence INTEGER PRIMARY KEY, token BLOB NOT NULL);
+INSERT INTO history SELECT sequence, token FROM state;
+""",
 }
-"""What makes the next format of each: a new collection is made in the same steps as an old one is upgraded."""
+"""What makes the next format of each: a new collection is made in the same steps as an old one is upgraded.
+
+`identity` is that of the collection, for good. Each transaction that takes numbers gets a random `token`, and
+`history` has those of the past, back to the last generation but one. Whoever knows a number and its token can tell
+whether the database is a later state of what they know, or was put back to an older one and went another way.
+"""
+
+_VECTORS = (
+    "CREATE TABLE vectors_{0} (unit INTEGER PRIMARY KEY, digest BLOB NOT NULL, vector BLOB NOT NULL)",
+    "CREATE INDEX vectors_{0}_digest ON vectors_{0} (digest) WHERE digest != x''",
+)
+_OF_VECTORS = re.compile(r"vectors_(0|[1-9][0-9]{0,3})(_digest)?")
+_STATISTICS = {  # what ANALYZE makes
+    "sqlite_stat1": "CREATE TABLE sqlite_stat1(tbl,idx,stat)",
+    "sqlite_stat4": "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)",
+}
 
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Say SQLite's failures as our own."""
+    """Report SQLite's failures, and values that hybridrank never wrote, as our own errors."""
     try:
         yield
     except UnicodeEncodeError as error:
         raise InputError(f"a lone surrogate is not text: {error}") from error
     except sqlite3.DataError as error:
         raise InputError(f"a value is too large to be stored: {error}") from error
-    except sqlite3.DatabaseError as error:
-        hint, name = "", getattr(error, "sqlite_errorname", "")  # Python's own, of text that is none, have no name
-        if name == "SQLITE_FULL":
-            hint = "; free some space, and try again: nothing of this change was stored"
-        elif name.startswith("SQLITE_IOERR"):
-            hint = "; nothing of this change was stored"
-        elif name in ("", "SQLITE_CORRUPT", "SQLITE_NOTADB"):
-            hint = "; restore it from a backup that snapshot() made"
-        raise StorageError(f"the collection's database {path} failed: {error}{hint}") from error
+    except sqlite3.Error as error:
+        raise failure(path, error) from error
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the database for use by one thread at a time; transactions are begun and ended by hand."""
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+def failure(path: Path, error: sqlite3.Error, *, known: bool = True) -> StorageError:
+    """Our own error for one of SQLite's; `known` is whether it is certain that nothing was stored."""
+    name = getattr(error, "sqlite_errorname", "")  # Python's own, of text that is none, have no name
+    stored = "nothing of this change was stored"
+    if not known:
+        stored = "it is not known whether this change was stored: make it again, which is safe"
+    hint = ""
+    if name == "SQLITE_FULL":
+        hint = f"; free some space, and try again: {stored}"
+    elif name.startswith("SQLITE_IOERR") or not known:
+        hint = f"; {stored}"
+    elif name == "SQLITE_ERROR" and "JSON" in str(error):
+        hint = "; the metadata of a document is damaged: Collection.documents() names it"
+    elif name.startswith("SQLITE_READONLY"):
+        hint = "; it can only be read"
+    elif name in ("", "SQLITE_ERROR", "SQLITE_NOTADB") or name.startswith(("SQLITE_CORRUPT", "SQLITE_CONSTRAINT")):
+        hint = "; restore it from a backup that snapshot() made"
+    return StorageError(f"the collection's database {path} failed: {error}{hint}")
+
+
+def connect(path: Path, *, mode: str = "rw", immutable: bool = False) -> sqlite3.Connection:
+    """Open the database for use by one thread at a time; transactions are begun and ended by hand.
+
+    `mode` is SQLite's: ``"ro"``, ``"rw"``, or ``"rwc"``, the only one that creates a missing file. `path` is
+    absolute. An `immutable` database is read without locks: nobody may write to it meanwhile.
+    """
+    uri = f"{path.as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
+    connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -65536")  # KiB
         connection.execute("PRAGMA wal_autocheckpoint = 8192")  # pages
@@ -110,21 +154,71 @@ def create_tables(connection: sqlite3.Connection) -> None:
     upgrade(connection, Path())
 
 
-def upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the tables to this version's format, if they are older.
+def create_vectors(connection: sqlite3.Connection, embedder: int) -> None:
+    """Make the table of an embedder's vectors."""
+    for statement in _VECTORS:
+        connection.execute(statement.format(embedder))
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> int:
+    """See that the database has the tables of a collection and nothing else; returns its format.
+
+    Views, triggers and tables that somebody added would be code that runs whenever the collection is used.
 
     Raises:
-        StorageError: this is no collection, or a newer version of hybridrank wrote it.
+        StorageError: this is no collection, a newer version of hybridrank wrote it, or its schema was changed.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != _APPLICATION or not version:
+    if application != _APPLICATION or version < 1:
         raise StorageError(f"{path} is an SQLite database, but no collection of hybridrank")
     if version > FORMAT:
         raise StorageError(
             f"{path} has format {version}, and this version of hybridrank knows formats up to {FORMAT}: "
             "upgrade hybridrank to open it"
         )
+    expected = dict(_expected(version))
+    for kind, name, statement in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+        if statement is None and str(name).startswith("sqlite_autoindex_"):
+            continue
+        if vectors := _OF_VECTORS.fullmatch(str(name)):
+            wanted = _normalized(_VECTORS[vectors[2] is not None].format(vectors[1]))
+        else:
+            wanted = expected.pop(name, "") or _STATISTICS.get(name, "")
+        if not isinstance(statement, str) or _normalized(statement) != wanted:
+            raise StorageError(
+                f"{path} is damaged: hybridrank did not make its {kind} {name} as it is; "
+                "restore it from a backup that snapshot() made"
+            )
+    if expected:
+        raise StorageError(
+            f"{path} is damaged: {min(expected)} is missing; restore it from a backup that snapshot() made"
+        )
+    return int(version)
+
+
+@lru_cache
+def _expected(version: int) -> Mapping[str, str]:
+    """The statements that make the tables and indexes of a format, by name."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_FIRST + "".join(_UPGRADES[each] for each in range(1, version)))
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {name: _normalized(statement) for name, statement in rows}
+
+
+def _normalized(statement: str) -> str:
+    """A statement without its comments, and with single spaces only where words would run together."""
+    words = " ".join(re.sub(r"--[^\n]*", "", statement).split())
+    return re.sub(r" ?([(),]) ?", r"\1", words)
+
+
+def upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the tables to this version's format, if they are older.
+
+    Raises:
+        StorageError: as for `check_schema`.
+    """
+    version = check_schema(connection, path)
     while version < FORMAT:
         connection.execute("BEGIN IMMEDIATE")  # another process may be upgrading it too
         try:
@@ -136,5 +230,6 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(f"PRAGMA user_version = {version}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from weakref import WeakSet
 
 from hybridrank.collection.reader import Reader
-from hybridrank.collection.schema import connect, told
+from hybridrank.collection.schema import FORMAT, check_schema, connect, failure, told, upgrade
 from hybridrank.collection.writer import Writer
 from hybridrank.errors import StorageError
 
@@ -19,10 +21,14 @@ __all__ = ["Store"]
 
 _FORK_WAITS = 30.0  # seconds, for what other threads have begun
 _stores: WeakSet[Store] = WeakSet()
+_Reader = TypeVar("_Reader", bound=Reader)
 
 
 class Store:
     """The database of a collection: hands out transactions, each on a connection of its own.
+
+    It is bound to the files that were found when it was opened: where they are moved, removed or replaced, every
+    later call fails. What cannot be written to is opened for reading, and then nothing at all is written.
 
     SQLite's connections, and what it knows of their locks, must not come along into a forked child: it would write
     what nobody sees. So a fork waits until other threads are done with what they have begun, and every connection
@@ -32,14 +38,96 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.indexed: Mapping[str, int] = {}
-        self.splits = False
+        self.splits = True  # until the settings are read
+        self.read_only = not (_writable(path) and _writable(path.parent))
+        self.identity = ""
+        self._immutable = False
+        self._files: tuple[object, ...] = ()  # that the connections have open; none while there are no connections
         self._guard = threading.Condition(threading.Lock())
         self._idle: list[sqlite3.Connection] = []
+        self._lent = 0  # connections
+        self._keeper: sqlite3.Connection | None = None  # see `_shut`; after `_idle`, so that it goes last
         self._inside: list[int] = []  # threads, as often as they are
         self._forks = 0  # under way
         self._lost = False  # forked all the same
         self.closed = False
         _stores.add(self)
+        try:
+            with told(path), self.inside():
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Find out how the database can be opened, and which it is; bring it to this version's format."""
+        _refuse_links(self.path)
+        self._immutable = self.read_only and not _held(self.path, "-wal") and not _exists(self.path, "-shm")
+        try:
+            connection = self._connect()
+        except sqlite3.OperationalError as error:
+            if not self.read_only or self._immutable:
+                raise
+            if _held(self.path, "-wal"):
+                raise StorageError(
+                    f"the collection at {self.path.parent} can only be read, and its last changes are in a log "
+                    "that cannot be opened without writing: open and close it once where it can be written"
+                ) from error
+            self._immutable = True
+            connection = self._connect()
+        self._idle.append(connection)
+        if not self.read_only:
+            upgrade(connection, self.path)
+            connection.execute("PRAGMA journal_mode = WAL")
+        elif check_schema(connection, self.path) < FORMAT:
+            raise StorageError(
+                f"the collection at {self.path.parent} has an older format and can only be read: open it once "
+                "where it can be written, which upgrades it"
+            )
+        self.identity = Reader(connection, indexed={}, splits=True).state().identity
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self.path, mode="ro" if self.read_only else "rw", immutable=self._immutable)
+        try:
+            check_schema(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _keep(self) -> None:
+        """Have a keeper, and know which files the connections have open; while the guard is held."""
+        if self._keeper is None and not self.read_only:
+            self._keeper = connect(self.path, mode="ro")
+            check_schema(self._keeper, self.path)  # to read is what opens the log
+            database = self._files[:1]
+            self._files = database + self._found()[len(database) :]
+        self._files = self._files or self._found()
+
+    def _found(self) -> tuple[object, ...]:
+        """What tells the files at the path from others."""
+        database = _look(self.path)
+        if self._immutable:
+            return database, _held(self.path, "-wal")
+        if self.read_only:
+            return (database and database[:2],)
+        return tuple(found and found[:2] for found in (database, *(_look(self.path, e) for e in ("-wal", "-shm"))))
+
+    def _same(self) -> bool:
+        return not self._files or self._files == self._found()
+
+    def require_same(self) -> None:
+        """Raise a `StorageError` unless the path still leads to the files that are open."""
+        if self._same():
+            return
+        folder = self.path.parent
+        if _look(self.path) is None:
+            what = "was moved or removed"
+        elif self._found()[0] != self._files[0]:
+            what = "was changed by somebody else" if self._immutable else "was replaced"
+        else:
+            what = "lost its write-ahead log, or got another one,"
+        raise StorageError(f"the collection at {folder} {what} while it was open: close it, and open it again")
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -61,8 +149,8 @@ class Store:
         with self._guard:
             self._forks += 1
             self._guard.wait_for(lambda: all(thread == me for thread in self._inside), timeout=_FORK_WAITS)
-            while self._idle:
-                self._idle.pop().close()
+            idle, self._idle = self._idle, []
+            self._shut(idle)
 
     def after_fork(self) -> None:
         """Go on, in the parent."""
@@ -73,7 +161,7 @@ class Store:
     def forked(self) -> None:
         """Go on, in the child: alone."""
         self._guard = threading.Condition(threading.Lock())
-        self._forks, self._lost = 0, bool(self._inside or self._idle)
+        self._forks, self._lost = 0, bool(self._inside or self._idle or self._keeper)
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -87,35 +175,87 @@ class Store:
                         f"this process was forked while the collection at {self.path.parent} was at work, and "
                         'cannot use it: start processes by "spawn" or "forkserver", or fork while nothing goes on'
                     )
+                self._keep()
+                self.require_same()
                 connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                connection = connect(self.path)
+                self._lent += 1
             try:
+                if connection is None:
+                    connection = self._connect()
+                    self.require_same()
                 yield connection
             finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                with self._guard:
-                    if not self.closed and not self._forks:
-                        self._idle.append(connection)
-                        connection = None
-                if connection is not None:
-                    connection.close()
+                try:
+                    if connection is not None and connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                finally:
+                    with self._guard:
+                        self._lent -= 1
+                        if connection is not None and not self.closed and not self._forks:
+                            self._idle.append(connection)
+                        else:
+                            self._shut([] if connection is None else [connection])
+
+    def _shut(self, connections: Iterable[sqlite3.Connection]) -> None:
+        """Close connections, while the guard is held.
+
+        The last connection to a database that is closed moves the log into it and removes the log, by its name. If
+        another database has taken its place, that name is the other's. So there is a keeper, which can only read
+        and therefore does neither: it is closed last where that has happened, and else before the others.
+        """
+        last = not self._lent and not self._idle
+        keeper = self._keeper if last else None
+        if last:
+            self._keeper = None
+        if keeper is not None and self._same():
+            keeper.close()
+            keeper = None
+        for connection in connections:
+            connection.close()
+        if keeper is not None:
+            keeper.close()
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """A transaction that reads."""
         with self.connection() as connection:
             connection.execute("BEGIN")
-            yield Reader(connection, indexed=self.indexed, splits=self.splits)
+            yield self._known(Reader(connection, indexed=self.indexed, splits=self.splits))
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """A transaction that writes, committed at the end unless something is raised."""
+        """A transaction that writes, committed at the end unless something is raised.
+
+        Raises:
+            StorageError: the collection can only be read; or nothing was stored; or it is not known whether.
+        """
+        self.require_writable()
         with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            yield Writer(connection, indexed=self.indexed, splits=self.splits)
-            connection.execute("COMMIT")
+            yield self._known(Writer(connection, indexed=self.indexed, splits=self.splits))
+            self.require_same()
+            try:
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                partly = getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_IOERR_WRITE")
+                raise failure(self.path, error, known=_taken_back(connection) or partly) from error
+            self.require_same()
+
+    def _known(self, reader: _Reader) -> _Reader:
+        if reader.state().identity != self.identity:
+            raise StorageError(
+                f"another collection has taken the place of the one at {self.path.parent} while it was open: "
+                "close it, and open it again"
+            )
+        return reader
+
+    def require_writable(self) -> None:
+        """Raise a `StorageError` where the collection can only be read."""
+        if self.read_only:
+            raise StorageError(
+                f"the collection at {self.path.parent} can only be read: this process may not write there, or the "
+                "file system is read-only; copy it to where you can write to change it"
+            )
 
     def shrink(self) -> None:
         """Give room that is no longer needed back to the disk."""
@@ -128,8 +268,66 @@ class Store:
         with self._guard:
             self.closed = True
             idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+            self._shut(idle)
+
+
+def _taken_back(connection: sqlite3.Connection) -> bool:
+    """After a COMMIT that failed, see to it that nothing of it is found later; whether that is certain.
+
+    All of a change may be in the log, where nobody counts it until a process reads the log from its beginning and
+    finds the change complete. The next transaction is written in its place: so one follows that changes nothing.
+    """
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")  # a row that stays the same would not be written
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _look(path: Path, ending: str = "") -> tuple[int, int, int, int] | None:
+    """Device, inode, size and time of a file; None where there is none."""
+    try:
+        found = os.lstat(_beside(path, ending))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _exists(path: Path, ending: str) -> bool:
+    return _look(path, ending) is not None
+
+
+def _held(path: Path, ending: str) -> bool:
+    """Whether there is a file with something in it."""
+    found = _look(path, ending)
+    return found is not None and found[2] > 0
+
+
+def _refuse_links(path: Path) -> None:
+    """SQLite would write to what a link leads to, which may be anybody's."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        file = _beside(path, ending)
+        try:
+            mode = os.lstat(file).st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode):
+            raise StorageError(
+                f"{file} is {'a symbolic link' if stat.S_ISLNK(mode) else 'no file'}: a collection's own files "
+                "must lie in its directory; to have it on another disk, link the whole directory"
+            )
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _each(call: Callable[[Store], None]) -> Callable[[], None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection.reader import MANY, Reader, unit_ids
+from hybridrank.collection.reader import MANY, Reader, Version, unit_ids
+from hybridrank.collection.schema import create_vectors
 from hybridrank.collection.sql_filter import field_rows
 from hybridrank.errors import InputError
 from hybridrank.types import Document, Passage
@@ -26,9 +28,19 @@ class Writer(Reader):
 
     def _next(self, count: int) -> int:
         """Take the next `count` numbers; returns the first of them."""
-        first = self.sequence() + 1
+        first = self.state().version.sequence + 1
         self._rows("UPDATE state SET sequence = sequence + ?", [count])
         return first
+
+    def seal(self, before: Version) -> Version:
+        """Give the version that this transaction leads to its token, if that is another than `before`."""
+        sequence = self.state().version.sequence
+        if sequence == before.sequence:
+            return before
+        now = Version(sequence, os.urandom(8))
+        self._rows("UPDATE state SET token = ?", [now.token])
+        self._rows("INSERT INTO history VALUES (?, ?)", now)
+        return now
 
     def create(self, settings: Mapping[str, Any], embedders: Iterable[str]) -> None:
         """Remember what the collection is created with, and make a table for each embedder's vectors."""
@@ -38,13 +50,7 @@ class Writer(Reader):
         )
         for number, identity in enumerate(embedders):
             self._rows("INSERT INTO embedders VALUES (?, ?)", [number, identity])
-            self._rows(
-                f"CREATE TABLE vectors_{number:d} "
-                "(unit INTEGER PRIMARY KEY, digest BLOB NOT NULL, vector BLOB NOT NULL)"
-            )
-            self._rows(
-                f"CREATE INDEX vectors_{number:d}_digest ON vectors_{number:d} (digest) WHERE digest != x''"
-            )
+            create_vectors(self._connection, number)
 
     def put(
         self,
@@ -157,10 +163,12 @@ class Writer(Reader):
 
     def finish_source(self, source: int, digest: str) -> None:
         """Say that all documents of a source are stored."""
+        self._next(1)
         self._rows("UPDATE sources SET digest = ? WHERE number = ?", [digest, source])
 
     def drop_source(self, name: str) -> None:
         """Forget a source."""
+        self._next(1)
         self._rows("DELETE FROM sources WHERE name = ?", [name])
 
     def of_source(self, name: str, *, before: int | None = None) -> list[int]:
@@ -188,6 +196,7 @@ class Writer(Reader):
 
     def put_generation(self, name: str, sequence: int, digest: str) -> None:
         """Say which saved generation of indexes is to be opened from now on."""
+        self._rows("DELETE FROM history WHERE sequence < (SELECT min(sequence) FROM generations)")
         self._rows("DELETE FROM generations")
         self._rows("INSERT INTO generations VALUES (?, ?, ?)", [name, sequence, digest])
 
@@ -195,6 +204,7 @@ class Writer(Reader):
         """Remove the tombstones, and the vectors of units that are no more."""
         self._rows("DELETE FROM tombstones")
         self._rows("UPDATE state SET floor = sequence")
+        self._rows("DELETE FROM history WHERE sequence < (SELECT floor FROM state)")
         units = "SELECT number FROM passages" if self._splits else "SELECT number FROM documents"
         for number in self.embedders().values():
             self._rows(f"DELETE FROM vectors_{number:d} WHERE unit NOT IN ({units})")

@@ -32,7 +32,11 @@ def run(path: Path, *statements: str) -> None:
 
 def test_an_older_collection_is_upgraded(path: Path) -> None:
     run(
-        path,  # back to format 2, whose declared fields did not know their documents' ids
+        path,  # back to format 3, which knew no identity
+        "ALTER TABLE state DROP COLUMN identity",
+        "ALTER TABLE state DROP COLUMN token",
+        "DROP TABLE history",
+        # back to format 2, whose declared fields did not know their documents' ids
         "ALTER TABLE fields DROP COLUMN id",
         "ALTER TABLE fields DROP COLUMN passages",
         # back to format 1, which knew no sources
@@ -48,14 +52,14 @@ def test_an_older_collection_is_upgraded(path: Path) -> None:
             assert view.resolve(Query("any", filters={"year": 2021})).ids == {"industry"}
         collection.put_source("a.txt", "1", [Document("a", "text")])
         assert collection.sources() == {"a.txt": "1"}
-        assert collection.statistics()["format"] == 3
+        assert collection.statistics()["format"] == 4
     with Collection.open(path) as collection:
         assert len(collection) == 8
 
 
 def test_a_newer_collection_is_refused(path: Path) -> None:
-    run(path, "PRAGMA user_version = 4")
-    with pytest.raises(StorageError, match=r"has format 4, .* formats up to 3: upgrade hybridrank"):
+    run(path, "PRAGMA user_version = 5")
+    with pytest.raises(StorageError, match=r"has format 5, .* formats up to 4: upgrade hybridrank"):
         Collection.open(path)
 
 
