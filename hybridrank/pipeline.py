@@ -473,7 +473,7 @@ class Pipeline:
             else:
                 shown = None if self.config.adjust else k
             ids = {doc_id for search in searches for doc_id in search.stages[-1].ids[:shown]}
-            found, vectors = view.units(ids), self._vectors(view, ids)
+            found, vectors = view.found(ids), self._vectors(view, ids)
             return [_Search(search.stages, found, vectors) for search in searches]
 
     def _retrieve_local(
@@ -483,7 +483,7 @@ class Pipeline:
         with _held(self.collection) as (view, late):
             arms = self._arms(view, queries, k, per_document, late)
             found = set().union(*(r.ids for arm in arms.values() if arm.error is None for r in arm.value))
-            return arms, dict(view.units(found)), self._vectors(view, found)
+            return arms, dict(view.found(found)), self._vectors(view, found)
 
     def _vectors(self, view: View, ids: Sized[str]) -> dict[str, NDArray[np.float32]]:
         """The vectors of these units, if an adjuster needs them, in the first arm that can give them."""

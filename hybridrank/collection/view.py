@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from hybridrank.errors import StorageError
 from hybridrank.filters import Filter
 from hybridrank.protocols import Index
 from hybridrank.types import Document, Query
@@ -60,6 +61,20 @@ class View:
         self.units = units
         self._chosen = chosen
         self._choose = choose
+
+    def found(self, ids: Collection[str]) -> Mapping[str, Document]:
+        """Units that the indexes found, by id.
+
+        Raises:
+            StorageError: the documents lack one: the collection is damaged.
+        """
+        units = self.units(ids)
+        if missing := [unit for unit in ids if unit not in units]:
+            raise StorageError(
+                f"the collection is damaged: its indexes hold {missing[0]!r}, and its documents do not; remove its "
+                "directory indexes, which are made again, or restore it from a backup that snapshot() made"
+            )
+        return units
 
     def resolve(self, query: Query) -> Query:
         """The query with its ids and filters as ids of units, which are all that an index knows."""

@@ -129,7 +129,8 @@ class Writer(Reader):
             return []
         chosen = [json.dumps(list(numbers))]
         among = "IN (SELECT value FROM json_each(?))"
-        gone = self._rows(f"SELECT number, id, passages FROM documents WHERE number {among}", chosen).fetchall()
+        rows = self._rows(f"SELECT number, id, passages FROM documents WHERE number {among}", chosen)
+        gone = list(self._sound(rows))
         units = [unit for _, doc_id, passages in gone for unit in unit_ids(doc_id, passages)]
         first = self._next(len(gone))
         self._insert(
