@@ -181,7 +181,7 @@ class Pipeline:
     def close(self) -> None:
         """Let go of a durable collection's files. Nothing is lost by not closing."""
         if isinstance(self.collection, Collection):
-            if not self.collection.read_only:
+            if self.collection.writable:
                 self._costs.save()
             self.collection.close()
 

@@ -200,6 +200,11 @@ class Collection:
         """Whether the collection can only be read: then nothing at all is written to its directory."""
         return self._store.read_only
 
+    @property
+    def writable(self) -> bool:
+        """Whether its directory may be written to: it is not read-only, and no other has taken its place."""
+        return not self._store.read_only and self._store.same()
+
     def __enter__(self) -> Self:
         return self
 
@@ -427,6 +432,8 @@ class Collection:
 
 def _located(path: str | PathLike[str]) -> Path:
     """The absolute path, which `os.chdir` does not change any more."""
+    if "\0" in str(path):
+        raise StorageError(f"{str(path)!r} is no path: it holds a NUL")
     try:
         return Path(path).absolute()
     except OSError as error:
@@ -496,11 +503,7 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 def _store(folder: Path) -> Store:
     """The database of the collection in a directory, in this version's format."""
     database = folder / _DATABASE
-    try:
-        there = database.is_symlink() or database.is_file()
-    except ValueError as error:  # a NUL
-        raise StorageError(f"{str(folder)!r} is no path: {error}") from error
-    if not there:
+    if not (database.is_file() or database.is_symlink()):
         raise StorageError(
             f"there is no collection in {folder}; make one with Pipeline.build(documents, path={str(folder)!r}), "
             "or with hybridrank index"

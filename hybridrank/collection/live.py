@@ -224,9 +224,9 @@ class LiveIndexes:
         """
         if self._store.read_only or (monotonic() < self._rests_until and not mend):
             return
-        if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not mend:
-            return
         try:
+            if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not mend:
+                return
             with self._writer.holding("saving the indexes", timeout=0):
                 self._improve_and_save()
         except LockedError:

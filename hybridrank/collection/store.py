@@ -113,12 +113,13 @@ class Store:
             return (database and database[:2],)
         return tuple(found and found[:2] for found in (database, *(_look(self.path, e) for e in ("-wal", "-shm"))))
 
-    def _same(self) -> bool:
+    def same(self) -> bool:
+        """Whether the path still leads to the files that are open."""
         return not self._files or self._files == self._found()
 
     def require_same(self) -> None:
         """Raise a `StorageError` unless the path still leads to the files that are open."""
-        if self._same():
+        if self.same():
             return
         folder = self.path.parent
         if _look(self.path) is None:
@@ -207,7 +208,7 @@ class Store:
         keeper = self._keeper if last else None
         if last:
             self._keeper = None
-        if keeper is not None and self._same():
+        if keeper is not None and self.same():
             keeper.close()
             keeper = None
         for connection in connections:

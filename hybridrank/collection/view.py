@@ -71,8 +71,8 @@ class View:
         units = self.units(ids)
         if missing := [unit for unit in ids if unit not in units]:
             raise StorageError(
-                f"the collection is damaged: its indexes hold {missing[0]!r}, and its documents do not; remove its "
-                "directory indexes, which are made again, or restore it from a backup that snapshot() made"
+                f"the collection is damaged: its indexes hold {missing[0]!r}, and its documents do not; remove "
+                "its directory indexes, which are made again, or restore it from a backup that snapshot() made"
             )
         return units
 

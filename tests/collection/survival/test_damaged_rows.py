@@ -23,7 +23,7 @@ from collection.survival.common import arms, child, times
 
 from hybridrank import Document, Pipeline
 from hybridrank.collection import Collection
-from hybridrank.errors import HybridrankError, InputError
+from hybridrank.errors import HybridrankError
 from hybridrank.splitting import Splitter
 
 pytestmark = pytest.mark.stress
@@ -57,14 +57,12 @@ def damages(path: Path) -> Iterator[tuple[str, Any]]:
             for _, column, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall():
                 for value in VALUES:
                     for which in ("min", "max"):
-                        yield (
-                            f"UPDATE {table} SET {column} = ? WHERE {column} = (SELECT {which}({column}) FROM {table})",
-                            value,
-                        )
+                        one = f"(SELECT {which}({column}) FROM {table})"
+                        yield f"UPDATE {table} SET {column} = ? WHERE {column} = {one}", value
 
 
 def use(path: Path) -> list[str]:
-    """Do everything with a collection; returns what went wrong, which are neither our own errors nor right answers."""
+    """Do everything with a collection; returns what raised an error that is not ours, or gave a wrong answer."""
     wrong: list[str] = []
 
     def attempt(name: str, work: Callable[[], Any]) -> Any:
@@ -130,7 +128,7 @@ def try_all(folder: Path, step: int, first: int) -> None:
                 faulthandler.dump_traceback_later(SECONDS, exit=True)
                 sys.stderr.write(f"{statement} {value!r:.40}\n")
                 for problem in use(path):
-                    print(json.dumps([splits, statement, repr(value)[:40], problem]), flush=True)
+                    sys.stdout.write(json.dumps([splits, statement, repr(value)[:40], problem]) + "\n")
                 faulthandler.cancel_dump_traceback_later()
             shutil.rmtree(path)
             shutil.rmtree(folder / "snapshot", ignore_errors=True)
