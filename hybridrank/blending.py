@@ -7,7 +7,7 @@ says how to read it, is how sure it is of the best that it has seen: that decide
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import fsum, isfinite, log, nan, sqrt
 from typing import ClassVar, Self
 
@@ -102,6 +102,10 @@ class ByConfidence(Component):
             if pair is not None and not pair[0] < pair[1]:
                 raise ConfigError("the first number must be below the second", path=f"$.{name}")
         return self
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
 
     def weight(self, scores: Sequence[float], *, told: tuple[float, float] | None = None) -> float:
         """What the fused order weighs beside these scores, at least one; `told` is what the reranker says."""

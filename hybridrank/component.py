@@ -7,7 +7,9 @@ decorated with `once`, and are shared by threads.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
@@ -16,9 +18,21 @@ from pydantic_core import PydanticSerializationError
 
 from hybridrank.errors import ConfigError
 
-__all__ = ["Component", "config_error", "dumped", "once"]
+__all__ = ["Component", "config_error", "dumped", "local_only", "once"]
 
 T = TypeVar("T")
+
+_LOCAL_ONLY: ContextVar[bool] = ContextVar("local_only", default=False)
+
+
+@contextmanager
+def local_only() -> Iterator[None]:
+    """Mark every component that is made inside as `Component.local_only`."""
+    before = _LOCAL_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _LOCAL_ONLY.reset(before)
 
 
 class once(Generic[T]):
@@ -117,11 +131,30 @@ class Component(BaseModel):
 
     use: ClassVar[str]
 
+    def __new__(cls, *values: object, **options: object) -> Self:  # noqa: ARG004
+        """Refuse a class without a name, and options without theirs: Python's own messages name neither."""
+        _name_of(cls)
+        if values:
+            first = next(iter(cls.model_fields), None)
+            hint = f"{cls.__name__}({first}={values[0]!r:.80})" if first else "it has none"
+            raise ConfigError(f'"{cls.use}" takes its options by name: {hint}')
+        return super().__new__(cls)
+
     def __init__(self, **options: Any) -> None:
         try:
             super().__init__(**options)
         except ValidationError as error:
             raise config_error(error, type(self).model_fields, path="$", what=f'"{self.use}"') from None
+        if _LOCAL_ONLY.get():
+            self.__dict__[_MARK] = True
+
+    @property
+    def local_only(self) -> bool:
+        """Whether it comes from a stored configuration that nobody vouched for (`hybridrank.trust`).
+
+        It must then reach no network, and read no file outside of the model caches and the collection.
+        """
+        return _MARK in self.__dict__
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -134,7 +167,8 @@ class Component(BaseModel):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and deep-copy the options alone: weights, sessions and locks stay behind."""
-        return _rebuild, (type(self), {name: getattr(self, name) for name in type(self).model_fields})
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        return _rebuild, (type(self), options, self.local_only)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self
@@ -149,7 +183,8 @@ class Component(BaseModel):
         """
         if not update:
             return self
-        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **update})
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        return _rebuild(type(self), {**options, **update}, self.local_only)
 
     def to_config(self) -> dict[str, Any]:
         """Give the options as JSON values, `use` first; good for TOML too, since None is left out.
@@ -167,7 +202,7 @@ class Component(BaseModel):
             ConfigError: an option is unknown or wrong, or `use` names another component.
         """
         options = dict(config)
-        if (use := options.pop("use", cls.use)) != cls.use:
+        if (use := options.pop("use", _name_of(cls))) != cls.use:
             raise ConfigError(f'this is the configuration of "{use}", not of "{cls.use}"', path="$.use")
         return cls(**options)
 
@@ -175,10 +210,26 @@ class Component(BaseModel):
     def json_schema(cls) -> dict[str, Any]:
         """Give the JSON Schema (draft 2020-12) of this component's configuration."""
         schema = cls.model_json_schema()
-        schema["properties"] = {"use": {"const": cls.use}, **schema.get("properties", {})}
+        schema["properties"] = {"use": {"const": _name_of(cls)}, **schema.get("properties", {})}
         schema["required"] = ["use", *schema.get("required", [])]
         return schema
 
 
-def _rebuild(cls: type[Component], options: dict[str, Any]) -> Component:
-    return cls(**options)
+C = TypeVar("C", bound=Component)
+
+_MARK = "local only"
+
+
+def _name_of(cls: type[Component]) -> str:
+    use: object = getattr(cls, "use", None)
+    if not isinstance(use, str):
+        raise ConfigError(
+            f"the component {cls.__module__}.{cls.__qualname__} has no name: give it an attribute `use`, as in "
+            'use = "my-component", the name that it is registered under'
+        )
+    return use
+
+
+def _rebuild(cls: type[C], options: dict[str, Any], marked: bool) -> C:
+    with local_only() if marked else nullcontext():
+        return cls(**options)

@@ -17,6 +17,7 @@ from hybridrank.protocols import Adjuster, Indexer, PointwiseReranker, VectorAdj
 from hybridrank.registry import AdjusterOption, FusionOption, RerankerOption, RetrieverOption, create
 from hybridrank.splitting import Splitter
 from hybridrank.stopping import Settled
+from hybridrank.trust import build_stored
 
 __all__ = ["PipelineConfig"]
 
@@ -179,6 +180,24 @@ class PipelineConfig(BaseModel):
         else:
             said = _read(source)
         return cls(**{**said, **options})
+
+    @classmethod
+    def load_stored(cls, stored: Mapping[str, Any], *, source: str, trust: bool = False, **options: Any) -> Self:
+        """Build a configuration that came with data, such as a collection's. `options` are the caller's own.
+
+        What could run code, reach a network, or read a file outside of the model caches and the collection takes
+        `trust` (`hybridrank.trust`), unless `options` replace it. `source` is for messages: "the collection at …".
+
+        Raises:
+            UntrustedConfigError: something takes `trust`.
+            ConfigError: an option is unknown or wrong.
+        """
+        if not isinstance(stored, Mapping):
+            raise ConfigError(f"{source} was stored with a configuration that is no table")
+        kept = {name: value for name, value in stored.items() if name not in options}
+        if not trust:
+            kept = build_stored(cls, kept, source=source)
+        return cls(**kept, **options)
 
     def to_config(self) -> dict[str, Any]:
         """Give the configuration as JSON and TOML values; `load` gives it back, equal.

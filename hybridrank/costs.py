@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from math import ceil, isfinite
-from os import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 __all__ = ["Cost", "Costs"]
 
@@ -18,6 +20,10 @@ _KEPT = 64  # calls
 _DECAY = 0.95  # of a call's weight with each later one: the machine may have become busier
 _FEW = 8  # calls, on which the spread is not known yet
 _UNSURE = 1.5  # times the prediction, until it is
+_NAMES = 64  # kept in a file
+_LARGEST = 2**20  # bytes of a file
+_MOST_CHARACTERS = 10**12  # of a call that may have been
+_MOST_SECONDS = 10**6
 
 
 class Cost:
@@ -105,7 +111,8 @@ def _fit(calls: Sequence[tuple[int, float]]) -> tuple[float, float, float]:
 class Costs:
     """Costs by the name of what they are the costs of; kept in a file, where one is given.
 
-    The file is a help, not a truth: one that cannot be read or written is passed over.
+    The file is a best-effort cache, and may come with somebody else's collection: what is not a plain file of
+    sensible values is ignored, and replaced.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -124,19 +131,48 @@ class Costs:
             return
         with self._lock:
             learned = {name: cost.to_json() for name, cost in self._costs.items() if cost.known}
-        draft = self._path.with_name(f".{self._path.name}.{threading.get_ident()}")
         with suppress(OSError):
-            draft.write_text(json.dumps(learned), encoding="utf-8")
-            replace(draft, self._path)
+            if self._path.is_dir() and not self._path.is_symlink():
+                self._path.rmdir()  # an empty one, in the file's place
+            draft = self._path.with_name(f".{self._path.name}.{uuid4().hex}")
+            try:
+                with draft.open("x", encoding="utf-8") as file:  # a new one, so that no link is followed
+                    json.dump(dict(list(learned.items())[-_NAMES:]), file)
+                draft.replace(self._path)
+            finally:
+                draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Mapping[str, list[tuple[int, float]]]:
     try:
-        stored: Any = json.loads(path.read_text(encoding="utf-8"))
-        calls = {str(name): [(int(size), float(second)) for size, second in of] for name, of in stored.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        stored = json.loads(_content(path))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return {
-        name: [call for call in of if call[0] >= 0 and isfinite(call[1]) and call[1] >= 0]
-        for name, of in calls.items()
+    if not isinstance(stored, dict):
+        return {}
+    calls = {
+        name: [(c[0], float(c[1])) for c in of if _sensible(c)] for name, of in stored.items() if type(of) is list
     }
+    return {name: of[-_KEPT:] for name, of in list(calls.items())[:_NAMES] if of}
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a plain file that is not too large; no others, and no waiting for a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+        content = file.read(_LARGEST + 1)
+    return content if len(content) <= _LARGEST else b""
+
+
+def _sensible(call: Any) -> bool:
+    """Whether this is a call's characters and its seconds."""
+    return (
+        type(call) is list
+        and len(call) == 2
+        and type(call[0]) is int
+        and type(call[1]) in (int, float)
+        and 0 <= call[0] <= _MOST_CHARACTERS
+        and 0 <= call[1] <= _MOST_SECONDS
+    )

@@ -5,7 +5,8 @@
     HybridrankError
     ├── InputError (ValueError)          a document, a query or an argument is unusable; nothing was changed
     ├── ConfigError (ValueError)         a configuration is wrong; says where, as in ``$.reranker.model``
-    │   └── UnknownComponentError        no such name is registered
+    │   ├── UnknownComponentError        no such name is registered
+    │   └── UntrustedConfigError         a stored configuration needs the caller's word; ``concerns`` says what for
     ├── MissingDependencyError (ImportError)   an optional package is absent; says which ``pip install``
     ├── ModelError                       a model cannot be found, verified or loaded
     ├── BackendError                     a retriever, an embedder or a reranker failed
@@ -25,6 +26,7 @@ Whatever a library underneath raised is chained as ``__cause__``. No message eve
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
     "AuthenticationError",
@@ -43,6 +45,7 @@ __all__ = [
     "SearchError",
     "StorageError",
     "UnknownComponentError",
+    "UntrustedConfigError",
 ]
 
 
@@ -68,6 +71,21 @@ class ConfigError(HybridrankError, ValueError):
 
 class UnknownComponentError(ConfigError):
     """No installed distribution registers this name."""
+
+
+class UntrustedConfigError(ConfigError):
+    """A configuration that was stored with data needs the caller's word. `concerns` maps each path to a reason."""
+
+    def __init__(self, problem: str, *, concerns: Mapping[str, str]) -> None:
+        super().__init__(problem)
+        self.concerns = dict(concerns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _untrusted, (self.problem, self.concerns)
+
+
+def _untrusted(problem: str, concerns: Mapping[str, str]) -> UntrustedConfigError:
+    return UntrustedConfigError(problem, concerns=concerns)
 
 
 class MissingDependencyError(HybridrankError, ImportError):

@@ -43,6 +43,10 @@ class RRF(Component):
     k: int = Field(default=60, gt=0)
     weights: Weights = Field(default_factory=dict)
 
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
+
     def fuse(self, rankings: Mapping[str, Ranking]) -> Ranking:
         """Merge the rankings; their scores are not read."""
         parts: dict[str, list[float]] = {}
@@ -94,6 +98,10 @@ class ScoreFusion(Component):
     normalise: Literal["min-max", "z-score", "dbsf"] = "min-max"
     combine: Literal["sum", "max", "mnz"] = "sum"
     weights: Weights = Field(default_factory=dict)
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
 
     def fuse(self, rankings: Mapping[str, Ranking]) -> Ranking:
         """Merge the rankings; their order is not read."""

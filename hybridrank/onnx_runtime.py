@@ -209,8 +209,9 @@ class Encoder(NamedTuple):
         max_tokens: int | None,
         batch_tokens: int | None,
         threads: int | None,
+        local_only: bool = False,
     ) -> Encoder:
-        """Find the model, and load it.
+        """Find the model, and load it; `local_only` as in `hybridrank.models.resolve`.
 
         Raises:
             ModelError: it cannot be found or loaded, or `max_tokens` is missing or more than it reads.
@@ -219,7 +220,7 @@ class Encoder(NamedTuple):
         def choose(names: Iterable[str]) -> Sequence[str]:
             return onnx_files(names, file=file)
 
-        directory = resolve(model, revision=revision, choose=choose)
+        directory = resolve(model, revision=revision, choose=choose, local_only=local_only)
         facts = read_facts(directory, model)
         window = max_tokens or facts.max_tokens
         if window is None:

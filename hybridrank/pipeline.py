@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from math import isnan
+from os import fspath
 from platform import node
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -153,13 +154,25 @@ class Pipeline:
         return cls(settings, collection)
 
     @classmethod
-    def open(cls, path: str | PathLike[str], *, progress: Progress | None = None, **options: Any) -> Self:
+    def open(
+        cls,
+        path: str | PathLike[str],
+        *,
+        trust: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Self:
         """Open what `build` made at `path`, with the configuration that it was built with.
 
-        `options` are fields of `PipelineConfig` and go before that; the parts that were objects without a
+        `options` are fields of `PipelineConfig` and override it; the parts that were objects without a
         registered name have to be given again. `progress` is called where indexes have to be made again.
 
+        Whoever made the collection wrote its configuration. Parts of it that could run code, reach a network, or
+        read a file outside of the model caches and the collection are built with ``trust=True`` alone: remote
+        rerankers, models at a path or not on this machine yet, caches at a path, plugins that declare nothing.
+
         Raises:
+            UntrustedConfigError: the stored configuration takes `trust`; names every part, and why.
             ConfigError: an option is wrong or has to be given; or an arm's vectors are another embedder's.
             StorageError: there is no collection, it is damaged, or a newer version of hybridrank wrote it.
         """
@@ -168,15 +181,16 @@ class Pipeline:
                 raise ConfigError(
                     "a collection keeps what it was built with: build another one", path=f"$.{fixed}"
                 )
-        stored = {**Collection.stored_config(path), **options}
+        stored = Collection.stored_config(path)
         for part in ("retrievers", "fusion", "reranker", "adjust"):
             if part in stored and stored[part] is None and part not in options:
                 raise ConfigError(
                     "it was an object that has no registered name when this was built; give it again",
                     path=f"$.{part}",
                 )
-        settings = PipelineConfig.load(stored)
-        return cls(settings, Collection.open(path, _indexers(settings), progress=progress))
+        source = f"the collection at {fspath(path)}"
+        settings = PipelineConfig.load_stored(stored, source=source, trust=trust, **options)
+        return cls(settings, Collection.open(path, _indexers(settings), trust=trust, progress=progress))
 
     def close(self) -> None:
         """Let go of a durable collection's files. Nothing is lost by not closing."""

@@ -20,6 +20,7 @@ __all__ = [
     "Adjuster",
     "AsyncReranker",
     "AsyncRetriever",
+    "DeclaresTrust",
     "DocumentStore",
     "Embedder",
     "Fusion",
@@ -246,6 +247,24 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str], *, role: Role) -> NDArray[np.float32]:
         """Float32, shape (len(texts), dim), rows in the order of `texts`, each of unit length."""
+        ...
+
+
+@runtime_checkable
+class DeclaresTrust(Protocol):
+    """A component that says what a stored configuration may make it do.
+
+    A class without this method is never made from a configuration that came with somebody else's data, unless the
+    caller trusts it.
+    """
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Options that could run code, reach a network, or read a file that is neither a cached model nor the
+        collection's: the option's name -> what it would do. The name "" is the whole component; empty: nothing.
+
+        It is asked after the component was made, so making it must do no work. Components that it holds are asked
+        themselves.
+        """
         ...
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "AdjusterOption",
     "EmbedderOption",
     "FusionOption",
+    "PartOption",
     "RerankerOption",
     "RetrieverOption",
     "component_class",
@@ -101,8 +102,9 @@ def component_class(kind: str, name: str) -> type[Component]:
         ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Component)):
         raise ConfigError(f'the {kind} "{name}" ({entry.value}) is not a subclass of hybridrank.Component')
-    if loaded.use != name:
-        raise ConfigError(f'{entry.value} is registered as "{name}" but says use = "{loaded.use}"')
+    if (said := getattr(loaded, "use", None)) != name:
+        what = f'says use = "{said}"' if isinstance(said, str) else f'does not name itself: give it use = "{name}"'
+        raise ConfigError(f'{entry.value} is registered as "{name}" but {what}')
     return loaded
 
 
@@ -134,7 +136,7 @@ def create(kind: str, config: str | Mapping[str, Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class _Option:
+class PartOption:
     """A pydantic field that takes a registered name, a config table, or an object with the right method."""
 
     kind: str
@@ -172,8 +174,8 @@ if TYPE_CHECKING:
     RerankerOption: TypeAlias = Reranker
     AdjusterOption: TypeAlias = Adjuster
 else:
-    RetrieverOption = Annotated[Any, _Option("retriever")]
-    EmbedderOption = Annotated[Any, _Option("embedder")]
-    FusionOption = Annotated[Any, _Option("fusion")]
-    RerankerOption = Annotated[Any, _Option("reranker")]
-    AdjusterOption = Annotated[Any, _Option("adjuster")]
+    RetrieverOption = Annotated[Any, PartOption("retriever")]
+    EmbedderOption = Annotated[Any, PartOption("embedder")]
+    FusionOption = Annotated[Any, PartOption("fusion")]
+    RerankerOption = Annotated[Any, PartOption("reranker")]
+    AdjusterOption = Annotated[Any, PartOption("adjuster")]

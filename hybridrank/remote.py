@@ -27,11 +27,19 @@ from hybridrank.component import config_error
 from hybridrank.deadline import check, remaining
 from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, RateLimitedError
 
-__all__ = ["Limits", "Remote", "blocking", "together"]
+__all__ = ["Limits", "Remote", "blocking", "together", "trust_needed_by_service"]
 
 T = TypeVar("T")
 
 _FIRST_PAUSE = 0.25  # seconds; doubled with every retry
+
+
+def trust_needed_by_service(url: str, *, api_key_env: str | None, option: str = "url") -> dict[str, str]:
+    """What a component that asks a service answers to `trust_needed`: where it sends what, `option` says where."""
+    needed = {option: f"it sends queries and documents to {url:.200}"}
+    if api_key_env is not None:
+        needed["api_key_env"] = f"it sends the content of the environment variable {api_key_env:.100} there"
+    return needed
 
 
 class Limits(BaseModel):

@@ -22,7 +22,7 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -31,7 +31,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
-from hybridrank.models import resolve
+from hybridrank.models import resolve, trust_needed_for
 from hybridrank.onnx_runtime import load_tokenizer
 from hybridrank.types import Document, Passage
 
@@ -80,6 +80,10 @@ class Splitter(Component):
         if overlap * 2 > info.data.get("max_tokens", overlap * 2):
             raise ValueError("the overlap must be at most half of max_tokens")
         return overlap
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """A tokenizer that is not on this machine by its model's id, and one that is named by a path."""
+        return trust_needed_for(self.tokenizer, choose=_tokenizer_files, option="tokenizer")
 
     @property
     def identity(self) -> str:
@@ -134,7 +138,7 @@ class Splitter(Component):
 
     @once
     def _counter(self) -> _Counter:
-        directory = resolve(self.tokenizer, choose=_tokenizer_files)
+        directory = resolve(self.tokenizer, choose=_tokenizer_files, local_only=self.local_only)
         return _Counter(load_tokenizer(directory))
 
 

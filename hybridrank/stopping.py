@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -29,6 +29,10 @@ class Settled(Component):
 
     quiet: int = Field(default=5, ge=1)
     step: int = Field(default=4, ge=1)
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
 
     def holds(self, scores: Sequence[float], *, k: int) -> bool:
         """Whether the best `k` have settled. `scores` are in the order in which the documents were scored.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -44,6 +44,10 @@ class MMR(Component):
     needs_vectors: ClassVar[bool] = True
 
     weight: float = Field(default=0.7, ge=0, le=1)
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
 
     def adjust(self, candidates: Candidates, scores: Sequence[float]) -> Scores:
         """The value at which each document was taken.

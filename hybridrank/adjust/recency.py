@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -57,6 +57,10 @@ class Recency(Component):
         if isinstance(value, str) and _seconds(value) is None:
             raise ValueError("now should be a date in ISO 8601")
         return value
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
 
     def adjust(self, candidates: Candidates, scores: Sequence[float]) -> Scores:
         """A score from 0 to 1 for each document."""

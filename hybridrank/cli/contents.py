@@ -17,8 +17,10 @@ from hybridrank.cli.stored import (
     FilterOption,
     IndexFieldOption,
     IntoOption,
+    TrustOption,
     made_or_opened,
-    opened,
+    opened_documents,
+    opened_or_documents,
     parsed_filter,
 )
 from hybridrank.printable import json_text
@@ -27,9 +29,9 @@ from hybridrank.types import Document
 __all__ = ["compact", "delete", "export_documents", "get", "import_documents", "info"]
 
 
-def info(path: CollectionArgument, as_json: JsonOption = False) -> None:
+def info(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOption = False) -> None:
     """Tell how much a collection holds, how large it is and how it is built."""
-    with opened(path) as collection:
+    with opened_or_documents(path, trust=trust) as collection:
         facts = {**collection.statistics(), "config": collection.config}
     if as_json:
         say_json(facts, indent=2)
@@ -56,7 +58,7 @@ def get(
     as_json: JsonOption = False,
 ) -> None:
     """Print documents; as JSON, an object a line, as export writes them. Exit status 1 if one is not held."""
-    with opened(path) as collection:
+    with opened_documents(path) as collection:
         documents = collection.get(ids)
     for doc_id in ids:
         if doc_id not in documents:
@@ -93,7 +95,7 @@ def delete(
     chosen = parsed_filter(filters)
     if not ids and chosen is None:
         raise InputError("say which documents: give ids or --filter ('{}' is all)")
-    with opened(path) as collection:
+    with opened_documents(path) as collection:
         deleted = collection.delete(ids or (), filters=chosen)
     if as_json:
         say_json({"deleted": deleted})
@@ -101,9 +103,9 @@ def delete(
         say(f"{counted(deleted, 'document')} deleted")
 
 
-def compact(path: CollectionArgument, as_json: JsonOption = False) -> None:
+def compact(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOption = False) -> None:
     """Reorganise a collection and save its indexes: smaller, and quicker to open."""
-    with opened(path) as collection:
+    with opened_or_documents(path, trust=trust) as collection:
         before = sum(collection.statistics()["bytes"].values())
         collection.compact()
         after = sum(collection.statistics()["bytes"].values())
@@ -120,7 +122,7 @@ def export_documents(
 ) -> None:
     """Write the documents as JSON Lines: id, text, title and metadata, for import; not the vectors."""
     chosen = parsed_filter(filters)
-    with opened(path) as collection:
+    with opened_documents(path) as collection:
         documents = collection.documents(chosen)
         if file == "-":
             for document in documents:
@@ -174,6 +176,7 @@ def import_documents(
     into: IntoOption,
     config: ConfigOption = None,
     index_field: IndexFieldOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add the documents that export wrote to a collection, new or old; for any other file there is index.
@@ -183,7 +186,7 @@ def import_documents(
     """
     documents = _imported(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read
-    with made_or_opened(into, config, index_field) as collection, progress("importing") as bar:
+    with made_or_opened(into, config, index_field, trust=trust) as collection, progress("importing") as bar:
         number = 0 if first is None else collection.add(_all(first, documents), progress=bar)
     if as_json:
         say_json({"imported": number})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hybridrank.cli.output import JsonOption, counted, err, progress, progresses, say_json
-from hybridrank.cli.stored import is_collection
+from hybridrank.cli.stored import TrustOption, is_collection
 
 if TYPE_CHECKING:
     from hybridrank.config import PipelineConfig
@@ -98,6 +98,7 @@ def evaluate(
         Path | None, typer.Option("--recording", help="Where the searches are kept; else in the user's cache.")
     ] = None,
     resume: ResumeOption = True,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
     markdown: MarkdownOption = None,
     html: HtmlOption = None,
@@ -117,7 +118,7 @@ def evaluate(
     if "" not in costs and costs:
         raise InputError("--price takes no pipeline here: as in search_units=0.002")
     with ExitStack() as stack:
-        pipeline = stack.enter_context(pipeline_over(source, judged, config, options))
+        pipeline = stack.enter_context(pipeline_over(source, judged, config, options, trust=trust))
         place = _place(pipeline, judged, recording, k, resume)
         with progress("searching") as bar:
             made = record(pipeline, judged, path=place, name=_named(source, config, judged), k=k, progress=bar)
@@ -150,6 +151,7 @@ def compare(
         Path | None, typer.Option("--recordings", help="A directory to keep searches in; else the user's cache.")
     ] = None,
     resume: ResumeOption = True,
+    trust: TrustOption = False,
     full: Annotated[
         bool, typer.Option("--full", help="Print examples and every stage, too; files always have them.")
     ] = False,
@@ -178,7 +180,8 @@ def compare(
     if configs and judged is not None:
         with ExitStack() as stack:
             if source is not None and is_collection(source):
-                whole = stack.enter_context(_opened(source, {}))
+                unused = {"reranker": None, "adjust": ()}  # each configuration has its own
+                whole = stack.enter_context(_opened(source, unused, trust=trust))
                 built = {name: _over(whole, source, path) for name, path in configs.items()}
             else:
                 loaded = {name: _config(path) for name, path in configs.items()}
@@ -241,7 +244,7 @@ def _documents(source: Path | None, dataset: Dataset | None) -> Any:
 
 
 def pipeline_over(
-    source: Path | None, dataset: Dataset | None, config: Path | None, options: dict[str, Any]
+    source: Path | None, dataset: Dataset | None, config: Path | None, options: dict[str, Any], *, trust: bool
 ) -> Pipeline:
     """A collection's pipeline, or one that is built for the command.
 
@@ -254,16 +257,16 @@ def pipeline_over(
     if source is not None and is_collection(source):
         if config is not None:
             raise InputError(f"{source} is a collection, and was built with its own --config; leave that out")
-        return _opened(source, options)
+        return _opened(source, options, trust=trust)
     with progress("indexing") as bar:
         return Pipeline.build(_documents(source, dataset), config=config, progress=bar, **options)
 
 
-def _opened(source: Path, options: dict[str, Any]) -> Pipeline:
+def _opened(source: Path, options: dict[str, Any], *, trust: bool) -> Pipeline:
     from hybridrank.pipeline import Pipeline
 
     with progress("making indexes again") as bar:
-        return Pipeline.open(source, progress=bar, **options)
+        return Pipeline.open(source, trust=trust, progress=bar, **options)
 
 
 def _over(pipeline: Pipeline, source: Path, config: Path) -> Pipeline:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybridrank.cli.output import JsonOption, counted, err, progresses, say, say_json
-from hybridrank.cli.stored import ConfigOption, IndexFieldOption, IntoOption, made_or_opened
+from hybridrank.cli.stored import ConfigOption, IndexFieldOption, IntoOption, TrustOption, made_or_opened
 
 if TYPE_CHECKING:
     from hybridrank.collection import Collection
@@ -49,6 +49,7 @@ def index(
         bool, typer.Option("--prune", help="Remove what came from files under PATHS that are no more.")
     ] = False,
     index_field: IndexFieldOption = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put files into a collection, new or old: JSONL, CSV, TSV, Parquet, Markdown, HTML, PDF, DOCX, plain text.
@@ -70,7 +71,10 @@ def index(
     report.passed_over = files.passed_over
     if not files.sources:  # a disk that is not mounted, say: nothing to prune by
         raise InputError(f"there is no file to read under {', '.join(map(str, paths))}")
-    with made_or_opened(into, config, index_field) as collection, progresses("files", "documents") as bars:
+    with (
+        made_or_opened(into, config, index_field, trust=trust) as collection,
+        progresses("files", "documents") as bars,
+    ):
         known = collection.sources()
         if prune:
             _prune(collection, _vanished(known, paths, files.sources), report)

@@ -25,6 +25,7 @@ from hybridrank.cli.evaluating import (
     pipeline_over,
 )
 from hybridrank.cli.output import counted, err, progress
+from hybridrank.cli.stored import TrustOption
 
 __all__ = ["record"]
 
@@ -50,6 +51,7 @@ def record(
     reranker: RerankerOption = None,
     k: DepthOption = 10,
     resume: ResumeOption = True,
+    trust: TrustOption = False,
 ) -> None:
     """Search for queries, judged or not, and keep all that came of it, for tune and replay.
 
@@ -71,7 +73,7 @@ def record(
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     with ExitStack() as stack:
         pipeline = stack.enter_context(
-            pipeline_over(source, None if isinstance(asked, QueryLog) else asked, config, options)
+            pipeline_over(source, None if isinstance(asked, QueryLog) else asked, config, options, trust=trust)
         )
         begin_recording(to, resume=resume)  # now that there is something to search
         with progress("searching") as bar:

@@ -12,6 +12,7 @@ import typer
 
 from hybridrank.cli.evaluating import MarkdownOption, MeasuresOption, measure_names, show_report
 from hybridrank.cli.output import JsonOption, err, say, say_json
+from hybridrank.cli.stored import TrustOption
 
 if TYPE_CHECKING:
     from hybridrank.evaluation import Comparison, Recording
@@ -43,6 +44,7 @@ def replay(
     k: Annotated[
         int | None, typer.Option("-k", min=1, help="Results asked for; else as many as recorded.")
     ] = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
     markdown: MarkdownOption = None,
 ) -> None:
@@ -57,7 +59,10 @@ def replay(
         raise InputError("--markdown goes with a table, not with --json")
     least, most = _bounds(below, "--fail-below"), _bounds(drop, "--max-drop")
     recorded = Recording.load(recording)
-    variant = Variant.recorded(recorded.header) if config is None else Variant.onto(recorded.header, config)
+    if config is None:
+        variant = Variant.recorded(recorded.header, trust=trust)
+    else:
+        variant = Variant.onto(recorded.header, config, trust=trust)
     replayed = replay_all(recorded, variant, k=k, name="replayed" if config is None else config.stem)
     before = recorded if against is None else Recording.load(against)
     if before.name == replayed.name:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hybridrank.cli.output import JsonOption, err, progress, say, say_json, show
-from hybridrank.cli.stored import FilterOption, is_collection, parsed_filter
+from hybridrank.cli.stored import FilterOption, TrustOption, is_collection, parsed_filter
 
 if TYPE_CHECKING:
     from hybridrank.pipeline import Pipeline
@@ -61,6 +61,7 @@ def search(
     id_field: Annotated[
         str | None, typer.Option(help="The field that holds the id, in records; else id or _id.")
     ] = None,
+    trust: TrustOption = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show every stage's ranks and scores.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +78,7 @@ def search(
         fixed = {"--config": config, "--text-field": text_field, "--id-field": id_field}
         if given := [name for name, value in fixed.items() if value is not None]:
             raise InputError(f"{source} is a collection, and was built with its own {given[0]}; leave that out")
-        pipeline = _opened(source, options)
+        pipeline = _opened(source, options, trust=trust)
     else:
         pipeline = _built(source, text_field or "text", id_field, config, options)
     how: dict[str, Any] = {"per_document": per_document, "min_score": min_score, "deadline": deadline}
@@ -95,11 +96,11 @@ def search(
                 show(result, explain=explain)
 
 
-def _opened(path: Path, options: dict[str, Any]) -> Pipeline:
+def _opened(path: Path, options: dict[str, Any], *, trust: bool) -> Pipeline:
     from hybridrank.pipeline import Pipeline
 
     with progress("making indexes again") as bar:
-        return Pipeline.open(path, progress=bar, **options)
+        return Pipeline.open(path, trust=trust, progress=bar, **options)
 
 
 def _built(

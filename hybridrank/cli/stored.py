@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import progress
+from hybridrank.cli.output import err, progress
 
 if TYPE_CHECKING:
     from hybridrank.collection import Collection
     from hybridrank.filters import Filter
+    from hybridrank.protocols import Indexer
 
 __all__ = [
     "CollectionArgument",
@@ -22,9 +23,12 @@ __all__ = [
     "FilterOption",
     "IndexFieldOption",
     "IntoOption",
+    "TrustOption",
     "is_collection",
     "made_or_opened",
     "opened",
+    "opened_documents",
+    "opened_or_documents",
     "parsed_filter",
 ]
 
@@ -39,6 +43,13 @@ IndexFieldOption = Annotated[
 ]
 FilterOption = Annotated[
     str | None, typer.Option("--filter", help='Only documents whose metadata match, as {"year": {"$gte": 2020}}.')
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Use the stored configuration as it is, even if it runs code, asks servers or reads files.",
+    ),
 ]
 
 
@@ -67,40 +78,85 @@ def parsed_filter(text: str | None) -> Filter | None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Collection]:
-    """A collection, closed at the end."""
+def opened(path: Path, *, trust: bool, retrievers: Mapping[str, Indexer] | None = None) -> Iterator[Collection]:
+    """A collection with its indexes, closed at the end; `retrievers` are the caller's own."""
     from hybridrank.collection import Collection
 
     with progress("making indexes again") as bar:
-        collection = Collection.open(path, progress=bar)
+        collection = Collection.open(path, retrievers, trust=trust, progress=bar)
     with collection:
         yield collection
 
 
 @contextmanager
-def made_or_opened(path: Path, config: Path | None, index_fields: Sequence[str] | None) -> Iterator[Collection]:
+def opened_documents(path: Path) -> Iterator[Collection]:
+    """A collection's documents without its indexes, closed at the end: nothing is built for that."""
+    from hybridrank.collection import Collection
+
+    with Collection.open(path, {}) as collection:
+        yield collection
+
+
+@contextmanager
+def opened_or_documents(path: Path, *, trust: bool) -> Iterator[Collection]:
+    """A collection with its indexes; where they cannot be built, its documents alone, and a note that says why."""
+    from hybridrank.errors import ConfigError, MissingDependencyError, ModelError
+
+    with ExitStack() as stack:
+        try:
+            collection = stack.enter_context(opened(path, trust=trust))
+        except (ConfigError, MissingDependencyError, ModelError) as error:
+            err(f"the indexes are left alone: {error}")
+            collection = stack.enter_context(opened_documents(path))
+        yield collection
+
+
+@contextmanager
+def made_or_opened(
+    path: Path, config: Path | None, index_fields: Sequence[str] | None, *, trust: bool
+) -> Iterator[Collection]:
     """The collection in a directory, made where there is none.
 
     Raises:
         ConfigError: there is one, and it was made with another configuration than is given now.
     """
+    from hybridrank.collection import Collection
     from hybridrank.config import PipelineConfig
     from hybridrank.errors import ConfigError
     from hybridrank.pipeline import Pipeline
+    from hybridrank.protocols import Indexer
 
     fields: dict[str, Any] = {"indexed_fields": tuple(dict.fromkeys(index_fields))} if index_fields else {}
     settings = PipelineConfig.load(config, **fields)
     if not is_collection(path):
         Pipeline.build([], path=path, config=settings).close()
-    with opened(path) as collection:
-        wanted = settings.nameable()
-        built = PipelineConfig.load(
-            {n: part for n, part in collection.config.items() if part is not None}
-        ).nameable()
-        names = wanted if config is not None else fields
-        if other := [name for name in names if wanted[name] != built[name]]:
-            raise ConfigError(
-                f"{path} was built with other {', '.join(other)}; leave the option out, or build another",
-                path="--index-field" if config is None else "--config",
-            )
+        trust = True  # we have just written what is stored there
+    wanted = settings.nameable()
+    stored = Collection.stored_config(path)
+    other = [name for name in (wanted if config is not None else fields) if not _same(name, wanted[name], stored)]
+    if other:
+        raise ConfigError(
+            f"{path} was built with other {', '.join(other)}; leave the option out, or build another",
+            path="--index-field" if config is None else "--config",
+        )
+    arms = {name: arm for name, arm in settings.retrievers.items() if isinstance(arm, Indexer)}
+    with opened(
+        path, trust=trust or config is not None, retrievers=None if config is None else arms
+    ) as collection:
         yield collection
+
+
+def _same(name: str, wanted: Any, stored: Mapping[str, Any]) -> bool:
+    """Whether a stored field says what is wanted: as it is written, or once defaults of today are filled in."""
+    from hybridrank.config import PipelineConfig
+    from hybridrank.errors import ConfigError
+    from hybridrank.trust import build_stored
+
+    said = {field: part for field, part in stored.items() if part is not None}
+    if name in said and json.loads(json.dumps(wanted)) == said[name]:
+        return True
+    try:
+        built = build_stored(PipelineConfig, said, source="it", only_made=PipelineConfig.model_fields)
+        return bool(PipelineConfig(**built).nameable()[name] == wanted)
+    except ConfigError:  # it names what may not be made, and is not what is wanted
+        return False

@@ -9,6 +9,7 @@ import typer
 
 from hybridrank.cli.evaluating import HtmlOption, MarkdownOption, PricesOption, parsed_prices, show_report
 from hybridrank.cli.output import JsonOption, err, progress
+from hybridrank.cli.stored import TrustOption
 
 __all__ = ["tune"]
 
@@ -45,6 +46,7 @@ def tune(
     write: Annotated[
         Path | None, typer.Option("--write", help="Write the pipeline's TOML file, with what was chosen.")
     ] = None,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
     markdown: MarkdownOption = None,
     html: HtmlOption = None,
@@ -63,7 +65,7 @@ def tune(
         raise InputError("--price takes no pipeline here: as in search_units=0.002")
     goal = Goal(objective, p95=p95, cost=cost, prices=costs.get("", {}))
     loaded = [Recording.load(path) for path in recordings]
-    start = None if default is None else Variant.onto(loaded[0].header, default)
+    start = None if default is None else Variant.onto(loaded[0].header, default, trust=trust)
     with progress("trying") as bar:
         found = tuned(
             loaded,
@@ -74,10 +76,11 @@ def tune(
             folds=folds,
             tolerance=tolerance,
             seed=seed,
+            trust=trust,
             progress=bar,
         )
     show_report(found, as_json=as_json, markdown=markdown, html=html)
     if write is not None:
-        found.write(write)
+        found.write(write, trust=trust)
         unchanged = found.answer == found.default
         err(f"wrote {write}: {'the default' if unchanged else found.answer.variant.label}")

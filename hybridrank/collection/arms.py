@@ -6,10 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from hybridrank.component import Component, dumped
 from hybridrank.errors import ConfigError
 from hybridrank.protocols import Indexer, VectorIndex
-from hybridrank.registry import create
+from hybridrank.registry import RetrieverOption, create
+from hybridrank.splitting import Splitter
+from hybridrank.trust import build_stored
 
 __all__ = ["configured", "default_retrievers", "embedder_numbers", "identities", "named"]
 
@@ -27,15 +31,31 @@ def named(arm: Indexer) -> dict[str, Any] | None:
         return None
 
 
-def configured(config: Mapping[str, Any]) -> dict[str, Indexer]:
-    """The local arms of a stored configuration."""
+class _Arms(BaseModel):
+    """What of a stored configuration a collection without a pipeline builds."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    retrievers: Mapping[str, RetrieverOption]
+    splitter: Splitter | None = None
+
+
+def configured(config: Mapping[str, Any], *, source: str, trust: bool) -> dict[str, Indexer]:
+    """The local arms of a stored configuration.
+
+    Raises:
+        UntrustedConfigError: building them takes `trust`.
+        ConfigError: they had no registered name.
+    """
     stored = config["retrievers"]
     if stored is None or None in stored.values():
         raise ConfigError(
             "the collection was made with retrievers that no name is registered for; give them again",
             path="$.retrievers",
         )
-    arms = {name: create("retriever", options) for name, options in stored.items()}
+    arms = {name: options for name, options in config.items() if name in _Arms.model_fields}
+    arms = stored if trust else build_stored(_Arms, arms, source=source)["retrievers"]
+    arms = {name: arm if isinstance(arm, Component) else create("retriever", arm) for name, arm in arms.items()}
     return {name: arm for name, arm in arms.items() if isinstance(arm, Indexer)}
 
 

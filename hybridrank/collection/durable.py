@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Collection as SizedIterable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +21,7 @@ from hybridrank.collection.schema import FORMAT, connect, create_tables, told
 from hybridrank.collection.store import Store
 from hybridrank.collection.view import View
 from hybridrank.collection.writer import Writer
+from hybridrank.component import local_only
 from hybridrank.errors import InputError, StorageError
 from hybridrank.filters import Filter
 from hybridrank.protocols import ImprovingIndex, Indexer
@@ -50,14 +51,17 @@ class Collection:
     The directory must be on a local file system (SQLite's write-ahead log is shared memory).
     """
 
-    def __init__(self, path: Path, store: Store, retrievers: Mapping[str, Indexer], reader: Reader) -> None:
+    def __init__(
+        self, path: Path, store: Store, retrievers: Mapping[str, Indexer], reader: Reader, *, trust: bool
+    ) -> None:
         settings = reader.settings()
         self.path = path
         self.config: dict[str, Any] = settings["config"]
         self.retrievers = dict(retrievers)
         self.indexed_fields: tuple[str, ...] = tuple(self.config.get("indexed_fields", ()))
         stored = self.config.get("splitter")
-        self.splitter = None if stored is None else Splitter.from_config(stored)
+        with nullcontext() if trust else local_only():
+            self.splitter = None if stored is None else Splitter.from_config(stored)
         self._store = store
         self._made: Sequence[Path] = ()  # directories, by `create`
         self._embedders = embedder_numbers(self.retrievers, reader.embedders())
@@ -120,7 +124,7 @@ class Collection:
                     connection.close()  # which brings the write-ahead log home
         except OSError as error:
             raise StorageError(f"no collection can be made in {folder}: {error.strerror or error}") from error
-        collection = cls.open(folder, arms)
+        collection = cls.open(folder, arms, trust=True)
         collection._made = made
         return collection
 
@@ -130,13 +134,17 @@ class Collection:
         path: str | PathLike[str],
         retrievers: Mapping[str, Indexer] | None = None,
         *,
+        trust: bool = False,
         progress: Progress | None = None,
     ) -> Self:
-        """Open a collection. `retrievers` go before those that it was created with: same vectors, other options.
+        """Open a collection. `retrievers` override those that it was created with: same vectors, other options.
 
-        `progress` is called with (units, total) while indexes have to be made again.
+        Without any (``{}``) there is nothing to search by and nothing to embed with; documents are read, deleted
+        and exported all the same. `trust` is as for `Pipeline.open`: without it, stored retrievers that could do
+        harm are not built. `progress` is called with (units, total) while indexes have to be made again.
 
         Raises:
+            UntrustedConfigError: the stored retrievers take `trust`, and none are given.
             StorageError: there is none, it is damaged, or a newer version of hybridrank wrote it.
             ConfigError: an arm's vectors were made by another embedder.
         """
@@ -145,10 +153,11 @@ class Collection:
         try:
             with store.reading() as reader:
                 config = reader.settings()["config"]
-                arms = configured(config) if retrievers is None else dict(retrievers)
+                source = f"the collection at {folder}"
+                arms = configured(config, source=source, trust=trust) if retrievers is None else dict(retrievers)
                 store.indexed = {name: number for number, name in enumerate(config.get("indexed_fields", ()))}
                 store.splits = config.get("splitter") is not None
-                collection = cls(folder, store, arms, reader)
+                collection = cls(folder, store, arms, reader, trust=trust)
             collection._live.load(progress)
         except BaseException:
             store.close()

@@ -167,7 +167,7 @@ class LiveIndexes:
         """New indexes at the newest state: the saved ones and what came after, or all from the database."""
         problem = None
         tried = ""
-        while True:
+        while self._retrievers:
             with self._store.reading() as reader:
                 saved = reader.generation()
                 if saved is None or saved[0] == tried:
@@ -222,7 +222,9 @@ class LiveIndexes:
         A process that changes much in many small steps spends a tenth of its time here at most; `finish` does
         what is then left.
         """
-        if self._store.read_only or (monotonic() < self._rests_until and not mend):
+        if self._store.read_only or not self._retrievers:
+            return
+        if monotonic() < self._rests_until and not mend:
             return
         try:
             if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not mend:
@@ -250,7 +252,12 @@ class LiveIndexes:
         self._store.require_writable()
         self._store.require_same()
         with self._writer.holding("compacting"):
-            self._improve_and_save(purge=True)
+            if self._retrievers:
+                self._improve_and_save(purge=True)
+            else:  # documents alone were opened: what was saved of the indexes stays good
+                with self._store.writing() as writer:
+                    saved = writer.generation()
+                    writer.purge(writer.state().version.sequence if saved is None else saved[1])
             self._store.shrink()
 
     @contextmanager
@@ -281,7 +288,7 @@ class LiveIndexes:
                 with self._store.writing() as writer:
                     writer.put_generation(name, indexes.sequence, digest)
                     if purge:
-                        writer.purge()
+                        writer.purge(indexes.sequence)
             except BaseException:
                 self.generations.drop(name)
                 raise

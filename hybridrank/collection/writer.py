@@ -201,10 +201,10 @@ class Writer(Reader):
         self._rows("DELETE FROM generations")
         self._rows("INSERT INTO generations VALUES (?, ?, ?)", [name, sequence, digest])
 
-    def purge(self) -> None:
-        """Remove the tombstones, and the vectors of units that are no more."""
-        self._rows("DELETE FROM tombstones")
-        self._rows("UPDATE state SET floor = sequence")
+    def purge(self, upto: int) -> None:
+        """Remove the tombstones up to a sequence number, and the vectors of units that are no more."""
+        self._rows("DELETE FROM tombstones WHERE number <= ?", [upto])
+        self._rows("UPDATE state SET floor = max(floor, ?)", [upto])
         self._rows("DELETE FROM history WHERE sequence < (SELECT floor FROM state)")
         units = "SELECT number FROM passages" if self._splits else "SELECT number FROM documents"
         for number in self.embedders().values():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
+from hybridrank.models import trust_needed_for
 from hybridrank.models.facts import Pooling
+from hybridrank.models.files import onnx_files
 from hybridrank.onnx_runtime import Encoder, Tokens
 from hybridrank.tokenising import tokenised
 from hybridrank.types import Progress, Role
@@ -54,6 +57,10 @@ class OnnxEmbedder(Component):
         options = self.model_dump(exclude={"batch_tokens", "threads"}, exclude_none=True)
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
+    def trust_needed(self) -> Mapping[str, str]:
+        """A model that is not on this machine by its id, and one that is named by a path."""
+        return trust_needed_for(self.model, revision=self.revision, choose=partial(onnx_files, file=self.file))
+
     def embed(self, texts: Sequence[str], *, role: Role, progress: Progress | None = None) -> NDArray[np.float32]:
         """Unit vectors, shape (len(texts), dim), in the order of `texts`.
 
@@ -90,6 +97,7 @@ class OnnxEmbedder(Component):
             max_tokens=self.max_tokens,
             batch_tokens=self.batch_tokens,
             threads=self.threads,
+            local_only=self.local_only,
         )
         pooling = self.pooling or encoder.facts.pooling
         if pooling is None:

@@ -12,12 +12,13 @@ from typing import Any
 from hybridrank.blending import ByConfidence, effective, told_by
 from hybridrank.component import Component
 from hybridrank.config import PipelineConfig
-from hybridrank.errors import ConfigError, HybridrankError, InputError
+from hybridrank.errors import ConfigError, HybridrankError, InputError, UntrustedConfigError
 from hybridrank.evaluation.settings import Header
 from hybridrank.protocols import Fusion
 from hybridrank.registry import create
 from hybridrank.rerank.members import is_pointwise
 from hybridrank.stopping import Settled
+from hybridrank.trust import build_stored
 from hybridrank.types import Candidates, Query, Ranking
 
 __all__ = ["Variant"]
@@ -67,24 +68,32 @@ class Variant:
         return replace(own, **changes)
 
     @classmethod
-    def recorded(cls, header: Header) -> Variant:
+    def recorded(cls, header: Header, *, trust: bool = False) -> Variant:
         """The choices of the pipeline that was recorded; its own, where it was recorded deeper than it searches.
 
         Raises:
+            UntrustedConfigError: making the recorded parts takes `trust` (`hybridrank.trust`).
             InputError: it has adjusters, or a part that no configuration can name.
         """
-        return cls.of(config_of(header))
+        return cls.of(config_of(header, trust=trust))
 
     @classmethod
-    def onto(cls, header: Header, config: str | PathLike[str] | Mapping[str, Any] | PipelineConfig) -> Variant:
+    def onto(
+        cls,
+        header: Header,
+        config: str | PathLike[str] | Mapping[str, Any] | PipelineConfig,
+        *,
+        trust: bool = False,
+    ) -> Variant:
         """The choices of another configuration, for what was recorded; what it leaves out of arms and reranker is
         the recorded one's.
 
         Raises:
+            UntrustedConfigError: making the recorded parts takes `trust` (`hybridrank.trust`).
             ConfigError: it is wrong.
             InputError: it has an arm or a reranker that was not recorded, or adjusters.
         """
-        recorded = config_of(header)
+        recorded = config_of(header, trust=trust)
         try:
             said = PipelineConfig.load(config)
         except ConfigError:  # it may name an arm that is there only in what was recorded
@@ -136,12 +145,13 @@ class Variant:
         return f"{fused}, {self.rerank_k} reranked, {blend}{stop}"
 
 
-def config_of(header: Header) -> PipelineConfig:
+def config_of(header: Header, *, trust: bool = False) -> PipelineConfig:
     """The configuration of the pipeline that was recorded, its own where it was recorded deeper.
 
     Retrievers stand for themselves and search nothing; so does a reranker that no configuration can name.
 
     Raises:
+        UntrustedConfigError: making its parts takes `trust`.
         InputError: it has a part that decides replays and that no configuration can name, or that is not there.
     """
     said = dict(header.own or header.settings)
@@ -151,7 +161,11 @@ def config_of(header: Header) -> PipelineConfig:
     if unnamed:
         said["reranker"] = _RecordedReranker()
     try:
-        config = PipelineConfig.load(said)
+        if not trust:  # the reranker is asked what it is, never for scores
+            said = build_stored(PipelineConfig, said, source="the recording", only_made=["reranker"])
+        config = PipelineConfig(**said)
+    except UntrustedConfigError:
+        raise
     except HybridrankError as error:
         raise InputError(
             f"the recorded pipeline cannot be made again to be replayed: {error}; give its configuration"

@@ -18,7 +18,10 @@ The function raises `ModelError` where its files are damaged, which ends the sea
 from __future__ import annotations
 
 import os
+import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -27,7 +30,16 @@ from hybridrank.errors import HybridrankError, MissingDependencyError, ModelErro
 from hybridrank.models.facts import KNOWN
 from hybridrank.models.files import onnx_files
 
-__all__ = ["GROUP", "ChooseFiles", "OfferedModel", "file_names", "installed", "offered", "resolve"]
+__all__ = [
+    "GROUP",
+    "ChooseFiles",
+    "OfferedModel",
+    "file_names",
+    "installed",
+    "offered",
+    "resolve",
+    "trust_needed_for",
+]
 
 GROUP = "hybridrank.models"
 
@@ -38,6 +50,11 @@ _OUR_WEIGHTS: Mapping[str, str] = {
     "sentence-transformers/all-MiniLM-L6-v2": "hybridrank-models[sentence-transformers]",
 }
 """What our own weights package offers, so that an error can name it where it is not installed."""
+
+_MOST_LINKED = 10_000
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*", re.ASCII)
 
 ChooseFiles: TypeAlias = Callable[[Iterable[str]], Sequence[str]]
 """Given the names of a model's files, relative and with ``/``, returns those that are needed.
@@ -90,16 +107,33 @@ def installed(model: str, *, revision: str | None = None) -> Path | None:
         return None
 
 
-def resolve(model: str, *, revision: str | None = None, choose: ChooseFiles = onnx_files) -> Path:
+def resolve(
+    model: str,
+    *,
+    revision: str | None = None,
+    choose: ChooseFiles = onnx_files,
+    download: bool = True,
+    local_only: bool = False,
+) -> Path:
     """Find a model's directory, and download the files that `choose` returns if nothing nearer has them.
+
+    Without `download` the hub is not asked. With `local_only` it is not, either, and `model` is never a path: the
+    model must be offered by an installed distribution, or lie in the Hugging Face cache (`hybridrank.trust`).
 
     Raises:
         ModelError: it is nowhere; the message says each place that was tried.
     """
-    if (directory := _local(model, revision)) is not None:
+    if local_only:
+        if not _is_id(model, revision):
+            raise ModelError(
+                f"the model {model!r:.200} is named by a path, and a stored configuration {_UNTRUSTED}"
+            )
+        tried = []
+    elif (directory := _local(model, revision)) is not None:
         choose(file_names(directory))
         return directory
-    tried = [f"there is no directory {model!r}"]
+    else:
+        tried = [f"there is no directory {model!r}"]
     if revision is not None:
         tried.append("installed distributions were passed over because a revision is given")
     elif (entry := _offer(model)) is None:
@@ -115,7 +149,32 @@ def resolve(model: str, *, revision: str | None = None, choose: ChooseFiles = on
                 return directory
             except ModelError as error:
                 tried.append(f"what {_owner(entry)} offers will not do ({error})")
-    return _from_hub(model, revision, choose, tried)
+    if local_only:
+        tried.append(f"it would have to be downloaded, and a stored configuration {_UNTRUSTED}")
+    return _from_hub(model, revision, choose, tried, download=download and not local_only)
+
+
+def trust_needed_for(
+    model: str, *, revision: str | None = None, choose: ChooseFiles = onnx_files, option: str = "model"
+) -> dict[str, str]:
+    """What a component that loads a model answers to `trust_needed`: nothing, if it is on this machine by id."""
+    if not _is_id(model, revision):
+        return {option: f"it reads the files at {model!r:.200}"}
+    try:
+        resolve(model, revision=revision, choose=choose, local_only=True)
+    except ModelError:
+        at = "" if revision is None else f" at revision {revision!r:.80}"
+        return {option: f"the model {model!r:.200}{at} is not on this machine, and would be downloaded"}
+    return {}
+
+
+_UNTRUSTED = "that is not trusted may not do that (trust=True)"
+
+
+def _is_id(model: str, revision: str | None) -> bool:
+    """Whether this is an id of the hub, and cannot be a path that leads anywhere."""
+    named = [_ID.fullmatch(model), revision is None or _REVISION.fullmatch(revision)]
+    return all(named) and ".." not in f"{model} {revision}"
 
 
 def _local(model: str, revision: str | None) -> Path | None:
@@ -130,8 +189,42 @@ def _local(model: str, revision: str | None) -> Path | None:
 
 
 def file_names(directory: Path) -> list[str]:
-    """The names of the files in `directory`, below it too, relative to it and with ``/``."""
-    return sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
+    """The names of the files in `directory`, below it too, relative to it and with ``/``.
+
+    Links to files and to directories are followed, but to no directory that the link lies in. Behind links to
+    directories at most `_MOST_LINKED` entries are looked at, the nearest first: a link may lead anywhere.
+    """
+    names: list[str] = []
+    linked = 0
+    folders = deque([_Folder(directory, "", False, frozenset())])
+    while folders:
+        folder = folders.popleft()
+        try:
+            status = folder.path.stat()
+            entries = list(os.scandir(folder.path))
+        except OSError:  # vanished, or not ours to read: then nothing of it can be loaded, either
+            continue
+        here = status.st_dev, status.st_ino
+        if here in folder.above or linked > _MOST_LINKED:
+            continue
+        linked += len(entries) if folder.linked else 0
+        for entry in entries:
+            with suppress(OSError):  # a link that leads to itself
+                name, link = f"{folder.prefix}{entry.name}", folder.linked or entry.is_symlink()
+                if entry.is_dir():
+                    folders.append(_Folder(Path(entry.path), f"{name}/", link, folder.above | {here}))
+                elif entry.is_file():
+                    names.append(name)
+    return sorted(names)
+
+
+class _Folder(NamedTuple):
+    """A directory to look into; `above` are the directories that lead to it, by device and inode."""
+
+    path: Path
+    prefix: str
+    linked: bool
+    above: frozenset[tuple[int, int]]
 
 
 def _owner(entry: EntryPoint) -> str:
@@ -160,7 +253,7 @@ def _load(entry: EntryPoint) -> Path:
     return directory
 
 
-def _from_hub(model: str, revision: str | None, choose: ChooseFiles, tried: list[str]) -> Path:
+def _from_hub(model: str, revision: str | None, choose: ChooseFiles, tried: list[str], *, download: bool) -> Path:
     import huggingface_hub as hub
 
     cause: Exception | None = None
@@ -175,7 +268,9 @@ def _from_hub(model: str, revision: str | None, choose: ChooseFiles, tried: list
                 tried.append(f"the Hugging Face cache will not do ({error})")
         else:
             tried.append(f"it is not in the Hugging Face cache ({hub.constants.HF_HUB_CACHE})")
-        if hub.constants.HF_HUB_OFFLINE:
+        if not download:
+            pass
+        elif hub.constants.HF_HUB_OFFLINE:
             tried.append("the hub was not asked, because HF_HUB_OFFLINE is set")
         else:
             info = hub.HfApi().model_info(model, revision=revision, timeout=10)

@@ -94,6 +94,10 @@ class Cached(Component):
         """As the reranker says."""
         return told_by(self.reranker)
 
+    def trust_needed(self) -> Mapping[str, str]:
+        """A path of its own: it would write there. The reranker is asked itself."""
+        return {} if self.path is None else {"path": f"it keeps scores in {self.path!r:.200}"}
+
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """The reranker's scores, remembered or new.
 

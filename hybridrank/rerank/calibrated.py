@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -98,6 +98,10 @@ class Calibrated(Component):
             calibration=_METHODS[method].fit(scores, relevant),
             fitted_for=identity_of(self.reranker),
         )
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: its rerankers are asked themselves."""
+        return {}
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """A probability for each document, in the documents' order.

@@ -72,6 +72,10 @@ class Cascade(Component):
         """As the last stage says: the best score is one of its own."""
         return told_by(self.stages[-1])
 
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: its rerankers are asked themselves."""
+        return {}
+
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """One score per document, in the documents' order: sorted, they give the order that the class describes.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
-from hybridrank.models import file_names, resolve
+from hybridrank.models import file_names, resolve, trust_needed_for
 from hybridrank.models.files import cpu_features, onnx_files
 from hybridrank.onnx_runtime import Encoder, Graph
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
@@ -77,6 +77,10 @@ class CrossEncoder(Component):
         """For the logits of models on which it was measured (docs/blending.md); None for others."""
         return _SURE_BETWEEN.get(self.model) if self.activation == "none" else None
 
+    def trust_needed(self) -> Mapping[str, str]:
+        """A model that is not on this machine by its id, and one that is named by a path."""
+        return trust_needed_for(self.model, revision=self.revision, choose=partial(onnx_files, file=self.file))
+
     @once
     def fingerprint(self) -> str:
         """What decides the score of a pair beside the configuration: the model's files, and what runs them.
@@ -88,7 +92,7 @@ class CrossEncoder(Component):
         from xxhash import xxh3_128
 
         choose = partial(onnx_files, file=self.file)
-        directory = resolve(self.model, revision=self.revision, choose=choose)
+        directory = resolve(self.model, revision=self.revision, choose=choose, local_only=self.local_only)
         digest = xxh3_128()
         for name in choose(file_names(directory)):
             with (directory / name).open("rb") as file:
@@ -123,6 +127,7 @@ class CrossEncoder(Component):
             max_tokens=self.max_tokens,
             batch_tokens=self.batch_tokens,
             threads=self.threads,
+            local_only=self.local_only,
         )
         outputs = graph.outputs
         output = "logits" if "logits" in outputs else next(iter(outputs))

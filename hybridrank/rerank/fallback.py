@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -70,6 +70,10 @@ class Fallback(Component):
     failures: PositiveInt = 3
     rest: float = Field(default=30.0, ge=0.0)
     share: float = Field(default=0.5, gt=0.0, lt=1.0)
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: its rerankers are asked themselves."""
+        return {}
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """The scores of the first member that answers.

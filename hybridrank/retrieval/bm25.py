@@ -6,7 +6,7 @@ import heapq
 import json
 import shutil
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,10 @@ class BM25(Component):
             if getattr(self, name) is not None and self.variant not in variants:
                 raise ValueError(f"{name} is an option of {' and '.join(variants)} only")
         return self
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
 
     def create_index(self) -> BM25Index:
         """Make an empty index of this configuration."""

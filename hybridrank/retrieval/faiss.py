@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -71,6 +71,10 @@ class Faiss(Component):
         elif self.search:
             raise ValueError('search parameters are tuned by factory="auto"; name a factory to set them')
         return self
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: the embedder is asked itself."""
+        return {}
 
     def create_index(self) -> FaissIndex:
         """Make an empty index; FAISS and the embedder are loaded at its first use."""

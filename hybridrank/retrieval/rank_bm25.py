@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
@@ -44,6 +44,10 @@ class RankBM25(Component):
         if getattr(self, unread) is not None:
             raise ValueError(f'variant "{self.variant}" has no {unread}; leave it out')
         return self
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
 
     def create_index(self) -> RankBM25Index:
         """Make an empty index of this configuration."""

@@ -9,15 +9,16 @@ from itertools import product
 from typing import Any
 
 from hybridrank.blending import blend as mixed
+from hybridrank.config import PipelineConfig
 from hybridrank.errors import HybridrankError
 from hybridrank.evaluation.orders import orders_after
 from hybridrank.evaluation.recording import RecordedSearch
 from hybridrank.evaluation.replaying import fuse
 from hybridrank.fusion import RRF
 from hybridrank.protocols import Fusion
-from hybridrank.registry import create
 from hybridrank.rerank.members import is_pointwise
 from hybridrank.trace import Stage, Trace
+from hybridrank.trust import build_stored
 from hybridrank.types import Ranking
 
 __all__ = [
@@ -54,7 +55,8 @@ def fusion_like(settings: Mapping[str, Any]) -> Fusion:
     said = settings.get("fusion")
     if isinstance(said, Mapping):
         try:
-            made: Fusion = create("fusion", {**said, "weights": {}})
+            like = {"fusion": {**said, "weights": {}}}
+            made: Fusion = build_stored(PipelineConfig, like, source="the recording")["fusion"]
         except HybridrankError:
             return RRF()
         return made
@@ -121,7 +123,8 @@ def reads_each_alone(settings: Mapping[str, Any]) -> bool:
     if not isinstance(said, Mapping):
         return False
     try:
-        return is_pointwise(create("reranker", said))
+        made = build_stored(PipelineConfig, {"reranker": said}, source="the recording", only_made=["reranker"])
+        return is_pointwise(made["reranker"])
     except HybridrankError:
         return False
 

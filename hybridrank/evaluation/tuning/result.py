@@ -97,10 +97,13 @@ class Tuning:
         baseline = sum(fold.baseline * fold.queries for fold in self.folds) / count
         return baseline, baseline + self.gain
 
-    def config(self) -> dict[str, Any]:
+    def config(self, *, trust: bool = False) -> dict[str, Any]:
         """The configuration of the answer: the recorded pipeline's, with what was chosen.
 
+        Whoever uses it vouches for it, so what could do harm of a recorded configuration takes `trust`.
+
         Raises:
+            UntrustedConfigError: the recorded configuration takes `trust` (`hybridrank.trust`).
             ConfigError: it has a part that no configuration can name.
         """
         said = dict(self.settings[self.answer.source])
@@ -123,11 +126,11 @@ class Tuning:
                 said["stop"] = choices["stop"]
         else:
             said["reranker"] = "none"
-        PipelineConfig.load(said)
+        PipelineConfig.load_stored(said, source="the recording", trust=trust)
         return said
 
-    def write(self, path: str | PathLike[str]) -> None:
-        """Write the configuration as a TOML file.
+    def write(self, path: str | PathLike[str], *, trust: bool = False) -> None:
+        """Write the configuration as a TOML file; `trust` is as for `config`.
 
         Raises:
             ConfigError: as `config`.
@@ -140,7 +143,7 @@ class Tuning:
             raise MissingDependencyError(
                 'writing a configuration needs tomli-w; pip install "hybridrank[evaluate]"'
             ) from error
-        text = tomli_w.dumps(_without_none(self.config()))
+        text = tomli_w.dumps(_without_none(self.config(trust=trust)))
         try:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)

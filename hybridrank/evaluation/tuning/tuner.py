@@ -45,6 +45,7 @@ def tune(
     folds: int = 5,
     tolerance: float = 1.0,
     seed: int = SEED,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> Tuning:
     """Find the choices that are best by `goal` (None: nDCG@10, no bounds), among those of `space`.
@@ -61,7 +62,10 @@ def tune(
     `unsupervised` tunes by the scores of the first recording's reranker, see `agree`; its blend is then left
     alone, and without a bound no more documents are reranked than the default does.
 
+    `trust` lets parts be made of the recorded configuration that declare nothing (`hybridrank.trust`).
+
     Raises:
+        UntrustedConfigError: a recorded configuration takes `trust`.
         InputError: there are no judgements, fewer than two queries, recordings that do not belong together,
             choices that cannot be replayed, no latencies where they are bounded, or nothing within the bounds.
         MissingDependencyError: ir_measures or scipy is not installed.
@@ -71,9 +75,9 @@ def tune(
     judged, dataset, notes = _judged(given, k, unsupervised=unsupervised)
     if folds < 2:
         raise InputError(f"cross-validation takes at least two folds, not {folds}")
-    start = default or Variant.recorded(judged[0].header)
+    start = default or Variant.recorded(judged[0].header, trust=trust)
     grades = Grades(dataset.qrels, goal.objective)
-    outcomes = _swept(judged, grades, start, space or Space(), goal, k, unsupervised, progress)
+    outcomes = _swept(judged, grades, start, space or Space(), goal, k, unsupervised, trust, progress)
     usable, left_out = _usable(outcomes)
     distinct = grades.values()
     table = Table(usable, _values(usable, distinct), goal, timed=_timed(judged, goal, notes), tolerance=tolerance)
@@ -176,6 +180,7 @@ def _swept(
     goal: Goal,
     k: int,
     unsupervised: bool,
+    trust: bool,
     progress: Progress | None,
 ) -> list[Outcome]:
     """The outcomes of all variants over all recordings; the first is the default's."""
@@ -185,7 +190,7 @@ def _swept(
         space = replace(space, blends=(0.0,), rerank_k=depths or [most])
     tried: list[tuple[Recording, list[Variant]]] = []
     for number, recording in enumerate(judged):
-        own = start if number == 0 else Variant.recorded(recording.header)
+        own = start if number == 0 else Variant.recorded(recording.header, trust=trust)
         if unsupervised:
             own = replace(own, blend=0.0, stop=None)
         fetched = min(search.trace.fetch_k for search in recording.searches.values())

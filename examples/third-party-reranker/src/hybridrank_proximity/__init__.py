@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -26,6 +26,10 @@ class Proximity(Component):
     use = "proximity"
 
     closeness: float = Field(default=0.5, ge=0, le=1)
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it reads no file and asks no server, so any collection's configuration may name it."""
+        return {}
 
     def score(self, batch: Sequence[Candidates]) -> list[list[float]]:
         """One score per document, in the documents' order; comparable across queries."""

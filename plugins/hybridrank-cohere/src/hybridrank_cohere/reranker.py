@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +14,7 @@ from hybridrank.component import Component, once
 from hybridrank.errors import HybridrankError
 from hybridrank.keys import api_key, scrub
 from hybridrank.parts import Answer, Part, merge, split
-from hybridrank.remote import Limits, Remote, blocking, together
+from hybridrank.remote import Limits, Remote, blocking, together, trust_needed_by_service
 from hybridrank.types import Candidates, Scores
 from hybridrank_cohere.answer import read
 from hybridrank_cohere.clients import clients
@@ -61,6 +61,10 @@ class CohereReranker(Component):
     )
     batch_size: int = Field(1000, ge=1, le=10_000, description="most documents in one call")
     limits: Limits = Field(Limits(), description="of calls at one time and a minute, of time and of retries")
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """The server, which is sent queries and documents, and the key that it is sent."""
+        return trust_needed_by_service(self.base_url or "Cohere", api_key_env=self.api_key_env, option="base_url")
 
     @property
     def identity(self) -> str:

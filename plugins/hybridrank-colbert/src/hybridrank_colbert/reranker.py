@@ -85,6 +85,11 @@ class Colbert(Component):
     path: str | None = None
     max_bytes: int = Field(default=4 * 2**30, ge=2**20)
 
+    def trust_needed(self) -> Mapping[str, str]:
+        """All of it: what loads the model is PyLate's, and token vectors fill the disk."""
+        place = "the user's cache directory" if self.path is None else f"{self.path!r:.200}"
+        return {"": f"it loads the model {self.model!r:.200} with torch, and keeps token vectors in {place}"}
+
     @property
     def identity(self) -> str:
         """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
@@ -287,7 +292,7 @@ class Colbert(Component):
 
     def _find(self) -> tuple[Path, Sequence[str]]:
         """The model's directory, and the names of the files in it that are needed."""
-        directory = resolve(self.model, revision=self.revision, choose=colbert_files)
+        directory = resolve(self.model, revision=self.revision, choose=colbert_files, local_only=self.local_only)
         return directory, colbert_files(file_names(directory))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue, model_validator
 from hybridrank.component import Component, once
 from hybridrank.errors import ConfigError
 from hybridrank.parts import Answer, Part, merge, split
-from hybridrank.remote import Limits, Remote, blocking, together
+from hybridrank.remote import Limits, Remote, blocking, together, trust_needed_by_service
 from hybridrank.types import Candidates, Scores
 from hybridrank_http.client import clients, post
 from hybridrank_http.exchange import body, read
@@ -90,6 +90,10 @@ class HttpReranker(Component):
             if name in ours:
                 raise ConfigError(f'"{name}" {ours[name]}', path="$.parameters")
         return self
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """The server, which is sent queries and documents, and the key that it is sent."""
+        return trust_needed_by_service(self.url, api_key_env=self.api_key_env)
 
     @property
     def identity(self) -> str:

@@ -152,7 +152,7 @@ def _documents(source: Path | None) -> list[Document] | None:
     if is_collection(source):
         from hybridrank.collection import Collection
 
-        with Collection.open(source) as collection:
+        with Collection.open(source, {}) as collection:
             return list(collection.documents())
     from hybridrank.loading import load_documents
 

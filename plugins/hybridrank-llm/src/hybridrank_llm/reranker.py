@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from hybridrank.deadline import remaining
 from hybridrank.errors import BackendResponseError, BackendTimeoutError
-from hybridrank.remote import blocking, together
+from hybridrank.remote import blocking, together, trust_needed_by_service
 from hybridrank.types import Candidates, Scores
 from hybridrank_llm.endpoint import ChatEndpoint
 from hybridrank_llm.permutation import permutation
@@ -56,6 +56,10 @@ class LlmReranker(ChatEndpoint):
         if self.step >= self.window:
             raise ValueError("step must be less than window, or nothing could move from one window to the next")
         return self
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """The server, which is sent queries and documents, and the key that it is sent."""
+        return trust_needed_by_service(self.url, api_key_env=self.api_key_env)
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """One finite score per document, in the documents' order, for each of the batch.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hybridrank.cli.output import JsonOption, err, print_rows, progress, say, say_json
+from hybridrank.cli.stored import TrustOption
 
 if TYPE_CHECKING:
     from hybridrank.evaluation import Dataset
@@ -62,6 +63,7 @@ def mine(
     queries: Annotated[int | None, typer.Option(min=1, help="Learn from at most so many, by chance.")] = None,
     test_queries: Annotated[int | None, typer.Option(min=1, help="Judge by at most so many.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="For every choice made by chance.")] = 0,
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Mine training data: search for judged queries, and write what is to be told apart."""
@@ -78,7 +80,7 @@ def mine(
         train = train.sample(queries, seed=seed)
     if test_queries is not None and held_out is not None:
         held_out = held_out.sample(test_queries, seed=seed)
-    with _pipeline(collection, config, train) as pipeline, progress("mining") as bar:
+    with _pipeline(collection, config, train, trust=trust) as pipeline, progress("mining") as bar:
         found = mined(
             pipeline,
             into,
@@ -177,7 +179,7 @@ def _parts(
     return train.only(rest), held_out
 
 
-def _pipeline(collection: Path | None, config: Path | None, data: Dataset) -> Any:
+def _pipeline(collection: Path | None, config: Path | None, data: Dataset, *, trust: bool) -> Any:
     from hybridrank.errors import InputError
     from hybridrank.pipeline import Pipeline
 
@@ -186,7 +188,7 @@ def _pipeline(collection: Path | None, config: Path | None, data: Dataset) -> An
             return Pipeline.build(data.documents(), config=config, progress=bar)
         if config is not None:
             raise InputError(f"{collection} is a collection, and was built with its own configuration")
-        return Pipeline.open(collection, progress=bar)
+        return Pipeline.open(collection, trust=trust, progress=bar)
 
 
 def _options(given: list[str] | None, defaults: Mapping[str, Any] | None = None) -> TrainingOptions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridrank.component import once
@@ -37,6 +37,10 @@ class SentenceTransformerEmbedder(TorchModel):
     document_prefix: str | None = None
 
     _class: ClassVar[str] = "SentenceTransformer"
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Code of the model's own, a model that is not on this machine by its id, and one named by a path."""
+        return self._trust_needed()
 
     @property
     def identity(self) -> str:

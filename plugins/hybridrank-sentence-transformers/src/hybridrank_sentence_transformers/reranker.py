@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -62,6 +62,10 @@ class SentenceTransformerReranker(TorchModel):
                 f"{self.model!r} ({', '.join(heads) or 'no architecture'}) has no classification head, so its "
                 "scores would be random: name a cross-encoder, or fine-tune this model into one first"
             )
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Code of the model's own, a model that is not on this machine by its id, and one named by a path."""
+        return self._trust_needed()
 
     @property
     def identity(self) -> str:

@@ -16,7 +16,7 @@ from hybridrank import Component
 from hybridrank.component import once
 from hybridrank.deadline import check
 from hybridrank.errors import BackendError, ConfigError, MissingDependencyError, ModelError
-from hybridrank.models import file_names, resolve
+from hybridrank.models import file_names, resolve, trust_needed_for
 from hybridrank_sentence_transformers.files import torch_files
 
 if TYPE_CHECKING:
@@ -141,10 +141,18 @@ class TorchModel(Component):
         model.max_seq_length = window = self._window(model)
         return LoadedModel(name=self.model, model=model, device=device, window=window)
 
+    def _trust_needed(self) -> dict[str, str]:
+        """What both components answer to `trust_needed`."""
+        choose = partial(torch_files, code=self.trust_remote_code)
+        needed = trust_needed_for(self.model, revision=self.revision, choose=choose)
+        if self.trust_remote_code:
+            needed["trust_remote_code"] = f"it runs code that comes with the model {self.model!r:.200}"
+        return needed
+
     def _find(self) -> tuple[Path, Sequence[str]]:
         """The model's directory, and the names of the files in it that torch needs."""
         choose = partial(torch_files, code=self.trust_remote_code)
-        directory = resolve(self.model, revision=self.revision, choose=choose)
+        directory = resolve(self.model, revision=self.revision, choose=choose, local_only=self.local_only)
         return directory, choose(file_names(directory))
 
     def _window(self, model: Any) -> int:
