@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
+from numbers import Real
 from operator import eq, ge
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,15 @@ def _finite(score: Any, doc_id: str, source: str) -> float:
     if not isfinite(number):
         raise BackendResponseError(f"{source} scored document {doc_id!r} {number}; scores must be finite")
     return number
+
+
+def _refuse_flat(scores: Any, source: str) -> None:
+    """A list of numbers, where there should be one for each of a batch: what everybody returns first."""
+    if isinstance(scores, (list, tuple)) and scores and all(isinstance(score, Real) for score in scores):
+        raise BackendResponseError(
+            f"{source} returned a flat list of {len(scores)} scores: it is given a batch, and returns a list of "
+            "scores for each Candidates in it, as in [[0.3, 0.9]] for one query and two documents"
+        )
 
 
 def checked_rankings(rankings: Any, *, queries: int, k: int, source: str) -> Sequence[Ranking]:
@@ -110,6 +120,7 @@ def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> 
     Raises:
         BackendResponseError: a count is off, or a score is not a finite number.
     """
+    _refuse_flat(scores, source)
     _counted(scores, len(batch), "lists of scores", source)
     checked = []
     for row, candidates in zip(scores, batch, strict=True):

@@ -6,8 +6,9 @@ decorated with `once`, and are shared by threads.
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from difflib import get_close_matches
@@ -70,21 +71,65 @@ class once(Generic[T]):
         return value
 
 
-def config_error(error: ValidationError, options: Mapping[str, Any], *, path: str, what: str) -> ConfigError:
-    """Say the first of pydantic's complaints in one line, with its place and, for a typo, the likely name."""
+_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("string_type", "string_sub_type"), "must be a string"),
+    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "must be a list"),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type"), "must be a table"),
+    "finite_number": "must be a finite number",
+    "path_type": "must be a path",
+}
+"""pydantic's kinds of complaint -> ours."""
+
+
+def config_error(
+    error: ValidationError, options: Mapping[str, Any], *, given: Mapping[str, Any], path: str, what: str
+) -> ConfigError:
+    """Say the first of pydantic's complaints in one line, with its place and, for a typo, the likely name.
+
+    `options` are those that there are, `given` those that were given.
+    """
     first = error.errors(include_url=False)[0]
+    kind, value = first["type"], first["input"]
     inner = first.get("ctx", {}).get("error")
-    where = path + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    where = path + _place(first["loc"], given, last=kind in ("missing", "extra_forbidden"))
     if isinstance(inner, ConfigError):
         return type(inner)(inner.problem, path=where + inner.path.removeprefix("$"))
-    if first["type"] == "extra_forbidden":
-        given = str(first["loc"][-1])
-        near = get_close_matches(given, options, n=1)
+    if kind == "extra_forbidden":
+        unknown = str(first["loc"][-1])
+        near = get_close_matches(unknown, options, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         return ConfigError(f"{what} has no such option{hint} (options: {', '.join(options)})", path=where)
-    value = "" if first["type"] == "missing" else f", not {first['input']!r:.80}"
-    message = first["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{message[:1].lower()}{message[1:]}{value}", path=where)
+    if kind == "missing":
+        in_a_list = isinstance(first["loc"][-1], int)
+        return ConfigError("the list is too short" if in_a_list else f"{what} needs this option", path=where)
+    context = first.get("ctx", {})
+    if kind in ("too_short", "too_long"):
+        bound = ("least", context["min_length"]) if kind == "too_short" else ("most", context["max_length"])
+        items = f"{bound[1]} item{'' if bound[1] == 1 else 's'}"
+        return ConfigError(f"must have at {bound[0]} {items}, not {context['actual_length']}", path=where)
+    problem = _TYPES.get(kind) or first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    problem = re.sub(r"^[A-Z]\w* should", "must", problem)
+    example = (
+        f", as in [{value!r:.80}]" if problem == "must be a list" and isinstance(value, (str, Mapping)) else ""
+    )
+    return ConfigError(f"{problem[:1].lower()}{problem[1:]}{example}, not {value!r:.80}", path=where)
+
+
+def _place(location: Sequence[int | str], given: Any, *, last: bool) -> str:
+    """Where in the options something is; pydantic's names for members of a union are no part of that."""
+    where = ""
+    for number, part in enumerate(location):
+        by_name = isinstance(given, Mapping) and part in given
+        by_place = isinstance(given, Sequence) and isinstance(part, int) and part < len(given)
+        if by_name or by_place:
+            given = given[part]
+        elif number and not (last and number == len(location) - 1):
+            continue
+        where += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return where
 
 
 def dumped(model: BaseModel) -> dict[str, Any]:
@@ -144,7 +189,8 @@ class Component(BaseModel):
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise config_error(error, type(self).model_fields, path="$", what=f'"{self.use}"') from None
+            cls = type(self)
+            raise config_error(error, cls.model_fields, given=options, path="$", what=f'"{self.use}"') from None
         if _LOCAL_ONLY.get():
             self.__dict__[_MARK] = True
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from os import PathLike, fspath
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Never, Self, TypedDict, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from hybridrank.arguments import whole_number
 from hybridrank.blending import ByConfidence, told_by
 from hybridrank.component import config_error, dumped
-from hybridrank.errors import ConfigError
+from hybridrank.errors import ConfigError, InputError
+from hybridrank.fusion import RRF
 from hybridrank.protocols import Adjuster, Indexer, PointwiseReranker, VectorAdjuster, VectorSource
 from hybridrank.registry import AdjusterOption, FusionOption, RerankerOption, RetrieverOption, create
 from hybridrank.splitting import Splitter
 from hybridrank.stopping import Settled
 from hybridrank.trust import build_stored
 
-__all__ = ["PipelineConfig"]
+__all__ = ["OpenOptions", "PipelineConfig", "PipelineOptions", "ReplaceOptions"]
 
 _STAGES = ("fusion", "rerank", "blend")
 
@@ -30,8 +33,35 @@ def _default_fusion(config: Mapping[str, Any]) -> Any:
     With a `k` of 60, what is first for BM25 alone would come behind the first 61 of the vectors alone, where no
     reranker sees it. With 5 it is among the first eight.
     """
-    weights = {"dense": 2.0} if "dense" in config.get("retrievers", ()) else {}
+    weights = {"dense": 2.0} if "dense" in (config.get("retrievers") or ()) else {}
     return create("fusion", {"use": "rrf", "k": 5, "weights": weights})
+
+
+class ReplaceOptions(TypedDict, total=False):
+    """What `Pipeline.replace` takes: all fields of `PipelineConfig` that the indexes do not depend on."""
+
+    fusion: FusionOption | str | Mapping[str, Any]
+    reranker: RerankerOption | str | Mapping[str, Any] | None
+    fetch_k: int
+    rerank_k: int
+    blend: float | ByConfidence | Literal["confidence"] | Mapping[str, Any]
+    stop: Settled | Literal["settled"] | Mapping[str, Any] | None
+    on_rerank_error: Literal["fused", "raise"]
+    adjust: Sequence[AdjusterOption | str | Mapping[str, Any]]
+    max_searches: int
+
+
+class OpenOptions(ReplaceOptions, total=False):
+    """What `Pipeline.open` takes."""
+
+    retrievers: Mapping[str, RetrieverOption | str | Mapping[str, Any]]
+
+
+class PipelineOptions(OpenOptions, total=False):
+    """What `Pipeline.build` takes: the fields of `PipelineConfig`."""
+
+    splitter: Splitter | Mapping[str, Any] | None
+    indexed_fields: Sequence[str]
 
 
 class PipelineConfig(BaseModel):
@@ -39,8 +69,10 @@ class PipelineConfig(BaseModel):
 
     `retrievers` maps the pipeline's names for its arms to retrievers; `fetch_k` is how many candidates each
     arm fetches, `rerank_k` how many of the fused ones the reranker sees; `reranker` None (in a file: "none")
-    leaves results in fused order. `fusion` is RRF with ``k=5`` by default, in which an arm called ``dense`` weighs
-    2 and any other 1 (docs/quality.md has the measurements). `on_rerank_error` says what a search does when the
+    leaves results in fused order. `fusion` is RRF with ``k=5`` by default, in which an arm called ``dense`` has
+    weight 2 and any other 1 (docs/quality.md has the measurements); so it is where it is named without an option,
+    ``"rrf"`` or ``{"use": "rrf"}``. With an option, or as an `RRF()`, the others are those of the paper: ``k=60``
+    and equal weights. `on_rerank_error` says what a search does when the
     reranker fails: give the fused order and say so (``"fused"``), or raise.
 
     `blend` is what the fused order weighs beside the reranker's: a share, of which 0 is the reranker alone, or a
@@ -71,7 +103,7 @@ class PipelineConfig(BaseModel):
     reranker: RerankerOption | None = Field(default_factory=lambda: create("reranker", "cross-encoder"))
     fetch_k: int = Field(default=50, ge=1)
     rerank_k: int = Field(default=20, ge=1)
-    blend: Annotated[float, Field(ge=0, le=1)] | ByConfidence = Field(default_factory=ByConfidence)
+    blend: float | ByConfidence = Field(default_factory=ByConfidence)
     stop: Settled | None = None
     on_rerank_error: Literal["fused", "raise"] = "fused"
     adjust: tuple[AdjusterOption, ...] = ()
@@ -79,11 +111,15 @@ class PipelineConfig(BaseModel):
     splitter: Splitter | None = None
     indexed_fields: tuple[str, ...] = ()
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *values: Never, **options: Unpack[PipelineOptions]) -> None:
+        if values:
+            raise ConfigError("a pipeline takes its options by name, as in PipelineConfig(fetch_k=50)")
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise config_error(error, type(self).model_fields, path="$", what="a pipeline") from None
+            raise config_error(
+                error, type(self).model_fields, given=options, path="$", what="a pipeline"
+            ) from None
         for name in self.retrievers:
             if not name or name in _STAGES or name in self.adjusters:
                 raise ConfigError(
@@ -134,6 +170,21 @@ class PipelineConfig(BaseModel):
             named[name if seen[name] == 1 else f"{name} {seen[name]}"] = adjuster
         return named
 
+    @field_validator("fusion", mode="before")
+    @classmethod
+    def _fusion_by_name(cls, value: Any, info: ValidationInfo) -> Any:
+        table = {"use": value} if isinstance(value, str) else value
+        bare = isinstance(table, Mapping) and dict(table) == {"use": RRF.use}
+        return _default_fusion(info.data) if bare else value
+
+    @field_validator("fetch_k", "rerank_k", "max_searches", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        try:
+            return whole_number(value, "it", least=1)
+        except InputError as error:
+            raise ConfigError(str(error).removeprefix("it ")) from None
+
     @field_validator("reranker", mode="before")
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:
@@ -142,29 +193,47 @@ class PipelineConfig(BaseModel):
     @field_validator("blend", mode="before")
     @classmethod
     def _blend_by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"use": value}
+        if value == ByConfidence.use:
+            return ByConfidence()
         if isinstance(value, Mapping):
             return ByConfidence.from_config(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float, ByConfidence)):
-            raise ConfigError(f'give the share of the fused order, 0 to 1, or "confidence", not {value!r:.80}')
-        return value
+        if isinstance(value, ByConfidence):
+            return value
+        if isinstance(value, Real) and not isinstance(value, bool) and 0 <= (weight := float(value)) <= 1:
+            return weight
+        raise ConfigError(
+            "give the weight of the fused order, from 0 (the reranker alone) to 1 (the fused order alone), "
+            f'"{ByConfidence.use}", or a table with its options, not {value!r:.80}'
+        )
 
     @field_validator("stop", mode="before")
     @classmethod
     def _stop_by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"use": value}
-        return Settled.from_config(value) if isinstance(value, Mapping) else value
+        if value == Settled.use:
+            return Settled()
+        if value is None or isinstance(value, Settled):
+            return value
+        if isinstance(value, Mapping):
+            return Settled.from_config(value)
+        raise ConfigError(
+            f'give "{Settled.use}", or a table with its options, not {value!r:.80}; without it, rerank_k '
+            "candidates are reranked"
+        )
 
     @field_validator("splitter", mode="before")
     @classmethod
     def _splitter_from_table(cls, value: Any) -> Any:
-        return Splitter.from_config(value) if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            return Splitter.from_config(value)
+        if value is None or isinstance(value, Splitter):
+            return value
+        raise ConfigError(f"give a Splitter, or a table with its options, not {value!r:.80}")
 
     @classmethod
     def load(
-        cls, source: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None, **options: Any
+        cls,
+        source: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None,
+        **options: Unpack[PipelineOptions],
     ) -> Self:
         """Read a configuration from a TOML file, or take it from a mapping; `options` go before what it says.
 
@@ -177,8 +246,12 @@ class PipelineConfig(BaseModel):
             said = {name: getattr(source, name) for name in source.model_fields_set}
         elif isinstance(source, Mapping):
             said = source
-        else:
+        elif isinstance(source, (str, PathLike)):
             said = _read(source)
+        else:
+            raise ConfigError(
+                f"give a TOML file's path, a mapping of options or a PipelineConfig, not {type(source).__name__}"
+            )
         return cls(**{**said, **options})
 
     @classmethod

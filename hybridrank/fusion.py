@@ -24,8 +24,11 @@ Weights: TypeAlias = dict[str, Annotated[float, Field(ge=0)]]
 class RRF(Component):
     """Reciprocal rank fusion: a document scores the sum of ``weight / (k + rank)`` over the arms that found it.
 
-    Ranks count from 1. `weights` are by arm, the pipeline's name for a retriever; an arm without one weighs 1.
+    Ranks count from 1. `weights` are by arm, the pipeline's name for a retriever; an arm without one has weight 1.
     An arm of weight 0 still brings its documents, which then come last.
+
+    The defaults here are the paper's. A pipeline's default fusion, also where it is named ``"rrf"`` alone, is
+    ``RRF(k=5, weights={"dense": 2.0})``, which did better on short lists (docs/quality.md).
 
     Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
     methods", SIGIR 2009.

@@ -15,7 +15,7 @@ from math import isnan
 from os import fspath
 from platform import node
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
 from hybridrank.adjusting import adjust_each
 from hybridrank.blending import ByConfidence, blend, blended, effective, told_by
@@ -23,7 +23,7 @@ from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.view import View
 from hybridrank.component import Component
-from hybridrank.config import PipelineConfig
+from hybridrank.config import OpenOptions, PipelineConfig, PipelineOptions, ReplaceOptions
 from hybridrank.costs import Cost, Costs
 from hybridrank.deadline import limited, remaining
 from hybridrank.drivers import Call, Outcome, Plan, Searching, adrive, drive, run_all
@@ -115,7 +115,7 @@ class Pipeline:
         config: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
-        **options: Any,
+        **options: Unpack[PipelineOptions],
     ) -> Self:
         """Index documents: in memory, or durably in the new directory `path`.
 
@@ -160,7 +160,7 @@ class Pipeline:
         *,
         trust: bool = False,
         progress: Progress | None = None,
-        **options: Any,
+        **options: Unpack[OpenOptions],
     ) -> Self:
         """Open what `build` made at `path`, with the configuration that it was built with.
 
@@ -205,7 +205,7 @@ class Pipeline:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def replace(self, **options: Any) -> Self:
+    def replace(self, **options: Unpack[ReplaceOptions]) -> Self:
         """Make a pipeline over the same documents and indexes with another fusion, reranker, adjusters or depth.
 
         `options` are fields of `PipelineConfig`, all but what the indexes were built with.

@@ -66,7 +66,7 @@ class Limits(BaseModel):
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise config_error(error, type(self).model_fields, path="$", what="limits") from None
+            raise config_error(error, type(self).model_fields, given=options, path="$", what="limits") from None
 
 
 class _Slots:

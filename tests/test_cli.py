@@ -102,7 +102,7 @@ def test_a_directory_with_an_unreadable_file_is_searched_without_it(run, tmp_pat
         (["plugins", "check", "bm26"], 'nothing is registered as "bm26"'),
         (["plugins", "check", "bm25", "--kind", "arm"], "no kind 'arm'"),
         (["plugins", "check", "bm25", "--options", "{"], "--options: not JSON"),
-        (["plugins", "check", "rrf", "--options", '{"k": 0}'], "$.k: input should be greater than 0"),
+        (["plugins", "check", "rrf", "--options", '{"k": 0}'], "$.k: must be greater than 0"),
         (["models", "path", "no/such-model"], "no/such-model"),
     ],
 )

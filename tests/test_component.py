@@ -108,8 +108,8 @@ def test_a_failed_session_is_tried_again():
         ({"powr": 3}, "$.powr", 'did you mean "power"?'),
         ({"zzz": 3}, "$.zzz", "options: power, name, parts"),
         ({"power": 0}, "$.power", "greater than or equal to 1, not 0"),
-        ({"power": "much"}, "$.power", "valid integer"),
-        ({"parts": {"a": "x"}}, "$.parts.a", "valid number"),
+        ({"power": "much"}, "$.power", "whole number"),
+        ({"parts": {"a": "x"}}, "$.parts.a", "must be a number"),
     ],
 )
 def test_a_wrong_option_says_where_and_what(options, path, said):

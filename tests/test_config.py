@@ -90,7 +90,7 @@ def test_no_reranker_is_called_none_in_a_file():
     ("options", "path", "said"),
     [
         ({"fetchk": 3}, "$.fetchk", 'did you mean "fetch_k"?'),
-        ({"fetch_k": 0}, "$.fetch_k", "greater than or equal to 1"),
+        ({"fetch_k": 0}, "$.fetch_k", "whole number of at least 1"),
         ({"on_rerank_error": "ignore"}, "$.on_rerank_error", "'fused' or 'raise'"),
         ({"retrievers": {}}, "$.retrievers", "at least 1"),
         ({"retrievers": {"fusion": "bm25"}}, "$.retrievers", "cannot be called 'fusion'"),

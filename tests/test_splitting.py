@@ -481,7 +481,7 @@ def test_options_round_trip():
     ("options", "path", "problem"),
     [
         ({"max_tokens": 31}, "$.max_tokens", "greater than or equal to 32"),
-        ({"max_tokens": "many"}, "$.max_tokens", "valid integer"),
+        ({"max_tokens": "many"}, "$.max_tokens", "whole number"),
         ({"overlap": -1}, "$.overlap", "greater than or equal to 0"),
         ({"max_tokens": 64, "overlap": 33}, "$.overlap", "at most half of max_tokens"),
         ({"max_tokens": 40}, "$.overlap", "at most half of max_tokens"),

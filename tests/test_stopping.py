@@ -304,8 +304,8 @@ def test_it_is_given_by_name_and_left_out_by_default():
     [
         ({"stop": {"quiett": 3}}, "$.stop.quiett", 'did you mean "quiet"?'),
         ({"stop": {"quiet": 0}}, "$.stop.quiet", "greater than or equal to 1"),
-        ({"stop": "soon"}, "$.stop.use", '"settled"'),
-        ({"stop": 3}, "$.stop", "Settled"),
+        ({"stop": "soon"}, "$.stop", '"settled"'),
+        ({"stop": 3}, "$.stop", '"settled"'),
         ({"stop": "settled", "reranker": Cascade(stages=[CrossEncoder(), CrossEncoder()], keep=[5])}, "$.stop",
          "scores each document for itself"),
     ],

@@ -208,7 +208,9 @@ def _imported(file: str) -> Iterator[Document]:
     for where, record in records:
         if unknown := sorted(record.keys() - {"id", "text", "title", "metadata"}):
             raise InputError(f"{where} has a field {unknown[0]!r}, so it is no export; use index for such a file")
+        if lacking := [name for name in ("id", "text") if name not in record]:
+            raise InputError(f"{where} is no exported document: it has no {lacking[0]!r}")
         try:
             yield Document(**record)
-        except (InputError, TypeError) as error:
+        except InputError as error:
             raise InputError(f"{where} is no exported document: {error}") from None

@@ -51,7 +51,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not any(self.qrels.values()):
-            raise InputError(f"{self.label} has no judgements: nothing says which documents are relevant")
+            raise InputError(
+                f"{self.label} has no judgements: nothing says which documents are relevant. Judge some queries, "
+                "or have a chat model do it (`hybridrank judge`); without judgements, `tune --unsupervised` still "
+                "works, and evaluation.diff compares the rankings of two searches"
+            )
         for query_id, grades in self.qrels.items():
             for doc_id, grade in grades.items():
                 if type(grade) is not int:

@@ -101,4 +101,4 @@ class Fields(BaseModel):
         try:
             super().__init__(**names)
         except ValidationError as error:
-            raise config_error(error, type(self).model_fields, path="$", what="fields") from None
+            raise config_error(error, type(self).model_fields, given=names, path="$", what="fields") from None

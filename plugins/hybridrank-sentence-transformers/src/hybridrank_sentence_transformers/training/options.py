@@ -56,4 +56,6 @@ class TrainingOptions(BaseModel):
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise config_error(error, type(self).model_fields, path="$", what="a training") from None
+            raise config_error(
+                error, type(self).model_fields, given=options, path="$", what="a training"
+            ) from None
