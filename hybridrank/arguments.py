@@ -1,4 +1,4 @@
-"""Numbers that callers give, checked: whatever is wrong is said in one sentence, with the argument's name."""
+"""What callers give, checked: whatever is wrong is said in one sentence, with the argument's name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from operator import index
 from typing import Any
 
 from hybridrank.errors import InputError
+from hybridrank.json_values import is_sound
 
-__all__ = ["finite_number", "whole_number"]
+__all__ = ["document_ids", "finite_number", "text", "whole_number"]
 
 
 def whole_number(value: Any, name: str, *, least: int) -> int:
@@ -40,3 +41,41 @@ def finite_number(value: Any, name: str) -> float:
     if not isfinite(number):
         raise InputError(f"{name} must be a finite number, not {value!r:.80}")
     return number
+
+
+def text(value: Any, name: str) -> str:
+    """`value` as a plain str: a subclass of it (numpy's, an enum's) is converted.
+
+    Raises:
+        InputError: it is no str, or holds a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be a str, not {type(value).__name__}")
+    plain = value if type(value) is str else str.__str__(value)
+    if not is_sound(plain):
+        at = next(place for place, character in enumerate(plain) if not is_sound(character))
+        raise InputError(
+            f"{name} holds a lone surrogate at index {at}, which is not text; "
+            'repair it with text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")'
+        )
+    return plain
+
+
+def document_ids(value: Any, name: str) -> list[str]:
+    """`value` as a list of ids, each once, in their order.
+
+    Raises:
+        InputError: it is one str, no collection, or holds something else than text.
+    """
+    if isinstance(value, str):
+        raise InputError(f'{name} must be a collection of document ids, not one str; write ["{value:.80}"]')
+    try:
+        ids = list(value)
+    except TypeError:
+        raise InputError(f"{name} must be a collection of document ids, not {type(value).__name__}") from None
+    for doc_id in ids:
+        if not isinstance(doc_id, str):
+            raise InputError(
+                f"{name}: document ids must be str, not {type(doc_id).__name__}; write str({doc_id!r:.80})"
+            )
+    return list(dict.fromkeys([text(doc_id, f"one of {name}") for doc_id in ids]))

@@ -32,7 +32,7 @@ from uuid import UUID
 
 from hybridrank.errors import InputError
 
-__all__ = ["MAX_DEPTH", "copied", "json_notes", "json_object", "native", "sound_text"]
+__all__ = ["MAX_DEPTH", "MAX_VALUES", "copied", "is_sound", "json_notes", "json_object", "native", "sound_text"]
 
 MAX_DEPTH = 200
 """How deep arrays and objects may be nested; SQLite itself fails past 1,000."""
@@ -40,7 +40,6 @@ MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
 """How many values one object may hold, at every depth together."""
 
-_NOTES_DEPTH, _NOTES_VALUES = 50, 20_000
 _MOST_BITS = 10_000  # of an integer: Python refuses to print more than 4,300 digits
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -68,8 +67,10 @@ def json_object(value: Mapping[str, Any], *, what: str) -> dict[str, Any]:
         raise InputError(f"{what} is nested more than {MAX_DEPTH} deep") from None
 
 
-def json_notes(value: object) -> dict[str, Any]:
+def json_notes(value: object, *, depth: int = 50, values: int = 20_000) -> dict[str, Any]:
     """A deep copy of a mapping in JSON values, whatever it holds: what has no JSON form is described.
+
+    So is what lies deeper than `depth`, and what comes after so many `values`.
 
     >>> json_notes({"tokens": 12, "best": float("nan"), 3: {"raw": b"..."}})
     {'tokens': 12, 'best': 'NaN', '3': {'raw': '<bytes>'}}
@@ -77,7 +78,7 @@ def json_notes(value: object) -> dict[str, Any]:
     {'note': 'quick'}
     """
     try:
-        converter = _Lenient(_NOTES_DEPTH, _NOTES_VALUES)
+        converter = _Lenient(depth, values)
         if value is None:
             return {}
         if isinstance(value, Mapping):
@@ -105,7 +106,7 @@ def sound_text(text: str) -> str:
     >>> sound_text("a\\ud800b")
     'a\ufffdb'
     """
-    if _is_sound(text):
+    if is_sound(text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -232,7 +233,7 @@ class _Strict:
         return self.text(str.__str__(name))
 
     def text(self, value: str) -> str:
-        if not _is_sound(value):
+        if not is_sound(value):
             raise _Refused(
                 "holds a lone surrogate, which is not text: repair it with "
                 'text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")'
@@ -261,7 +262,8 @@ class _Lenient(_Strict):
         return sound_text(value)
 
 
-def _is_sound(text: str) -> bool:
+def is_sound(text: str) -> bool:
+    """Whether a text can be encoded: it holds no lone surrogate."""
     if text.isascii():
         return True
     try:

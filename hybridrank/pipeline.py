@@ -21,6 +21,7 @@ from hybridrank.adjusting import adjust_each
 from hybridrank.blending import ByConfidence, blend, blended, effective, told_by
 from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
+from hybridrank.collection.documents import detached
 from hybridrank.collection.view import View
 from hybridrank.component import Component
 from hybridrank.config import OpenOptions, PipelineConfig, PipelineOptions, ReplaceOptions
@@ -125,7 +126,7 @@ class Pipeline:
 
         Raises:
             ConfigError: the configuration is wrong; says where.
-            InputError: there are no documents, something is not a `Document`, or two share an id.
+            InputError: something is not a `Document`, two share an id, or metadata has no JSON form.
             StorageError: `path` is in use, or cannot be written. What was built is removed, unless others have
                 written to it meanwhile: the exception's notes say so.
         """
@@ -136,8 +137,6 @@ class Pipeline:
                 {name: arm.create_index() for name, arm in local.items()}, splitter=settings.splitter
             )
             memory.add(documents, vectors=vectors, progress=progress)
-            if local and not len(memory):
-                raise InputError("there are no documents to search; give build() at least one Document")
             return cls(settings, memory)
         collection = Collection.create(
             path,
@@ -825,5 +824,5 @@ def _hits(search: _Search, k: int, min_score: float | None) -> list[Hit]:
                 return hits
             if doc_id not in seen:
                 seen.add(doc_id)
-                hits.append(Hit(len(hits) + 1, score, search.found[doc_id], stage.name))
+                hits.append(Hit(len(hits) + 1, score, detached(search.found[doc_id]), stage.name))
     return hits

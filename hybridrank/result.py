@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hybridrank.arguments import whole_number
+from hybridrank.json_values import MAX_DEPTH, MAX_VALUES, json_notes
 from hybridrank.printable import printable
 from hybridrank.trace import Stage, Trace
 from hybridrank.types import Document, Passage
@@ -58,7 +59,7 @@ class SearchResult:
                     "id": hit.document.id,
                     "title": hit.document.title,
                     "text": hit.document.text,
-                    "metadata": dict(hit.document.metadata),
+                    "metadata": json_notes(hit.document.metadata, depth=MAX_DEPTH, values=MAX_VALUES),
                     **_place(hit.document),
                     "stages": {
                         stage: {"rank": rank, "score": score}

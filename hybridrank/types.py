@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from hybridrank.arguments import document_ids
+from hybridrank.arguments import text as checked_text
 from hybridrank.errors import InputError
 from hybridrank.filters import Filter
 
@@ -22,25 +25,14 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called as ``progress(done, total)`` while long work advances, always from the calling thread."""
 
 
-def _require_text(value: object, what: str) -> None:
-    if not isinstance(value, str):
-        raise InputError(f"{what} must be a str, not {type(value).__name__}")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"{what} holds a lone surrogate at index {error.start}, which is not text; "
-                'mend it with text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")'
-            ) from error
-
-
 @dataclass(frozen=True, slots=True)
 class Document:
     """One unit of text to be found, known by its `id`.
 
     `text` and `title` may be empty: such a document is stored and can be fetched by id.
-    `metadata` maps field names to JSON values.
+    `metadata` maps field names to JSON values, or to values that mean one: NumPy's scalars and arrays, dates,
+    UUIDs, paths and tuples become JSON values when a collection takes the document (`hybridrank.json_values` has
+    the list). The collection keeps a copy.
 
     Raises:
         InputError: `id` is empty, or a field has the wrong type.
@@ -52,16 +44,21 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require_text(self.id, "a document's id")
+        self._require_text("id", "a document's id")
         if not self.id:
             raise InputError("a document's id must not be empty")
-        _require_text(self.text, f"the text of document {self.id!r}")
+        self._require_text("text", f"the text of document {self.id!r}")
         if self.title is not None:
-            _require_text(self.title, f"the title of document {self.id!r}")
+            self._require_text("title", f"the title of document {self.id!r}")
         if not isinstance(self.metadata, Mapping):
             raise InputError(
                 f"the metadata of document {self.id!r} must be a mapping, not {type(self.metadata).__name__}"
             )
+
+    def _require_text(self, name: str, what: str) -> None:
+        given = getattr(self, name)
+        if (plain := checked_text(given, what)) is not given:
+            object.__setattr__(self, name, plain)
 
     @property
     def content(self) -> str:
@@ -114,20 +111,22 @@ class Query:
     filters: Filter | None = None
 
     def __post_init__(self) -> None:
-        _require_text(self.text, "a query")
+        object.__setattr__(self, "text", checked_text(self.text, "a query"))
         if not self.text.strip():
             raise InputError("a query must not be empty or blank")
         if self.vector is not None:
             import numpy as np
 
-            vector = np.asarray(self.vector, dtype=np.float32)
+            try:
+                with np.errstate(over="ignore"):  # what is too large is not finite then
+                    vector = np.array(self.vector, dtype=np.float32)  # a copy: the caller may write to theirs
+            except (TypeError, ValueError) as error:
+                raise InputError(f"a query's vector must hold numbers, in the shape (dim,): {error}") from error
             if vector.ndim != 1 or not np.isfinite(vector).all():
                 raise InputError(f"a query's vector must be finite and of shape (dim,), not {vector.shape}")
             object.__setattr__(self, "vector", vector)
         if self.ids is not None:
-            if isinstance(self.ids, str):
-                raise InputError("a query's ids must be a collection of document ids, not one str")
-            object.__setattr__(self, "ids", frozenset(self.ids))
+            object.__setattr__(self, "ids", frozenset(document_ids(self.ids, "a query's ids")))
         if self.filters is not None:
             object.__setattr__(self, "filters", Filter.of(self.filters))
 
@@ -135,6 +134,13 @@ class Query:
     def of(cls, value: str | Query) -> Query:
         """`value` itself, or the query whose text it is."""
         return value if isinstance(value, Query) else cls(value)
+
+    def _among(self, ids: frozenset[str]) -> Query:
+        """The query for these ids, whatever it was restricted to; they are trusted: there may be a million."""
+        among = copy(self)
+        object.__setattr__(among, "ids", ids)
+        object.__setattr__(among, "filters", None)
+        return among
 
 
 _NO_DETAILS: Mapping[str, Any] = {}

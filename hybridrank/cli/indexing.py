@@ -120,7 +120,7 @@ def _update(
     collection: Collection, source: Source, known: Mapping[str, str], report: Report, bar: Progress
 ) -> None:
     """Read one file, if it is not known as it is. It is read through before any of it is stored."""
-    from hybridrank.collection.documents import checked, json_metadata
+    from hybridrank.collection.documents import checked
     from hybridrank.errors import InputError, MissingDependencyError
 
     try:
@@ -128,7 +128,7 @@ def _update(
         if known.get(source.name) == digest:
             report.unchanged.append(source.name)
             return
-        number = sum(1 for document in checked(source.documents()) if json_metadata(document))
+        number = sum(1 for _ in checked(source.documents()))
         bar(0, number)
         report.documents_stored += collection.put_source(
             source.name, digest, source.documents(), progress=lambda done, _: bar(done, number)

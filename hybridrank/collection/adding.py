@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from hybridrank.collection.documents import checked, json_metadata
+from hybridrank.collection.documents import checked
 from hybridrank.collection.indexes import Added, Indexes
 from hybridrank.collection.live import LiveIndexes
+from hybridrank.collection.sql_filter import dump_metadata
 from hybridrank.collection.store import Store
 from hybridrank.collection.vectors import given_vectors, unit_vectors
 from hybridrank.errors import InputError
@@ -49,14 +50,18 @@ class Adder:
         progress: Progress | None = None,
     ) -> int:
         """Store documents, for a source if one is named; `Collection.add` says how. Returns how many."""
+        total = len(documents) if isinstance(documents, Sized) else None
         if isinstance(vectors, Mapping) and vectors and not isinstance(documents, Sequence):
-            raise InputError("documents must be a sequence where vectors are given, so that rows can be counted")
+            documents = list(documents)  # rows have to be counted
         count = len(documents) if isinstance(documents, Sized) else 0
         given = given_vectors(vectors, self._live.indexes.arms, count=count, splits=self._splitter is not None)
         all_given = {self._embedders[name] for name in given} == set(self._embedders.values())
+        valid: Iterable[Document] = checked(documents)
+        if isinstance(documents, (list, tuple)):  # all of it is at hand: what is wrong with any stores nothing
+            valid = list(valid)
         done = 0
         with _Behind() as behind:
-            for batch, report in self._batched(documents, progress, all_given=all_given):
+            for batch, report in self._batched(valid, total, progress, all_given=all_given):
                 rows = slice(done, done + len(batch))
                 some = {arm: unit_vectors(arm, matrix[rows]) for arm, matrix in given.items()}
                 behind.call(self._put, self._prepared(batch, some, report), source)
@@ -64,10 +69,9 @@ class Adder:
         return done
 
     def _batched(
-        self, documents: Iterable[Document], progress: Progress | None, *, all_given: bool
+        self, documents: Iterable[Document], total: int | None, progress: Progress | None, *, all_given: bool
     ) -> Iterator[tuple[list[Document], Progress]]:
         """Batches to be stored one by one, and what to report the progress of each to."""
-        total = len(documents) if isinstance(documents, Sized) else None
         done = 0
         for batch in _batches(documents, _BATCH if all_given else _BATCH_TO_EMBED):
 
@@ -83,7 +87,7 @@ class Adder:
         self, documents: Sequence[Document], given: Mapping[str, NDArray[np.float32]], progress: Progress
     ) -> _Batch:
         """All of adding a batch that is slow, and changes nothing."""
-        metadata = [json_metadata(document) for document in documents]
+        metadata = [dump_metadata(dict(document.metadata)) for document in documents]
         passages = [[] if self._splitter is None else self._splitter.split(document) for document in documents]
         units: Sequence[Document] = (
             documents if self._splitter is None else [each for some in passages for each in some]
@@ -188,7 +192,7 @@ def _batches(documents: Iterable[Document], size: int) -> Iterator[list[Document
     """Documents in batches of at most `size` that are not too long together."""
     batch: list[Document] = []
     characters = 0
-    for document in checked(documents):
+    for document in documents:
         batch.append(document)
         characters += len(document.text)
         if len(batch) == size or characters > _BATCH_CHARACTERS:

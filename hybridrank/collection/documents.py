@@ -1,23 +1,24 @@
-"""What a collection is given, checked."""
+"""What a collection is given, checked and copied; and copies of what it hands out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from copy import copy
 from typing import Any
 
-from hybridrank.collection.sql_filter import dump_metadata
+from hybridrank.arguments import document_ids
 from hybridrank.errors import InputError
-from hybridrank.types import Document
+from hybridrank.json_values import copied, json_object
+from hybridrank.types import Document, Passage
 
-__all__ = ["checked", "checked_changes", "checked_ids", "json_metadata", "patched"]
+__all__ = ["checked", "checked_changes", "checked_ids", "detached", "patched", "with_metadata"]
 
 
 def checked(documents: Iterable[Document]) -> Iterator[Document]:
-    """The documents, one by one.
+    """The documents, one by one, as a collection holds them: plain ones, with copies of their metadata.
 
     Raises:
-        InputError: something is not a `Document`, or two share an id.
+        InputError: something is not a `Document`, two share an id, or metadata has no JSON form.
     """
     if not isinstance(documents, Iterable):
         raise InputError(f"documents must be several Documents, not one {type(documents).__name__}")
@@ -31,48 +32,53 @@ def checked(documents: Iterable[Document]) -> Iterator[Document]:
         if document.id in seen:
             raise InputError(f"documents[{position}] repeats the id {document.id!r}; ids must be distinct")
         seen.add(document.id)
-        yield document
+        metadata = json_object(document.metadata, what=f"document {document.id!r}: metadata")
+        yield Document(document.id, document.text, document.title, metadata)
 
 
 def checked_ids(ids: Iterable[str]) -> list[str]:
     """The ids, each once.
 
     Raises:
-        InputError: `ids` is one str, or holds something else than str.
+        InputError: `ids` is no collection of str.
     """
-    if isinstance(ids, str):
-        raise InputError(f'ids must be a collection of document ids, not one str; write ["{ids}"]')
-    wanted = list(ids)
-    if wrong := [doc_id for doc_id in wanted if not isinstance(doc_id, str)]:
-        raise InputError(f"document ids must be str, not {type(wrong[0]).__name__}")
-    return list(dict.fromkeys(wanted))
+    return document_ids(ids, "ids")
 
 
-def checked_changes(changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """See that metadata fields are given by document id.
+def checked_changes(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Copies of metadata fields, by document id, in JSON values.
 
     Raises:
-        InputError: they are not.
+        InputError: they are not given by document id, or a value has no JSON form.
     """
     if not isinstance(changes, Mapping) or not all(isinstance(fields, Mapping) for fields in changes.values()):
         raise InputError('changes must map document ids to metadata fields: {"<id>": {"<field>": value}}')
+    ids = document_ids(changes, "the keys of changes")
+    return {
+        doc_id: json_object(fields, what=f"document {doc_id!r}: metadata")
+        for doc_id, fields in zip(ids, changes.values(), strict=True)
+    }
 
 
-def json_metadata(document: Document) -> str:
-    """A document's metadata as the database holds it.
+def with_metadata(document: Document, metadata: dict[str, Any]) -> Document:
+    """The document with other metadata, which is not checked again."""
+    kind = type(document)
+    if kind is Document or kind is Passage:  # copy() takes four times as long
+        other = object.__new__(kind)
+        for name in kind.__dataclass_fields__:
+            object.__setattr__(other, name, getattr(document, name))
+    else:
+        other = copy(document)
+    object.__setattr__(other, "metadata", metadata)
+    return other
 
-    Raises:
-        InputError: JSON cannot say it.
-    """
-    try:
-        return dump_metadata(document.metadata)
-    except InputError as error:
-        raise InputError(f"document {document.id!r}: {error}") from error
+
+def detached(document: Document) -> Document:
+    """The document with metadata of its own: its holder may change them, and changes nothing else by it."""
+    return with_metadata(document, copied(document.metadata))
 
 
-def patched(document: Document, changes: Mapping[str, Any]) -> Document:
-    """The document with these metadata fields set, and those that are None taken away (RFC 7396, one level)."""
-    merged = {**document.metadata, **changes}
-    return replace(
-        document, metadata={n: value for n, value in merged.items() if value is not None or n not in changes}
-    )
+def patched(metadata: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata with these fields set, and those that are None removed (RFC 7396, one level)."""
+    merged = {**metadata, **changes}
+    return {name: value for name, value in merged.items() if value is not None or name not in changes}

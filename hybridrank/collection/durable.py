@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hybridrank.collection.adding import Adder
 from hybridrank.collection.arms import configured, default_retrievers, embedder_numbers, identities, named
-from hybridrank.collection.documents import checked_changes, checked_ids, json_metadata, patched
+from hybridrank.collection.documents import checked_changes, checked_ids, patched
 from hybridrank.collection.live import LiveIndexes
 from hybridrank.collection.locks import WriterLock
 from hybridrank.collection.reader import Reader
 from hybridrank.collection.schema import FORMAT, connect, create_tables, told
+from hybridrank.collection.sql_filter import dump_metadata
 from hybridrank.collection.store import Store
 from hybridrank.collection.view import View
 from hybridrank.collection.writer import Writer
@@ -234,8 +235,10 @@ class Collection:
 
     def get(self, ids: SizedIterable[str]) -> dict[str, Document]:
         """Those of the documents that are held, whole."""
+        wanted = checked_ids(ids)
         with self._store.reading() as reader:
-            return reader.documents(checked_ids(ids))
+            found = reader.documents(wanted)
+        return {doc_id: found[doc_id] for doc_id in wanted if doc_id in found}
 
     def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
         """How many documents there are, or match."""
@@ -330,8 +333,8 @@ class Collection:
         (len(documents), dim), any length but zero.
 
         Raises:
-            InputError: something is not a `Document`, two share an id, or metadata is not JSON. Batches before
-                the one that it is in have been stored.
+            InputError: something is not a `Document`, two share an id, or metadata has no JSON form. Of a list or
+                a tuple nothing was stored; of what is read one by one, the batches before it were.
             LockedError: another writer was at work for too long.
             StorageError: the disk is full, or the database failed. Nothing of the batch was stored.
         """
@@ -392,18 +395,18 @@ class Collection:
         Returns how many documents were changed.
 
         Raises:
-            InputError: there is no such document, or a value is not JSON. Nothing was changed.
+            InputError: there is no such document, or a value has no JSON form. Nothing was changed.
         """
-        checked_changes(changes)
+        wanted = checked_changes(changes)
         with self._live.changing("updating metadata") as change:
-            held = change.writer.documents(changes)
-            for doc_id, fields in changes.items():
+            held = change.writer.documents(wanted)
+            for doc_id, fields in wanted.items():
                 if doc_id not in held:
                     raise InputError(f"there is no document {doc_id!r}; nothing was changed")
-                document = patched(held[doc_id], fields)
+                metadata = patched(held[doc_id].metadata, fields)
                 (number,) = change.writer.numbers(ids=[doc_id])
-                change.writer.put_metadata(number, document.metadata, json_metadata(document))
-        return len(changes)
+                change.writer.put_metadata(number, metadata, dump_metadata(metadata))
+        return len(wanted)
 
     def compact(self) -> None:
         """Reorganise what has grown or shrunk, forget what was deleted, and save the indexes.

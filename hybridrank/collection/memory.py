@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection.documents import checked, checked_changes, checked_ids, patched
+from hybridrank.collection.documents import (
+    checked,
+    checked_changes,
+    checked_ids,
+    detached,
+    patched,
+    with_metadata,
+)
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.vectors import given_vectors, unit_vectors
 from hybridrank.collection.view import Chosen, View
@@ -64,10 +71,10 @@ class MemoryCollection:
 
     def _held_units(self, ids: Collection[str]) -> dict[str, Document]:
         units = self._units
-        return {unit: found for unit in ids if (found := units.get(unit)) is not None}
+        return {unit: detached(found) for unit in ids if (found := units.get(unit)) is not None}
 
     def _choose(self, ids: frozenset[str] | None, filters: Filter | None) -> frozenset[str]:
-        found = self._matching(filters) if ids is None else self.get(ids).values()
+        found = self._matching(filters) if ids is None else self._held(ids)
         if ids is not None and filters is not None:
             found = [document for document in found if filters.matches(document.metadata)]
         if self.splitter is None:
@@ -80,26 +87,43 @@ class MemoryCollection:
 
     def get(self, ids: Collection[str]) -> dict[str, Document]:
         """Those of the documents that are held, whole."""
+        return {document.id: detached(document) for document in self._held(checked_ids(ids))}
+
+    def _held(self, ids: Iterable[str]) -> list[Document]:
         documents = self._documents
-        return {doc_id: found for doc_id in ids if (found := documents.get(doc_id)) is not None}
+        return [found for doc_id in ids if (found := documents.get(doc_id)) is not None]
 
     def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
         """How many documents there are, or match."""
         return len(self._documents) if filters is None else len(self._matching(Filter.of(filters)))
 
     def documents(self, filters: Filter | Mapping[str, Any] | None = None) -> Iterator[Document]:
-        """All documents, or those that match."""
-        yield from self._matching(None if filters is None else Filter.of(filters))
+        """All documents, or those that match: what was added or replaced last comes last. One state throughout."""
+        yield from map(detached, self._matching(None if filters is None else Filter.of(filters)))
 
     def units(self) -> Iterator[Document]:
-        """What a reranker reads: all documents, or where they are split, all passages."""
-        yield from tuple(self._units.values())
+        """What a reranker reads: all documents, or where they are split, all passages, without their metadata."""
+        for unit in tuple(self._units.values()):
+            yield with_metadata(unit, {})
+
+    def statistics(self) -> dict[str, Any]:
+        """JSON values: how much there is, and how each arm is built."""
+        with self.reading() as view:
+            arms = {
+                name: {
+                    "documents" if self.splitter is None else "passages": len(index),
+                    **(index.statistics() if isinstance(index, ImprovingIndex) else {}),
+                }
+                for name, index in view.indexes.items()
+            }
+            passages = {} if self.splitter is None else {"passages": len(self._units)}
+            return {"documents": len(self._documents), **passages, "arms": arms}
 
     def __len__(self) -> int:
         return len(self._documents)
 
     def __contains__(self, doc_id: object, /) -> bool:
-        return doc_id in self._documents
+        return isinstance(doc_id, str) and doc_id in self._documents
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._documents))
@@ -111,15 +135,14 @@ class MemoryCollection:
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Hold these documents, each in place of the one already held under its id. Returns how many.
+        """Hold copies of these documents, each in place of the one already held under its id. Returns how many.
 
-        `vectors` maps an arm to what its embedder would make of the documents: float32, shape
-        (len(documents), dim), any length but zero. `progress` counts documents, over all indexes: its total is
-        len(documents) * len(indexes).
+        All of them are held, or none. `vectors` maps an arm to what its embedder would make of the documents:
+        float32, shape (len(documents), dim), any length but zero. `progress` counts documents.
 
         Raises:
-            InputError: something is not a `Document`, two share an id, or the vectors do not fit. Nothing was
-                changed.
+            InputError: something is not a `Document`, two share an id, metadata has no JSON form, or the vectors
+                do not fit. Nothing was changed.
         """
         batch = tuple(checked(documents))
         matrices = given_vectors(vectors, self.indexes, count=len(batch), splits=self.splitter is not None)
@@ -129,17 +152,19 @@ class MemoryCollection:
         passages = {} if self.splitter is None else {each.id: self.splitter.split(each) for each in batch}
         units: Sequence[Document] = [p for some in passages.values() for p in some] if passages else batch
         ids = [unit.id for unit in units]
-        total = len(batch) * len(self.indexes)
         with self._writer:
             encoded = []
             for number, (name, index) in enumerate(self.indexes.items()):
                 report = None
                 if progress is not None:
 
-                    def report(done: int, of: int, before: int = number * len(batch)) -> None:
-                        progress(before + len(batch) * done // of, total)
+                    def report(done: int, of: int, before: int = number) -> None:
+                        share = (before + (done / of if of else 1.0)) / len(self.indexes)
+                        progress(int(len(batch) * share), len(batch))
 
                 encoded.append(given[name] if name in given else index.encode(units, progress=report))
+            if progress is not None:
+                progress(len(batch), len(batch))
             with self._lock.writing():
                 replaced = [unit.id for each in batch for unit in self._passages.get(each.id, ())]
                 for index, prepared in zip(self.indexes.values(), encoded, strict=True):
@@ -168,7 +193,7 @@ class MemoryCollection:
         chosen = None if filters is None else Filter.of(filters)
         with self._writer:
             with self._lock.writing():
-                gone = set(self.get(wanted))
+                gone = {document.id for document in self._held(wanted)}
                 if chosen is not None:
                     gone.update(document.id for document in self._matching(chosen))
                 units = {unit.id for doc_id in gone for unit in self._passages.get(doc_id, ())} or gone
@@ -189,19 +214,28 @@ class MemoryCollection:
         Returns how many documents were changed.
 
         Raises:
-            InputError: there is no such document. Nothing was changed.
+            InputError: there is no such document, or a value has no JSON form. Nothing was changed.
         """
-        checked_changes(changes)
+        wanted = checked_changes(changes)
         with self._writer, self._lock.writing():
-            for doc_id in changes:
+            for doc_id in wanted:
                 if doc_id not in self._documents:
                     raise InputError(f"there is no document {doc_id!r}; nothing was changed")
-            for doc_id, fields in changes.items():
-                document = self._documents[doc_id] = patched(self._documents[doc_id], fields)
-                self._passages[doc_id] = [patched(each, fields) for each in self._passages.get(doc_id, ())]
-                self._units.update({unit.id: unit for unit in self._passages[doc_id] or [document]})
+            for doc_id, fields in wanted.items():
+                held = self._documents[doc_id]
+                metadata = patched(held.metadata, fields)
+                self._documents[doc_id] = with_metadata(held, metadata)
+                for passage in self._passages.get(doc_id, ()):
+                    self._units[passage.id] = with_metadata(passage, metadata)
+                if doc_id in self._passages:
+                    self._passages[doc_id] = [self._units[each.id] for each in self._passages[doc_id]]
             self._chosen = Chosen()
-        return len(changes)
+        return len(wanted)
+
+    def compact(self) -> None:
+        """Reorganize the indexes where that pays. Searches go on meanwhile; other writers wait."""
+        with self._writer:
+            self._improve()
 
     def _improve(self) -> None:
         for index in self.indexes.values():

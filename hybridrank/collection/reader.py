@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hybridrank.collection.sql_filter import compile_choice, compile_filter, load_metadata
 from hybridrank.errors import HybridrankError
 from hybridrank.filters import Filter
+from hybridrank.json_values import copied
 from hybridrank.types import Document, Passage
 
 if TYPE_CHECKING:
@@ -410,7 +411,7 @@ def _passage(parent: Document, place: int, start: Any, stop: Any, headings: Any)
         id=f"{parent.id}#{place}",
         text=parent.text[start:stop],
         title=parent.title,
-        metadata=parent.metadata,
+        metadata=copied(parent.metadata),
         parent=parent.id,
         start=start,
         end=stop,

@@ -25,7 +25,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from hybridrank.errors import InputError
 from hybridrank.filters import (
     BOOLEAN,
     NULL,
@@ -45,9 +44,6 @@ from hybridrank.filters import (
 )
 
 __all__ = ["compile_choice", "compile_filter", "dump_metadata", "field_rows", "load_metadata"]
-
-MAX_DEPTH = 200
-"""How deep arrays and objects may stand in each other in metadata; SQLite itself fails past 1,000."""
 
 _SQL: TypeAlias = tuple[str, list[Any]]
 
@@ -190,34 +186,15 @@ def _after(prefix: str) -> str | bytes:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ESCAPE = re.compile(r"\\(?:u000[01]|.)")
 _STORED_ESCAPE = re.compile(r"\\(?:u0001\\u000[12]|.)")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
-def dump_metadata(metadata: Mapping[str, Any]) -> str:
-    r"""Write metadata as JSON that SQLite's functions read to the last character.
+def dump_metadata(metadata: dict[str, Any]) -> str:
+    r"""Write metadata, of JSON values, as JSON that SQLite's functions read to the last character.
 
     >>> dump_metadata({"a": "nul \0"})
     '{"a":"nul \\u0001\\u0001"}'
-
-    Raises:
-        InputError: this is not JSON: a value of another type, NaN, an infinity, a name that is not a str, a lone
-            surrogate; or it is nested more than `MAX_DEPTH` deep.
     """
-    try:
-        text = _ENCODER.encode(metadata if isinstance(metadata, dict) else dict(metadata))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"metadata must be JSON: {error}") from error
-    except RecursionError:
-        raise InputError(f"metadata is nested more than {MAX_DEPTH} deep") from None
-    if any(not isinstance(name, str) for name in metadata):
-        raise InputError("the names of metadata fields must be str")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError("metadata holds a lone surrogate, which is not text") from error
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
-        raise InputError(f"metadata is nested more than {MAX_DEPTH} deep")
+    text = _ENCODER.encode(metadata)
     if "\\u000" in text:
         stored = {r"\u0000": r"\u0001\u0001", r"\u0001": r"\u0001\u0002"}
         text = _ESCAPE.sub(lambda found: stored.get(found[0], found[0]), text)
@@ -231,11 +208,3 @@ def load_metadata(text: str) -> dict[str, Any]:
         text = _STORED_ESCAPE.sub(lambda found: meant.get(found[0], found[0]), text)
     loaded: dict[str, Any] = json.loads(text)
     return loaded
-
-
-def _depth(text: str) -> int:
-    level = deepest = 0
-    for bracket in re.sub(r"[^][{}]", "", _STRING.sub("", text)):
-        level += 1 if bracket in "[{" else -1
-        deepest = max(deepest, level)
-    return deepest

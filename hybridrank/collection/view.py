@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from hybridrank.errors import StorageError
@@ -80,4 +79,4 @@ class View:
         """The query with its ids and filters as ids of units, which are all that an index knows."""
         if query.filters is None and (query.ids is None or not self.splits):
             return query
-        return replace(query, ids=self._chosen.get(query, self._choose), filters=None)
+        return query._among(self._chosen.get(query, self._choose))

@@ -26,7 +26,8 @@ def build_all(
     """A pipeline in memory for each configuration, by name.
 
     Arms that are configured alike, over documents that are split alike, share one index: nothing is embedded
-    twice. The pipelines are for reading: do not add to them, or delete.
+    twice. The pipelines are for reading: do not add to them, or delete. `progress` counts documents, once for each
+    way to split them.
 
     Raises:
         InputError: there are no documents, or something else is wrong with them.
@@ -49,7 +50,7 @@ def build_all(
                     built.setdefault(key, retriever)
                     own[name][arm] = key
         arms[group] = built
-    total = len(kept) * sum(map(len, arms.values()))
+    total = len(kept) * len(arms)
     pipelines: dict[str, Pipeline] = {}
     before = 0
     for group, names in groups.items():
@@ -62,7 +63,7 @@ def build_all(
                 progress(start + done, total)
 
         whole.add(kept, progress=report)
-        before += len(kept) * len(arms[group])
+        before += len(kept)
         for name in names:
             pipelines[name] = Pipeline(configs[name], whole.with_arms(own[name]))
     return {name: pipelines[name] for name in configs}

@@ -65,7 +65,7 @@ def _adjust(
         raise CheckFailed(
             f"{error}. Expected one finite float per document, in the documents' order: the pipeline sorts"
         ) from error
-    require_json(adjusted.details, what)
+    require_json(getattr(row, "details", {}), what)
     return adjusted
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -93,8 +93,8 @@ def near(a: float, b: float, tolerance: float) -> bool:
     return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
 
 
-def require_json(details: Mapping[str, Any], what: str) -> None:
-    """Fail unless `details` can go into a trace.
+def require_json(details: Any, what: str) -> None:
+    """Fail unless `details` can go into a trace as they are: a pipeline describes what is no JSON in them.
 
     Raises:
         CheckFailed: they hold something that is no JSON value.
@@ -103,7 +103,7 @@ def require_json(details: Mapping[str, Any], what: str) -> None:
         json.dumps(details, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CheckFailed(
-            f"{what} has details that are no JSON values ({error}); the trace of a search is saved as JSON"
+            f"{what} has details that are no JSON values ({error}); a trace is JSON, and describes them by type"
         ) from error
 
 
@@ -130,7 +130,7 @@ def sound_ranking(ranking: Any, *, k: int, what: str) -> Ranking:
             f"{what} brought the document {document.id!r} along under the id {doc_id!r}: users would be shown "
             "another document than the one that was found",
         )
-    require_json(checked.details, what)
+    require_json(ranking.details, what)
     return checked
 
 

@@ -55,8 +55,8 @@ def _checked(rows: Any, batch: Sequence[Candidates], what: str) -> Sequence[Scor
         raise CheckFailed(
             f"{error}. Expected one finite float per document, in the documents' order: the pipeline sorts"
         ) from error
-    for row in scores:
-        require_json(row.details, what)
+    for row in rows:
+        require_json(getattr(row, "details", {}), what)
     return scores
 
 

@@ -152,7 +152,7 @@ NO_JSON: dict[str, Any] = {
     "a set": {"a": {1, 2}},
     "bytes": {"a": b"bytes"},
     "an object": {"a": object()},
-    "NumPy's number": {"a": np.float32(1)},
+    "NumPy's NaN": {"a": np.float32("nan")},
     "named by a number": {1: "a"},
     "named by a tuple": {("a",): 1},
     "named by None": {None: 1},
