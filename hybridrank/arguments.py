@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isnan
 from numbers import Real
 from operator import index
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from hybridrank.errors import InputError
 from hybridrank.json_values import is_sound
 
-__all__ = ["document_ids", "finite_number", "text", "whole_number"]
+__all__ = ["document_ids", "real_number", "text", "whole_number"]
 
 
 def whole_number(value: Any, name: str, *, least: int) -> int:
@@ -28,18 +28,18 @@ def whole_number(value: Any, name: str, *, least: int) -> int:
     return number
 
 
-def finite_number(value: Any, name: str) -> float:
-    """`value` as a float; numpy's numbers are numbers, True and "2" are not.
+def real_number(value: Any, name: str) -> float:
+    """`value` as a float; numpy's numbers are numbers, True, "2" and NaN are not.
 
     Raises:
-        InputError: it is no number, or not finite.
+        InputError: it is no number.
     """
     try:
         number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
     except OverflowError:
-        number = float("inf")
-    if not isfinite(number):
-        raise InputError(f"{name} must be a finite number, not {value!r:.80}")
+        number = float("inf") if value > 0 else float("-inf")
+    if isnan(number):
+        raise InputError(f"{name} must be a number, not {value!r:.80}")
     return number
 
 

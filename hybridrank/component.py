@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from difflib import get_close_matches
@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError
 
 from hybridrank.errors import ConfigError
 
-__all__ = ["Component", "config_error", "dumped", "local_only", "once"]
+__all__ = ["Component", "config_error", "dumped", "local_only", "nested", "once"]
 
 T = TypeVar("T")
 
@@ -274,6 +274,20 @@ def _name_of(cls: type[Component]) -> str:
             'use = "my-component", the name that it is registered under'
         )
     return use
+
+
+def nested(part: object) -> Iterator[object]:
+    """A part and all parts that it is made of: a component's options, and theirs."""
+    yield part
+    values: Iterable[object] = ()
+    if isinstance(part, Component):
+        values = [getattr(part, name) for name in type(part).model_fields]
+    elif isinstance(part, Mapping):
+        values = part.values()
+    elif isinstance(part, (tuple, list)):
+        values = part
+    for value in values:
+        yield from nested(value)
 
 
 def _rebuild(cls: type[C], options: dict[str, Any], marked: bool) -> C:

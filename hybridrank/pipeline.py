@@ -11,19 +11,19 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from math import isnan
 from os import fspath
 from platform import node
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
 from hybridrank.adjusting import adjust_each
+from hybridrank.arguments import real_number, whole_number
 from hybridrank.blending import ByConfidence, blend, blended, effective, told_by
 from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.documents import detached
 from hybridrank.collection.view import View
-from hybridrank.component import Component
+from hybridrank.component import Component, nested
 from hybridrank.config import OpenOptions, PipelineConfig, PipelineOptions, ReplaceOptions
 from hybridrank.costs import Cost, Costs
 from hybridrank.deadline import limited, remaining
@@ -42,6 +42,7 @@ from hybridrank.filters import Filter
 from hybridrank.protocols import (
     Adjuster,
     AsyncRetriever,
+    ChecksSetup,
     Indexer,
     Reranker,
     Retriever,
@@ -126,11 +127,13 @@ class Pipeline:
 
         Raises:
             ConfigError: the configuration is wrong; says where.
+            AuthenticationError: a part needs an API key, and its environment variable is not set.
             InputError: something is not a `Document`, two share an id, or metadata has no JSON form.
             StorageError: `path` is in use, or cannot be written. What was built is removed, unless others have
                 written to it meanwhile: the exception's notes say so.
         """
         settings = PipelineConfig.load(config, **options)
+        _check_setup(settings)
         local = _indexers(settings)
         if path is None:
             memory = MemoryCollection(
@@ -189,6 +192,7 @@ class Pipeline:
                 )
         source = f"the collection at {fspath(path)}"
         settings = PipelineConfig.load_stored(stored, source=source, trust=trust, **options)
+        _check_setup(settings)
         return cls(settings, Collection.open(path, _indexers(settings), trust=trust, progress=progress))
 
     def close(self) -> None:
@@ -211,12 +215,15 @@ class Pipeline:
 
         Raises:
             ConfigError: an option is unknown or wrong.
+            AuthenticationError: a part needs an API key, and its environment variable is not set.
         """
         for fixed in ("retrievers", "splitter", "indexed_fields"):
             if fixed in options:
                 raise ConfigError("that needs other indexes: use Pipeline.build()", path=f"$.{fixed}")
         kept = {name: getattr(self.config, name) for name in PipelineConfig.model_fields}
-        return type(self)(PipelineConfig(**{**kept, **options}), self.collection, costs=self._costs)
+        settings = PipelineConfig(**{**kept, **options})
+        _check_setup(settings)
+        return type(self)(settings, self.collection, costs=self._costs)
 
     @property
     def retrievers(self) -> Mapping[str, Retriever]:
@@ -266,9 +273,11 @@ class Pipeline:
         `filters` choose documents by their metadata, before any arm cuts to its best; `hybridrank.filters` has
         the language. `per_document` gives each document's best passage alone, so that `k` documents are found.
 
-        `min_score` leaves out what the reranker scored lower, and what it did not score: all of it, if it failed.
-        It is on the reranker's own scale, whatever the blend and the adjusters make of it: `rerank.Calibrated`
-        gives probabilities, on which a threshold means the same for every reranker.
+        `min_score` leaves out what the reranker scored lower, and what it was not shown or did not come to before
+        the deadline. Where it scored nothing at all, since it failed or had no time, nothing is left out: results
+        are in fused order, and `degraded` says that `min_score` was not applied. It is on the reranker's own
+        scale, whatever the blend and the adjusters make of it: `rerank.Calibrated` gives probabilities, on which a
+        threshold means the same for every reranker.
 
         `deadline` is in seconds, for the whole search: as many candidates are reranked, best first, as there is
         time for, and an arm or a reranker that is late is left behind. The result's `degraded` says so; being
@@ -318,13 +327,20 @@ class Pipeline:
         return drive(self._plan(batch, k, per_document, min_score)) if batch else []
 
     def warm_up(self) -> None:
-        """Load what the first search would load, and learn what reranking takes on this machine."""
+        """Load what the first search would load, and learn what reranking takes on this machine.
+
+        It searches three times, which `usage` counts: a service wants to be paid for that, too.
+        """
         for depth in (self.config.rerank_k, 2, self.config.rerank_k):
-            self.replace(rerank_k=depth).search("what is this about?")
+            trial = self.replace(rerank_k=depth)
+            trial._usage = self._usage
+            trial.search("what is this about?")
 
     def usage(self, prices: Mapping[str, float] | None = None) -> dict[str, float]:
         """What reranking has used since this pipeline was made: searches, documents, seconds, failures, and the
         sum of everything that the reranker counts (``requests``, ``search_units``, ``tokens_read``, …).
+
+        A search that a deadline cut short is no failure: those are counted as ``shortened``.
 
         `prices` are for one of each, as in ``{"search_units": 0.002}``; with them the sum is there as ``cost``.
 
@@ -349,8 +365,7 @@ class Pipeline:
         self, queries: Sequence[Query], k: int, per_document: bool, min_score: float | None
     ) -> Plan[list[SearchResult]]:
         started = perf_counter()
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise InputError(f"k must be a whole number of at least 1, not {k!r}")
+        k = whole_number(k, "k", least=1)
         settings = self.config
         if min_score is not None:
             _check_threshold(min_score, settings)
@@ -383,7 +398,7 @@ class Pipeline:
                 searches = outcome.get()
 
         with limited(_most() if settings.adjust else None):
-            yield from self._rerank(queries, searches, k)
+            yield from self._rerank(queries, searches, k, strict=min_score is not None)
         yield from self._adjust(queries, searches)
         seconds = perf_counter() - started
         results = []
@@ -400,10 +415,10 @@ class Pipeline:
         return results
 
     def _rerank(
-        self, queries: Sequence[Query], searches: Sequence[_Search], k: int
+        self, queries: Sequence[Query], searches: Sequence[_Search], k: int, *, strict: bool
     ) -> Generator[Sequence[Call], Sequence[Outcome], None]:
         """Add a stage to each search, and the blend's to what was scored; none where there is no reranker, or
-        nothing for it.
+        nothing for it. `strict`: there is a `min_score`.
         """
         settings = self.config
         if settings.reranker is None:
@@ -417,13 +432,15 @@ class Pipeline:
             return
         scored = yield from self._scoring(settings.reranker, [shown[number] for number in asked], k)
         if scored.error is not None:
-            strict = settings.on_rerank_error == "raise" and not scored.late
-            if strict or isinstance(scored.error, _SETUP_ERRORS):
+            raising = settings.on_rerank_error == "raise" and not scored.late
+            if raising or isinstance(scored.error, _SETUP_ERRORS):
                 raise scored.error
             if not scored.late:
                 _log.warning("the reranker failed, results are in fused order: %s", _said(scored.error))
         for place, (number, scores) in enumerate(zip(asked, scored.scores, strict=True)):
             stage = _rerank_stage(shown[number], scores, scored, place)
+            if strict and stage.error is not None and not stage.ids:
+                stage = replace(stage, error=f"{stage.error}; min_score was not applied")
             searches[number].stages.append(stage)
             self._usage.add(stage)
             if self._blend != 0 and stage.ids:
@@ -588,11 +605,15 @@ class Pipeline:
         found: Mapping[str, Document] = held or {}
         for name, arm in arms.items():
             if arm.error is not None:
-                stages.append(Stage(name, "retrieve", arm.seconds, error=_said(arm.error), batch=batch))
+                said = f"deadline: {arm.error}" if _is_late(arm) else _said(arm.error)
+                stages.append(Stage(name, "retrieve", arm.seconds, error=said, batch=batch))
                 continue
             ranking: Ranking = arm.value[number]
             if ranking.documents:
                 found = {**ranking.documents, **found}
+            if held is not None and ranking.ids and found.keys().isdisjoint(ranking.ids):
+                stages.append(_unknown_stage(name, arm, ranking, batch))
+                continue
             stages.append(
                 Stage(
                     name, "retrieve", arm.seconds, ranking.ids, ranking.scores, None, None, ranking.details, batch
@@ -745,6 +766,27 @@ def _remote_call(name: str, arm: Any, queries: Sequence[Query], k: int) -> Call:
     return Call(partial(_retrieve, name, arm, queries, k), native if is_native else None, backend=arm)
 
 
+def _unknown_stage(name: str, arm: Outcome, ranking: Ranking, batch: int) -> Stage:
+    """The stage of an arm whose documents came with none of its ids, and which are not held here either."""
+    count = len(ranking)
+    if remaining() == 0.0:
+        said = "deadline: its documents were not fetched"
+    else:
+        problem = f"none of its {count} documents is held here, and it brought none along"
+        said = _said(BackendResponseError(problem))
+        _log.warning("retriever %r: %s (the first is %r)", name, problem, ranking.ids[0])
+    details = {**ranking.details, "unknown_documents": count}
+    return Stage(name, "retrieve", arm.seconds, error=said, details=details, batch=batch)
+
+
+def _check_setup(config: PipelineConfig) -> None:
+    """Have every part say now what would make all of its calls fail."""
+    for field in type(config).model_fields:
+        for part in nested(getattr(config, field)):
+            if isinstance(part, ChecksSetup):
+                part.check_setup()
+
+
 def _rerank_stage(candidates: Candidates, scores: Scores, scored: Scored, place: int) -> Stage:
     """What came out for one query, the one at this place: as many of the first candidates as there are scores."""
     ranked = candidates.documents[: len(scores)]
@@ -798,8 +840,7 @@ def _stacked(vectors: Mapping[str, NDArray[np.float32]], ids: Sequence[str]) -> 
 
 
 def _check_threshold(min_score: float, settings: PipelineConfig) -> None:
-    if isinstance(min_score, bool) or not isinstance(min_score, (int, float)) or isnan(min_score):
-        raise InputError(f"min_score must be a number, not {min_score!r}")
+    real_number(min_score, "min_score")
     if settings.reranker is None:
         raise InputError("min_score is about a reranker's scores, and this pipeline has no reranker")
 
@@ -807,13 +848,13 @@ def _check_threshold(min_score: float, settings: PipelineConfig) -> None:
 def _hits(search: _Search, k: int, min_score: float | None) -> list[Hit]:
     """The first `k`: what the last stage scored, by its scores, behind it what only those before scored.
 
-    With `min_score`, only those of them to which the reranker gave at least so much.
+    With `min_score`, only those of them to which the reranker gave at least so much; all, if it scored nothing.
     """
     hits: list[Hit] = []
     seen: set[str] = set()
-    if min_score is not None:
-        known = {stage.kind: stage for stage in search.stages}
-        scored = zip(known["rerank"].ids, known["rerank"].scores, strict=True) if "rerank" in known else ()
+    reranked = next((stage for stage in search.stages if stage.kind == "rerank"), None)
+    if min_score is not None and reranked is not None and reranked.ids:
+        scored = zip(reranked.ids, reranked.scores, strict=True)
         good = {doc_id for doc_id, score in scored if score >= min_score}
         seen.update(doc_id for stage in search.stages for doc_id in stage.ids if doc_id not in good)
     for stage in reversed(search.stages):

@@ -20,6 +20,7 @@ __all__ = [
     "Adjuster",
     "AsyncReranker",
     "AsyncRetriever",
+    "ChecksSetup",
     "DeclaresTrust",
     "DocumentStore",
     "Embedder",
@@ -189,6 +190,18 @@ class AsyncReranker(Protocol):
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Sequence[float]]:
         """As `Reranker.score`, with the same answer."""
+        ...
+
+
+@runtime_checkable
+class ChecksSetup(Protocol):
+    """A part that knows beforehand what would make every one of its calls fail."""
+
+    def check_setup(self) -> None:
+        """Raise what a call would raise: the environment variable of a key is not set, say.
+
+        A pipeline asks when it is made. Quick: it loads no model and reaches no network.
+        """
         ...
 
 

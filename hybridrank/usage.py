@@ -17,7 +17,13 @@ class Usage:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sums: dict[str, float] = {"searches": 0, "documents": 0, "failures": 0, "seconds": 0.0}
+        self._sums: dict[str, float] = {
+            "searches": 0,
+            "documents": 0,
+            "failures": 0,
+            "shortened": 0,
+            "seconds": 0.0,
+        }
 
     def add(self, stage: Stage) -> None:
         """Count one query's stage; the seconds of a batch are shared by its queries."""
@@ -25,7 +31,8 @@ class Usage:
             **stage.details,
             "searches": 1,
             "documents": len(stage.ids),
-            "failures": int(stage.error is not None),
+            "failures": int(stage.error is not None and not stage.late),
+            "shortened": int(stage.late),
             "seconds": stage.seconds / stage.batch,
         }
         with self._lock:

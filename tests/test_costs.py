@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_read_is_passed_over(tmp_path, text) -> None:
 
 def test_usage_is_summed_and_priced(arms) -> None:
     pipeline = Pipeline.build(TOPICS, retrievers=arms, reranker=SharedWords(), rerank_k=3)
-    assert pipeline.usage() == {"searches": 0, "documents": 0, "failures": 0, "seconds": 0.0}
+    assert pipeline.usage() == {"searches": 0, "documents": 0, "failures": 0, "shortened": 0, "seconds": 0.0}
     pipeline.search("waste")
     pipeline.search_many(["soil", "compost"])
     used = pipeline.usage({"pairs": 0.5, "searches": 1.0})

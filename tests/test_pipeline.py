@@ -154,8 +154,8 @@ def test_a_threshold_needs_scores(pipeline):
         with pytest.raises(InputError, match="min_score must be a number"):
             pipeline.search(QUESTION, min_score=wrong)
     result = pipeline.replace(reranker=Broken(BackendUnavailableError("down"))).search(QUESTION, min_score=0.0)
-    assert not result.hits
-    assert "rerank" in result.degraded
+    assert result.degraded == {"rerank": "BackendUnavailableError: down; min_score was not applied"}
+    assert ids(result) == ids(pipeline.replace(reranker=None).search(QUESTION))
 
 
 def test_replace_shares_the_documents(pipeline):

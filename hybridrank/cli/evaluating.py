@@ -366,7 +366,9 @@ def _by_pipeline(
     used: set[str] = set()
     for name, recording in made.items():
         counts = (
-            {"searches", "documents", "failures", "seconds"} if "rerank" in recording.kinds.values() else set()
+            {"searches", "documents", "failures", "shortened", "seconds"}
+            if "rerank" in recording.kinds.values()
+            else set()
         )
         for search in recording.searches.values():
             for stage in search.trace.stages:

@@ -48,7 +48,8 @@ def search(
         bool, typer.Option("--per-document", help="Only the best passage of each document.")
     ] = False,
     min_score: Annotated[
-        float | None, typer.Option(help="Leave out what the reranker scored lower, or did not score.")
+        float | None,
+        typer.Option(help="Leave out what the reranker scored lower, or did not score; nothing, if it failed."),
     ] = None,
     deadline: Annotated[
         float | None, typer.Option(help="Seconds for each search; reranks what fits, and says so.")

@@ -72,6 +72,14 @@ class CohereReranker(Component):
         options = {"model": self.model, "base_url": self._url, "max_tokens_per_doc": self.max_tokens_per_doc}
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
+    def check_setup(self) -> None:
+        """Look for the key.
+
+        Raises:
+            AuthenticationError: the environment variable is not set, or holds what no key can be.
+        """
+        api_key(self.api_key_env, who="Cohere")
+
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """One finite score per document, in the documents' order, for each of the batch.
 

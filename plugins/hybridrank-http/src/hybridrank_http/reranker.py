@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ConfigError
+from hybridrank.keys import api_key
 from hybridrank.parts import Answer, Part, merge, split
 from hybridrank.remote import Limits, Remote, blocking, together, trust_needed_by_service
 from hybridrank.types import Candidates, Scores
@@ -102,6 +103,15 @@ class HttpReranker(Component):
         for name in ("limits", "api_key_env", *(["batch_size"] if self.pointwise else [])):
             options.pop(name, None)
         return json.dumps(options, sort_keys=True)
+
+    def check_setup(self) -> None:
+        """Look for the key, if the server needs one.
+
+        Raises:
+            AuthenticationError: the environment variable is not set, or holds what no key can be.
+        """
+        if self.api_key_env is not None:
+            api_key(self.api_key_env, who=self._who)
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """One finite score per document, in the documents' order, for each of the batch.

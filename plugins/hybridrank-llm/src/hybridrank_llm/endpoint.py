@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from hybridrank.component import Component, once
+from hybridrank.keys import api_key
 from hybridrank.remote import Limits, Remote
 from hybridrank_llm.chat import Answer, ask
 from hybridrank_llm.clients import clients
@@ -48,6 +49,15 @@ class ChatEndpoint(Component):
         if taken := sorted(self.extra.keys() & _OURS):
             raise ValueError(f"extra must not hold {', '.join(taken)}")
         return self
+
+    def check_setup(self) -> None:
+        """Look for the key, if the server needs one.
+
+        Raises:
+            AuthenticationError: the environment variable is not set, or holds what no key can be.
+        """
+        if self.api_key_env is not None:
+            api_key(self.api_key_env, who="the chat server")
 
     async def _asked(
         self, messages: Sequence[Mapping[str, str]], *, name: str, schema: Mapping[str, Any]
