@@ -611,12 +611,19 @@ class Pipeline:
             ranking: Ranking = arm.value[number]
             if ranking.documents:
                 found = {**ranking.documents, **found}
-            if held is not None and ranking.ids and found.keys().isdisjoint(ranking.ids):
-                stages.append(_unknown_stage(name, arm, ranking, batch))
-                continue
+            lost = held is not None and len(ranking) > 0 and found.keys().isdisjoint(ranking.ids)
+            unknown = _unknown(name, ranking) if lost else None
             stages.append(
                 Stage(
-                    name, "retrieve", arm.seconds, ranking.ids, ranking.scores, None, None, ranking.details, batch
+                    name,
+                    "retrieve",
+                    arm.seconds,
+                    ranking.ids,
+                    ranking.scores,
+                    None,
+                    unknown,
+                    ranking.details,
+                    batch,
                 )
             )
             rankings[name] = ranking
@@ -766,17 +773,13 @@ def _remote_call(name: str, arm: Any, queries: Sequence[Query], k: int) -> Call:
     return Call(partial(_retrieve, name, arm, queries, k), native if is_native else None, backend=arm)
 
 
-def _unknown_stage(name: str, arm: Outcome, ranking: Ranking, batch: int) -> Stage:
-    """The stage of an arm whose documents came with none of its ids, and which are not held here either."""
-    count = len(ranking)
+def _unknown(name: str, ranking: Ranking) -> str:
+    """What is wrong with an arm whose documents it did not bring along, and which are not held here either."""
     if remaining() == 0.0:
-        said = "deadline: its documents were not fetched"
-    else:
-        problem = f"none of its {count} documents is held here, and it brought none along"
-        said = _said(BackendResponseError(problem))
-        _log.warning("retriever %r: %s (the first is %r)", name, problem, ranking.ids[0])
-    details = {**ranking.details, "unknown_documents": count}
-    return Stage(name, "retrieve", arm.seconds, error=said, details=details, batch=batch)
+        return "deadline: its documents were not fetched"
+    problem = f"none of its {len(ranking)} documents is held here, and it brought none along"
+    _log.warning("retriever %r: %s (the first is %r)", name, problem, ranking.ids[0])
+    return _said(BackendResponseError(problem))
 
 
 def _check_setup(config: PipelineConfig) -> None:

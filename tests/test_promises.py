@@ -181,7 +181,7 @@ def test_an_arm_whose_documents_nobody_holds_is_degraded(arms):
     assert set(ids(result)) == set(ids(alone.search(QUESTION)))
     assert result.degraded.keys() == {"far"}
     assert "none of its 2 documents is held here" in result.degraded["far"]
-    assert result.trace.stage("far").details["unknown_documents"] == 2
+    assert result.trace.stage("fusion").details["unknown_documents"] == 2
     assert "FAILED" in result.explain()
     only = Pipeline.build(held, retrievers={"far": Elsewhere(strangers, bring=False)}, reranker=None)
     assert (only.search(QUESTION).hits, only.search(QUESTION).degraded.keys()) == ([], {"far"})

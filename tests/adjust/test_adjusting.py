@@ -386,7 +386,7 @@ def test_a_configuration_names_its_adjusters_in_their_order(tmp_path):
         ({"adjust": ["mmr", "recencyy"]}, "$.adjust[1]", 'did you mean "recency"?'),
         ({"adjust": [{"use": "mmr", "wieght": 1}]}, "$.adjust[0].wieght", 'did you mean "weight"?'),
         ({"adjust": [SharedWords()]}, "$.adjust[0]", "an object with adjust()"),
-        ({"adjust": "mmr"}, "$.adjust", "tuple"),
+        ({"adjust": "mmr"}, "$.adjust", "must be a list"),
         ({"adjust": ["mmr"], "retrievers": {"mmr": "faiss"}}, "$.retrievers", "that one is a stage's"),
     ],
 )
