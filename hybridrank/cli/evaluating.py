@@ -295,7 +295,7 @@ def _place(
     """The file to record in; told, so that it can be found again."""
     from hybridrank.evaluation.recorder import recording_path
     from hybridrank.evaluation.settings import Header
-    from hybridrank.rerank.cached import cache_folder
+    from hybridrank.models.digests import cache_folder
 
     place = given if given is not None else cache_folder().expanduser() / "hybridrank" / "recordings"
     if given is None or folder:

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from hybridrank.collection.arms import check_fingerprint, fingerprint
 from hybridrank.collection.documents import checked
 from hybridrank.collection.indexes import Added, Indexes
 from hybridrank.collection.live import LiveIndexes
@@ -96,12 +97,14 @@ class Adder:
         vectors = {self._embedders[name]: rows for name, rows in given.items()}
         digests: Sequence[bytes] = ()
         encoded: dict[str, Any] = {}
+        used: dict[str, _Used] = {}
         for name, index in indexes.arms.items():
             if isinstance(index, VectorIndex):
                 embedder = self._embedders[name]
                 if embedder not in vectors:
                     digests = digests or _digests(units)
                     vectors[embedder] = self._embedded(index, embedder, units, digests, progress)
+                    used[name] = _Used(embedder, index.embedder, fingerprint(index.embedder))
                 encoded[name] = vectors[embedder]
             else:
                 encoded[name] = index.encode(units)
@@ -109,7 +112,7 @@ class Adder:
         ids = [unit.id for unit in units]
         made = dict.fromkeys(vectors, digests)
         made |= {self._embedders[name]: [b""] * len(units) for name in given}  # only what was embedded is cached
-        return _Batch(documents, metadata, passages, made, vectors, indexes, (ids, encoded))
+        return _Batch(documents, metadata, passages, made, vectors, used, indexes, (ids, encoded))
 
     def _put(self, batch: _Batch, source: str | None) -> None:
         with self._live.changing("adding documents") as change:
@@ -120,6 +123,11 @@ class Adder:
                     raise InputError(
                         f"the id {other[0]!r} of {source} is held by a document of {other[1]}; ids must differ"
                     )
+            known = change.writer.fingerprints() if batch.used else {}
+            for arm, used in batch.used.items():
+                check_fingerprint(used.embedder, known.get(used.number), arm=arm)
+                if used.fingerprint is not None and used.number not in known:
+                    change.writer.put_fingerprint(used.number, used.fingerprint)
             numbers, removed = change.writer.put(batch.documents, batch.metadata, batch.passages, source=number)
             for embedder, rows in batch.vectors.items():
                 change.writer.put_vectors(embedder, numbers, batch.digests[embedder], rows)
@@ -147,6 +155,14 @@ class Adder:
         return np.frombuffer(b"".join(map(known.__getitem__, digests)), np.float32).reshape(len(units), -1)
 
 
+class _Used(NamedTuple):
+    """An embedder that made vectors: its number, and what it is by content."""
+
+    number: int
+    embedder: Any
+    fingerprint: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """Documents ready to be stored; what they are for the indexes is good for `indexes` alone."""
@@ -156,6 +172,7 @@ class _Batch:
     passages: Sequence[Sequence[Passage]]
     digests: Mapping[int, Sequence[bytes]]
     vectors: Mapping[int, NDArray[np.float32]]
+    used: Mapping[str, _Used]
     indexes: Indexes
     added: Added
 

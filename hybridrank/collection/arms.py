@@ -15,7 +15,15 @@ from hybridrank.registry import RetrieverOption, create
 from hybridrank.splitting import Splitter
 from hybridrank.trust import build_stored
 
-__all__ = ["configured", "default_retrievers", "embedder_numbers", "identities", "named"]
+__all__ = [
+    "check_fingerprint",
+    "configured",
+    "default_retrievers",
+    "embedder_numbers",
+    "fingerprint",
+    "identities",
+    "named",
+]
 
 
 def default_retrievers() -> dict[str, Indexer]:
@@ -60,7 +68,7 @@ def configured(config: Mapping[str, Any], *, source: str, trust: bool) -> dict[s
 
 
 def _identity(embedder: Any) -> str:
-    """What decides an embedder's vectors, as far as can be told."""
+    """What an embedder is called: what decides its vectors, as configured."""
     if isinstance(told_by_itself := getattr(embedder, "identity", None), str):
         return told_by_itself
     if isinstance(embedder, Component):
@@ -68,24 +76,66 @@ def _identity(embedder: Any) -> str:
     return f"{type(embedder).__module__}.{type(embedder).__qualname__}"
 
 
-def embedder_numbers(retrievers: Mapping[str, Indexer], stored: Mapping[str, int]) -> dict[str, int]:
-    """For each arm that holds vectors, the number of its embedder."""
+def fingerprint(embedder: Any) -> str | None:
+    """What decides an embedder's vectors by content, where it says so and has its model at hand."""
+    told = getattr(embedder, "fingerprint", None)
+    return told if isinstance(told, str) else None
+
+
+def check_fingerprint(embedder: Any, stored: str | None, *, arm: str) -> None:
+    """See that an embedder of a known name is still the one that it was.
+
+    Raises:
+        ConfigError: its model holds something else.
+    """
+    if not _is_like(embedder, stored):
+        raise ConfigError(
+            f"the files of the embedder {_identity(embedder)} are not those that made the collection's vectors: "
+            "a model was replaced, or reads texts in another way. Give it the former files, or build the "
+            "collection again with these",
+            path=f"$.retrievers.{arm}.embedder",
+        )
+
+
+def _is_like(embedder: Any, stored: str | None) -> bool:
+    now = fingerprint(embedder)
+    if stored is None or now is None or stored == now:
+        return True
+    alike = getattr(embedder, "is_like", None)
+    return callable(alike) and bool(alike(stored))
+
+
+def embedder_numbers(
+    retrievers: Mapping[str, Indexer], stored: Mapping[str, int], fingerprints: Mapping[int, str]
+) -> dict[str, int]:
+    """For each arm that holds vectors, the number of its embedder: that of its name, or of its content.
+
+    Raises:
+        ConfigError: there is none, or the one of its name had another content.
+    """
     numbers = {}
     for name, retriever in retrievers.items():
         index = retriever.create_index()
         if isinstance(index, VectorIndex):
-            identity = _identity(index.embedder)
-            if identity not in stored:
+            number = stored.get(_identity(index.embedder))
+            if number is None or not _is_like(index.embedder, fingerprints.get(number)):
+                now = fingerprint(index.embedder)
+                same = [other for other in stored.values() if now is not None and fingerprints.get(other) == now]
+                if number is not None and not same:
+                    check_fingerprint(index.embedder, fingerprints[number], arm=name)
+                number = same[0] if same else None
+            if number is None:
                 raise ConfigError(
-                    f"the collection has no vectors of the embedder {identity} "
-                    f"(it has: {', '.join(stored) or 'none'}); build it anew to change the embedder",
+                    f"the collection has no vectors of the embedder {_identity(index.embedder)} "
+                    f"(it has: {', '.join(stored) or 'none'}); build it again to change the embedder",
                     path=f"$.retrievers.{name}.embedder",
                 )
-            numbers[name] = stored[identity]
+            numbers[name] = number
     return numbers
 
 
-def identities(retrievers: Iterable[Indexer]) -> list[str]:
-    """Identities of the embedders whose vectors the arms' indexes hold, each once."""
+def identities(retrievers: Iterable[Indexer]) -> dict[str, str | None]:
+    """Names of the embedders whose vectors the arms' indexes hold, each once, with their fingerprints."""
     indexes = [retriever.create_index() for retriever in retrievers]
-    return list(dict.fromkeys(_identity(each.embedder) for each in indexes if isinstance(each, VectorIndex)))
+    embedders = [each.embedder for each in indexes if isinstance(each, VectorIndex)]
+    return {_identity(embedder): fingerprint(embedder) for embedder in embedders}

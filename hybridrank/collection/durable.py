@@ -65,7 +65,7 @@ class Collection:
             self.splitter = None if stored is None else Splitter.from_config(stored)
         self._store = store
         self._made: Sequence[Path] = ()  # directories, by `create`
-        self._embedders = embedder_numbers(self.retrievers, reader.embedders())
+        self._embedders = embedder_numbers(self.retrievers, reader.embedders(), reader.fingerprints())
         self._live = LiveIndexes(path, store, self.retrievers, self._embedders)
         self._adder = Adder(store, self._live, self._embedders, self.splitter)
 

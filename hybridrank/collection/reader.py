@@ -124,6 +124,14 @@ class Reader:
                 raise damaged(f"embedder {number} of its table embedders has no vectors")
         return dict(rows)
 
+    def fingerprints(self) -> dict[int, str]:
+        """What the embedders were by content, by number, as far as it is known."""
+        row = self._rows("SELECT value FROM settings WHERE name = 'fingerprints'").fetchone()
+        stored = {} if row is None else _json(row[0], dict, "the setting 'fingerprints'")
+        if not all(number.isdecimal() and isinstance(told, str) for number, told in stored.items()):
+            raise damaged("the setting 'fingerprints' is not one that hybridrank writes")
+        return {int(number): told for number, told in stored.items()}
+
     def generation(self) -> tuple[str, int, str] | None:
         """Name, sequence number and digest of the last saved generation of indexes."""
         found = self._rows("SELECT name, sequence, digest FROM generations ORDER BY sequence DESC LIMIT 1")

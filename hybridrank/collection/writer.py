@@ -42,15 +42,28 @@ class Writer(Reader):
         self._rows("INSERT INTO history VALUES (?, ?)", now)
         return now
 
-    def create(self, settings: Mapping[str, Any], embedders: Iterable[str]) -> None:
-        """Remember what the collection is created with, and make a table for each embedder's vectors."""
+    def create(self, settings: Mapping[str, Any], embedders: Mapping[str, str | None]) -> None:
+        """Remember what the collection is created with, and make a table for each embedder's vectors.
+
+        `embedders` are their names, with what they are by content where that is known.
+        """
         self._connection.executemany(
             "INSERT INTO settings VALUES (?, ?)",
             [(name, json.dumps(value, ensure_ascii=False)) for name, value in settings.items()],
         )
-        for number, identity in enumerate(embedders):
+        for number, (identity, fingerprint) in enumerate(embedders.items()):
             self._rows("INSERT INTO embedders VALUES (?, ?)", [number, identity])
             create_vectors(self._connection, number)
+            if fingerprint is not None:
+                self.put_fingerprint(number, fingerprint)
+
+    def put_fingerprint(self, embedder: int, fingerprint: str) -> None:
+        """Remember what an embedder is by content."""
+        known = {**self.fingerprints(), embedder: fingerprint}
+        self._rows(
+            "INSERT OR REPLACE INTO settings VALUES ('fingerprints', ?)",
+            [json.dumps({str(number): told for number, told in known.items()})],
+        )
 
     def put(
         self,

@@ -11,14 +11,17 @@ from pydantic import Field, PositiveInt
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
-from hybridrank.models import trust_needed_for
-from hybridrank.models.facts import Pooling
-from hybridrank.models.files import onnx_files
+from hybridrank.models import file_names, resolve, trust_needed_for
+from hybridrank.models.digests import file_digest
+from hybridrank.models.facts import Pooling, read_facts
+from hybridrank.models.files import onnx_files, possible_graphs
 from hybridrank.onnx_runtime import Encoder, Tokens
 from hybridrank.tokenising import tokenised
 from hybridrank.types import Progress, Role
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -56,6 +59,63 @@ class OnnxEmbedder(Component):
         """What decides the vector of a text, as configured: embedders of equal identity give equal vectors."""
         options = self.model_dump(exclude={"batch_tokens", "threads"}, exclude_none=True)
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What decides the vector of a text, by content, whatever the model is called; None if it is not here.
+
+        It is made of digests of the tokenizer and of every graph that some kind of CPU would be given, and of how
+        texts are read: pooling, prefixes and window.
+        """
+        try:
+            return json.dumps(self._contents, sort_keys=True)
+        except ModelError:
+            return None
+
+    def is_like(self, fingerprint: str) -> bool:
+        """Whether a machine with another kind of CPU made this fingerprint of the same model of the hub.
+
+        Of such a model a machine downloads only the graph that it runs best.
+        """
+        try:
+            other, mine = json.loads(fingerprint), self._contents
+            graphs, others = mine["graphs"], dict(other["graphs"])
+            if self._directory.parent.name != "snapshots":  # in the hub's cache; else all graphs are here
+                return False
+        except (ValueError, TypeError, KeyError, RecursionError, ModelError):
+            return False
+        alike = {**mine, "graphs": None} == {**other, "graphs": None}
+        return alike and graphs.keys().isdisjoint(others)
+
+    @once
+    def _contents(self) -> dict[str, Any]:
+        return self._read_contents()
+
+    def _read_contents(self) -> dict[str, Any]:
+        directory = self._directory
+        facts = read_facts(directory, self.model)
+        graphs = possible_graphs(file_names(directory), file=self.file)
+        return {
+            "reads": {
+                "pooling": self.pooling or facts.pooling,
+                "query_prefix": facts.query_prefix if self.query_prefix is None else self.query_prefix,
+                "document_prefix": facts.document_prefix if self.document_prefix is None else self.document_prefix,
+                "max_tokens": self.max_tokens or facts.max_tokens,
+            },
+            "tokenizer": file_digest(directory / "tokenizer.json"),
+            "graphs": {name: [file_digest(directory / each) for each in files] for name, files in graphs.items()},
+        }
+
+    @property
+    def _directory(self) -> Path:
+        """Where the model is on this machine; nothing is downloaded for it."""
+        return resolve(
+            self.model,
+            revision=self.revision,
+            choose=partial(onnx_files, file=self.file),
+            download=False,
+            local_only=self.local_only,
+        )
 
     def trust_needed(self) -> Mapping[str, str]:
         """A model that is not on this machine by its id, and one that is named by a path."""
@@ -99,6 +159,10 @@ class OnnxEmbedder(Component):
             threads=self.threads,
             local_only=self.local_only,
         )
+        if "once _contents" in self.__dict__ and self._read_contents() != self._contents:
+            raise ModelError(
+                f"the files of {self.model} were replaced while it was in use; start again to use them"
+            )
         pooling = self.pooling or encoder.facts.pooling
         if pooling is None:
             raise ModelError(f'{self.model} does not say how its tokens are pooled; give pooling="mean" or "cls"')

@@ -160,6 +160,8 @@ def trust_needed_for(
     """What a component that loads a model answers to `trust_needed`: nothing, if it is on this machine by id."""
     if not _is_id(model, revision):
         return {option: f"it reads the files at {model!r:.200}"}
+    if revision is None and _offer(model) is not None:
+        return {}  # loading it would verify all of its files: that is for whoever uses it
     try:
         resolve(model, revision=revision, choose=choose, local_only=True)
     except ModelError:

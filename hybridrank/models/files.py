@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hybridrank.errors import ModelError
 from hybridrank.models.facts import FACT_FILES
 
-__all__ = ["choose_graph", "cpu_features", "features_of", "onnx_files"]
+__all__ = ["choose_graph", "cpu_features", "features_of", "onnx_files", "possible_graphs"]
 
 _GENERIC = ("model_quantized", "model_int8")
 _BEST_FIRST = {
@@ -93,6 +94,27 @@ def choose_graph(names: Iterable[str], features: Collection[str]) -> str:
     raise ModelError(f"it has several ONNX graphs, say which with file=: {', '.join(sorted(graphs.values()))}")
 
 
+def possible_graphs(names: Iterable[str], *, file: str | None = None) -> Mapping[str, Sequence[str]]:
+    """The graphs that some CPU would be given of a model's `names`, each with the files of its weights.
+
+    They are known by their names without the folder; a graph that was named, `file`, as "".
+    """
+    known = sorted(names)
+    chosen = set()
+    if file is None:
+        for features in ((), *((level,) for level in _BEST_FIRST)):
+            with suppress(ModelError):
+                chosen.add(choose_graph(known, features))
+    elif file in known:
+        chosen.add(file)
+    return {"" if file else graph.rpartition("/")[2]: [graph, *_weights(known, graph)] for graph in sorted(chosen)}
+
+
+def _weights(names: Iterable[str], graph: str) -> list[str]:
+    """Files with weights that are kept apart from the graph."""
+    return sorted(name for name in names if name.startswith((f"{graph}_data", f"{graph}.data")))
+
+
 def onnx_files(names: Iterable[str], *, file: str | None = None) -> Sequence[str]:
     """Those of a model's `names` that running it takes: the graph first, `file` or the one that suits this CPU.
 
@@ -109,6 +131,5 @@ def onnx_files(names: Iterable[str], *, file: str | None = None) -> Sequence[str
         raise ModelError(f"it has no file {file!r} (its ONNX graphs: {graphs})")
     if "tokenizer.json" not in known:
         raise ModelError("it has no tokenizer.json, the only form of tokenizer that is read")
-    weights = (name for name in known if name.startswith((f"{graph}_data", f"{graph}.data")))  # if kept apart
     facts = (name for name in known if name in FACT_FILES or name.endswith("_Pooling/config.json"))
-    return [graph, "tokenizer.json", *sorted([*weights, *facts])]
+    return [graph, "tokenizer.json", *sorted([*_weights(known, graph), *facts])]

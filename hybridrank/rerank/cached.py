@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +14,7 @@ from pydantic import Field
 from hybridrank.blending import told_by
 from hybridrank.component import Component, once
 from hybridrank.errors import InputError, StorageError
+from hybridrank.models.digests import cache_folder
 from hybridrank.registry import RerankerOption, create
 from hybridrank.rerank.members import (
     ascore_member,
@@ -28,7 +27,7 @@ from hybridrank.rerank.members import (
 from hybridrank.rerank.score_store import KEY_BYTES, ScoreStore
 from hybridrank.types import Candidates, Scores
 
-__all__ = ["Cached", "cache_folder"]
+__all__ = ["Cached"]
 
 
 class _Asked(NamedTuple):
@@ -191,12 +190,3 @@ class Cached(Component):
     def _store(self) -> ScoreStore:
         folder = Path(self.path) if self.path is not None else cache_folder() / "hybridrank" / "scores"
         return ScoreStore(folder, max_bytes=self.max_bytes)
-
-
-def cache_folder() -> Path:
-    """Where this user's caches are, by the system's custom."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches")
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")

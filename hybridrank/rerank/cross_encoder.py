@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve, trust_needed_for
+from hybridrank.models.digests import files_digest
 from hybridrank.models.files import cpu_features, onnx_files
 from hybridrank.onnx_runtime import Encoder, Graph
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
@@ -89,19 +90,12 @@ class CrossEncoder(Component):
         """
         import onnxruntime
         import tokenizers
-        from xxhash import xxh3_128
 
         choose = partial(onnx_files, file=self.file)
         directory = resolve(self.model, revision=self.revision, choose=choose, local_only=self.local_only)
-        digest = xxh3_128()
-        for name in choose(file_names(directory)):
-            with (directory / name).open("rb") as file:
-                content = xxh3_128()
-                while block := file.read(2**20):
-                    content.update(block)
-            digest.update(f"{name} {content.hexdigest()}\n".encode())
+        digest = files_digest(directory, choose(file_names(directory)))
         versions = f"onnxruntime {onnxruntime.__version__} tokenizers {tokenizers.__version__}"
-        return f"{digest.hexdigest()} {versions} {' '.join(sorted(cpu_features()))}"
+        return f"{digest} {versions} {' '.join(sorted(cpu_features()))}"
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """One score per document, in the documents' order, for each of the batch.

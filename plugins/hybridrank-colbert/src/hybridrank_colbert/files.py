@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from xxhash import xxh3_128
-
 from hybridrank.errors import ModelError
 
-__all__ = ["check_is_colbert", "colbert_files", "digest_of"]
+__all__ = ["check_is_colbert", "colbert_files"]
 
 _OTHER_RUNTIMES = frozenset({"onnx", "openvino", "coreml", "tflite"})
 _SMALL = frozenset({".json", ".txt", ".model", ".jinja", ".metadata"})  # artifact.metadata is Stanford's
@@ -62,18 +60,6 @@ def check_is_colbert(model: str, directory: Path) -> None:
             f"{model!r} has no projection of its token vectors, so they would be random: name a model that was "
             "trained for late interaction (by PyLate, Sentence Transformers or Stanford's ColBERT)"
         )
-
-
-def digest_of(directory: Path, names: Iterable[str]) -> str:
-    """Hexadecimal digits that are others whenever these files are named otherwise or hold something else."""
-    digest = xxh3_128()
-    for name in names:
-        content = xxh3_128()
-        with (directory / name).open("rb") as file:
-            while block := file.read(2**20):
-                content.update(block)
-        digest.update(f"{name} {content.hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def _read(model: str, file: Path, default: Any) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
@@ -17,10 +15,11 @@ from hybridrank import Component
 from hybridrank.component import once
 from hybridrank.errors import BackendError, InputError, StorageError
 from hybridrank.models import file_names, resolve
+from hybridrank.models.digests import cache_folder, files_digest
 from hybridrank.rerank.pairs import OnLong
 from hybridrank.types import Candidates, Document, Progress, Scores
 from hybridrank_colbert.encoder import Encoder, Runtime, load, versions
-from hybridrank_colbert.files import check_is_colbert, colbert_files, digest_of
+from hybridrank_colbert.files import check_is_colbert, colbert_files
 from hybridrank_colbert.store import KEY_BYTES, TokenStore
 from hybridrank_colbert.vectors import Kept, Precision, maxsim, pack, unpack
 from hybridrank_colbert.windows import Windows, windows_of
@@ -108,7 +107,7 @@ class Colbert(Component):
         """
         running = versions(self.runtime)
         directory, names = self._find()
-        return f"{digest_of(directory, names)} {running}"
+        return f"{files_digest(directory, names)} {running}"
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """One score per document, in the documents' order, for each of the batch; higher is better.
@@ -274,7 +273,7 @@ class Colbert(Component):
 
     @once
     def _store(self) -> TokenStore:
-        folder = Path(self.path) if self.path is not None else _cache_folder() / "hybridrank" / "tokens"
+        folder = Path(self.path) if self.path is not None else cache_folder() / "hybridrank" / "tokens"
         return TokenStore(folder.expanduser(), max_bytes=self.max_bytes)
 
     @once
@@ -301,12 +300,3 @@ def _unpacked(value: bytes, key: bytes) -> Kept:
     if kept is None:
         raise BackendError("token vectors came out damaged; is this machine's memory sound?")
     return kept
-
-
-def _cache_folder() -> Path:
-    """Where this user's caches are, by the system's custom."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches")
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridrank.component import once
+from hybridrank.errors import ModelError
+from hybridrank.models.digests import files_digest
 from hybridrank.models.facts import KNOWN, Known
 from hybridrank.types import Role
 from hybridrank_sentence_transformers.torch_model import TorchModel
@@ -37,6 +39,22 @@ class SentenceTransformerEmbedder(TorchModel):
     document_prefix: str | None = None
 
     _class: ClassVar[str] = "SentenceTransformer"
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What decides the vector of a text, by content, whatever the model is called; None if it is not here."""
+        try:
+            return self._contents
+        except ModelError:
+            return None
+
+    @once
+    def _contents(self) -> str:
+        directory, names = self._find(download=False)
+        known = KNOWN.get(self.model, Known("embedder"))  # what stands in for prompts that the files do not hold
+        options = self.model_dump(exclude={"model", "revision", "batch_size", "device"}, exclude_none=True)
+        reads = json.dumps([options, known.query_prefix, known.document_prefix], sort_keys=True)
+        return f"{files_digest(directory, names)} {reads}"
 
     def trust_needed(self) -> Mapping[str, str]:
         """Code of the model's own, a model that is not on this machine by its id, and one named by a path."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
-
-from xxhash import xxh3_128
+from pathlib import PurePosixPath
 
 from hybridrank.errors import ModelError
 
-__all__ = ["digest_of", "torch_files"]
+__all__ = ["torch_files"]
 
 _OTHER_RUNTIMES = frozenset({"onnx", "openvino", "coreml", "tflite"})
 _SMALL = frozenset({".json", ".txt", ".model", ".jinja"})
@@ -33,15 +31,3 @@ def torch_files(names: Iterable[str], *, code: bool) -> Sequence[str]:
         raise ModelError("it has no weights for torch (*.safetensors or pytorch_model*.bin)")
     suffixes = _SMALL | {".py"} if code else _SMALL
     return [str(path) for path in paths if path in set(weights) or path.suffix in suffixes]
-
-
-def digest_of(directory: Path, names: Iterable[str]) -> str:
-    """Hexadecimal digits that are others whenever these files are named otherwise or hold something else."""
-    digest = xxh3_128()
-    for name in names:
-        content = xxh3_128()
-        with (directory / name).open("rb") as file:
-            while block := file.read(2**20):
-                content.update(block)
-        digest.update(f"{name} {content.hexdigest()}\n".encode())
-    return digest.hexdigest()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridrank.component import once
 from hybridrank.errors import ModelError
+from hybridrank.models.digests import files_digest
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
-from hybridrank_sentence_transformers.files import digest_of
 from hybridrank_sentence_transformers.torch_model import TorchModel, not_installed
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class SentenceTransformerReranker(TorchModel):
         except PackageNotFoundError as error:
             raise not_installed(error) from error
         directory, names = self._find()
-        return " ".join([digest_of(directory, names), *versions])
+        return " ".join([files_digest(directory, names), *versions])
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """One score per document, in the documents' order, for each of the batch; higher is better.

@@ -149,10 +149,16 @@ class TorchModel(Component):
             needed["trust_remote_code"] = f"it runs code that comes with the model {self.model!r:.200}"
         return needed
 
-    def _find(self) -> tuple[Path, Sequence[str]]:
+    def _find(self, *, download: bool = True) -> tuple[Path, Sequence[str]]:
         """The model's directory, and the names of the files in it that torch needs."""
         choose = partial(torch_files, code=self.trust_remote_code)
-        directory = resolve(self.model, revision=self.revision, choose=choose, local_only=self.local_only)
+        directory = resolve(
+            self.model,
+            revision=self.revision,
+            choose=choose,
+            download=download,
+            local_only=self.local_only,
+        )
         return directory, choose(file_names(directory))
 
     def _window(self, model: Any) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 
 from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve
-from hybridrank_sentence_transformers.files import digest_of, torch_files
+from hybridrank.models.digests import files_digest
+from hybridrank_sentence_transformers.files import torch_files
 from hybridrank_sentence_transformers.torch_model import token_positions
 from hybridrank_sentence_transformers.training.options import TrainingOptions
 
@@ -40,7 +41,7 @@ class Start:
                 f"{self.directory} has no tokenizer (tokenizer.json, or a vocabulary): copy it there from the "
                 "model that this one was made of"
             )
-        self.digest = digest_of(self.directory, choose(names))
+        self.digest = files_digest(self.directory, choose(names))
 
     def load(self, make: Callable[[str], Any], options: TrainingOptions, directory: Path | None = None) -> Any:
         """What `make` makes of the weights, new parts (a head) drawn by the seed, with the window asked for.
