@@ -53,7 +53,7 @@ infinity: .venv-infinity/made
 
 test: .venv-test/made .venv-infinity/made .venv-colbert/made
 	.venv-test/bin/hybridrank plugins check proximity
-	.venv-test/bin/python -m pytest -n auto --dist loadfile
+	.venv-test/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 	.venv-colbert/bin/python -m pytest plugins/hybridrank-colbert
 
 stress: .venv-test/made

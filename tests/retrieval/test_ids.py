@@ -241,7 +241,8 @@ def test_a_saved_and_mapped_index_answers_as_one_in_memory(tmp_path, component):
     memory.save(tmp_path / "index")
     mapped = component.load_index(tmp_path / "index")
     held = {*names} - {*names[5:50:5]}
-    filters = [None, frozenset(names[::3]), frozenset([*NEVER, names[5], names[6]]), frozenset()]
+    # A query refuses the last of NEVER, a lone surrogate, before an index sees it.
+    filters = [None, frozenset(names[::3]), frozenset([*NEVER[:-1], names[5], names[6]]), frozenset()]
     queries = [Query(text, ids=ids) for text in ("ant bee", "cat", "eel dog") for ids in filters]
 
     def agree():
