@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isnan
 from numbers import Real
 from operator import index
@@ -10,7 +11,7 @@ from typing import Any
 from hybridrank.errors import InputError
 from hybridrank.json_values import is_sound
 
-__all__ = ["document_ids", "real_number", "text", "whole_number"]
+__all__ = ["document_ids", "prices_of", "real_number", "text", "true_or_false", "whole_number"]
 
 
 def whole_number(value: Any, name: str, *, least: int) -> int:
@@ -41,6 +42,32 @@ def real_number(value: Any, name: str) -> float:
     if isnan(number):
         raise InputError(f"{name} must be a number, not {value!r:.80}")
     return number
+
+
+def true_or_false(value: Any, name: str) -> bool:
+    """`value` as a bool; numpy's bools are taken, "yes", 1 and None are not.
+
+    Raises:
+        InputError: it is neither true nor false.
+    """
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise InputError(f"{name} must be True or False, not {value!r:.80}")
+    return bool(value)
+
+
+def prices_of(value: Any) -> dict[str, float]:
+    """`value` as prices by the name of what costs so much.
+
+    Raises:
+        InputError: it is no mapping, or a price is negative, infinite or no number.
+    """
+    if not isinstance(value, Mapping):
+        raise InputError(f"prices must map what is counted to a price, not be a {type(value).__name__}")
+    prices = {str(name): real_number(price, f"the price of {name!r}") for name, price in value.items()}
+    for name, price in prices.items():
+        if not 0 <= price < float("inf"):
+            raise InputError(f"the price of {name!r} must be 0 or more, and finite, not {price!r}")
+    return prices
 
 
 def text(value: Any, name: str) -> str:

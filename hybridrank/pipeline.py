@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
 from hybridrank.adjusting import adjust_each
-from hybridrank.arguments import real_number, whole_number
+from hybridrank.arguments import real_number, true_or_false, whole_number
 from hybridrank.blending import ByConfidence, blend, blended, effective, told_by
 from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
@@ -323,6 +323,8 @@ class Pipeline:
         """Search for several queries, batched through every stage; results in the order of `queries`."""
         if isinstance(queries, (str, Query)):
             raise InputError("search_many takes several queries; use search() for one")
+        if isinstance(queries, Mapping) or not isinstance(queries, Iterable):
+            raise InputError(f"queries must be several queries in their order, not one {type(queries).__name__}")
         batch = [_query(query, filters) for query in queries]
         return drive(self._plan(batch, k, per_document, min_score)) if batch else []
 
@@ -366,6 +368,7 @@ class Pipeline:
     ) -> Plan[list[SearchResult]]:
         started = perf_counter()
         k = whole_number(k, "k", least=1)
+        per_document = true_or_false(per_document, "per_document")
         settings = self.config
         if min_score is not None:
             _check_threshold(min_score, settings)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from hybridrank.arguments import prices_of
 from hybridrank.errors import InputError
 from hybridrank.trace import Stage
 
@@ -49,6 +50,7 @@ class Usage:
         with self._lock:
             sums = dict(self._sums)
         if prices is not None:
+            prices = prices_of(prices)
             if unknown := [name for name in prices if name not in sums]:
                 raise InputError(
                     f"nothing was counted as {', '.join(map(repr, unknown))} (counted: {', '.join(sums)})"

@@ -107,6 +107,26 @@ def test_any_k_finds_everything(pipeline, arms, k):
     assert len(remote.search(QUESTION, k=k).hits) == len(TOPICS)
 
 
+@pytest.mark.parametrize("queries", [None, 3, {"a": "query"}])
+def test_several_queries_come_in_their_order(pipeline, queries):
+    with pytest.raises(InputError, match="queries must be several queries"):
+        pipeline.search_many(queries)
+
+
+@pytest.mark.parametrize("wrong", ["yes", 1, None])
+def test_a_switch_is_true_or_false(pipeline, wrong):
+    with pytest.raises(InputError, match="per_document must be True or False"):
+        pipeline.search(QUESTION, per_document=wrong)
+    assert pipeline.search(QUESTION, per_document=np.True_).hits
+
+
+@pytest.mark.parametrize("prices", [3, [("pairs", 1)], {"pairs": "x"}, {"pairs": -1}, {"pairs": float("inf")}])
+def test_wrong_prices_are_named(pipeline, prices):
+    pipeline.search(QUESTION)
+    with pytest.raises(InputError, match=r"prices must map|the price of 'pairs' must be"):
+        pipeline.usage(prices)
+
+
 # Keys
 
 
