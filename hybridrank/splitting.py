@@ -1,7 +1,7 @@
 """Long documents -> passages: by headings, then by blocks and sentences, within a budget of tokens.
 
-Markdown's headings (``#`` to ``######``, or one line underlined with three or more ``=`` or ``-``) open sections,
-but not in fenced code or front matter. No passage reaches from one section into the next, and short sections are
+Markdown's headings (CommonMark's, of ``#`` to ``######`` or underlined with ``=`` or ``-``; not in code, comments,
+lists or front matter) open sections. No passage reaches from one section into the next, and short sections are
 not merged: each passage is about what its headings say. A heading with nothing beneath it belongs to the section
 that follows.
 
@@ -31,6 +31,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
+from hybridrank.markdown import front_matter, headings
 from hybridrank.models import resolve, trust_needed_for
 from hybridrank.onnx_runtime import load_tokenizer
 from hybridrank.types import Document, Passage
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEME", "Splitter"]
 
-SCHEME = 1
+SCHEME = 2
 """Raise this when the same text is split otherwise than before: it is part of a splitter's identity."""
 
 _CHARACTER, _WORD, _LINE, _SENTENCE, _BLOCK = range(5)
@@ -315,12 +316,8 @@ class _Line:
 
 
 _LINES = re.compile(r"(?:[^\S\r\n]*(?:\r\n?|\n))++|[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
-_FRONT_MATTER = re.compile(
-    r"---[ \t]*(?:\r\n?|\n)(?=[\w-]+:)(?:(?!---|\.\.\.)[^\r\n]+(?:\r\n?|\n))*+(?:---|\.\.\.)[ \t]*(?=[\r\n]|\Z)"
-)
 _FENCE = re.compile(r"`{3,}(?=[^`]*\Z)|~{3,}")
 _ITEM = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s")
-_MOST_HEADING = 300  # characters: a longer line is no heading, and each passage beneath would carry it
 _MOST_INDENTATION = 40  # characters
 _INDENTED = ("    ", "\t", " \t", "  \t", "   \t")  # deeper than what Markdown reads as a heading or a fence
 
@@ -331,16 +328,24 @@ _AFTER = {"blank": _BLOCK, "closing": _BLOCK, "row": _BLOCK, "code": _SENTENCE}
 
 def _lines(text: str) -> Iterator[_Line]:
     """Read Markdown, as far as it tells where to cut."""
-    lines: list[_Line] = []  # of which the last two may yet turn out to be a heading
-    front = match.end() if (match := _FRONT_MATTER.match(text)) else 0
+    front = front_matter(text).end
+    found = iter(headings(text[front:]))
+    heading = next(found, None)
+    number = 0  # of lines behind the front matter
     fence, last = "", "blank"  # what opened the code that we are in; the kind of the line before
     for match in _LINES.finditer(text):
-        line, heading = match.group(), None
+        line, opens = match.group(), None
         bare = line.strip()
         indented = line.startswith(_INDENTED)
         before = _AFTER.get(last, _LINE)
+        while heading is not None and heading.end <= number:
+            heading = next(found, None)
         if match.start() < front:
             kind = "code"
+        elif bare and heading is not None and heading.first <= number:
+            kind, before, fence = "heading", _LINE, ""
+            if number == heading.first:
+                before, opens = _BLOCK, (heading.level, heading.text)
         elif fence:
             kind = "code"
             if not indented and bare.startswith(fence) and not bare.strip(fence[0]):
@@ -359,43 +364,16 @@ def _lines(text: str) -> Iterator[_Line]:
             kind = "other"
         elif (opening := _FENCE.match(bare)) and (bare[0] == "`" or last != "text"):  # ~~~ underlines, in RST
             kind, before, fence = "opening", _BLOCK, opening[0]
-        elif heading := _atx(bare):
-            kind, before = "heading", _BLOCK
-        elif bare[0] in "=-" and len(bare) >= 3 and not bare.strip(bare[0]):
-            kind = "heading" if _underlines(bare, lines, text) else "rule"
         else:
             kind = "text"
-        lines.append(_Line(match.start(), match.end(), kind, before, heading))
+        yield _Line(match.start(), match.end(), kind, before, opens)
         last = "heading" if last == "heading" and kind == "blank" else kind
-        if len(lines) > 2:
-            yield lines.pop(0)
-    yield from lines
+        if match.start() >= front:
+            number += 1 if bare else _line_ends(line)
 
 
-def _atx(bare: str) -> tuple[int, str] | None:
-    """The level and the name of a heading such as ``## Name ##``."""
-    level = len(bare) - len(bare.lstrip("#"))
-    if not 1 <= level <= 6 or len(bare) > _MOST_HEADING or not (bare[level:][:1] or " ").isspace():
-        return None
-    name = bare[level:].strip()
-    closed = name.rstrip("#")
-    return level, " ".join((name if closed and not closed[-1].isspace() else closed).split())
-
-
-def _underlines(bare: str, lines: list[_Line], text: str) -> bool:
-    """Make a heading of the last line, if it is a paragraph of its own, and say so; one over it belongs to it."""
-    if not lines or lines[-1].kind != "text" or lines[-1].end - lines[-1].start > _MOST_HEADING:
-        return False
-    above = lines[-2] if len(lines) > 1 else None
-    if above is not None and above.kind not in ("blank", "heading", "closing", "rule"):
-        return False
-    name = opens = lines[-1]
-    if above is not None and above.kind == "rule" and text[above.start : above.end].strip()[0] == bare[0]:
-        opens = above
-    name.kind = opens.kind = "heading"
-    name.before = opens.before = _BLOCK
-    opens.heading = (1 if bare[0] == "=" else 2), " ".join(text[name.start : name.end].split())
-    return True
+def _line_ends(blanks: str) -> int:
+    return blanks.count("\n") + blanks.count("\r") - blanks.count("\r\n")
 
 
 # Sentences

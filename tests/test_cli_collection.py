@@ -158,7 +158,7 @@ def test_what_cannot_be_read_is_reported_and_keeps_what_it_had(run, notes, col, 
     (notes / "d.docx").write_bytes(b"")
     (notes / "table.csv").write_text("id,text\nt1,x\nt1,y\n")
     (notes / "broken.md").symlink_to("absent")
-    code, out, err = run("index", notes, "--into", col, "--prune")
+    code, out, err = run("index", notes, "--into", col, "--prune", "--on-error", "raise")
     assert code == 1
     assert "0 removed, 5 could not be read" in out
     assert [line.split(": ", 1)[0].rpartition("/")[2] for line in err.splitlines()] == [
@@ -175,6 +175,116 @@ def test_what_cannot_be_read_is_reported_and_keeps_what_it_had(run, notes, col, 
     assert ids(col) == ALL
     with Collection.open(col) as collection:
         assert collection.get(["r1"])["r1"].text == "Fire needs worms."
+
+
+def test_records_that_cannot_be_used_are_reported_each_time(index, run, notes, col, words_only):
+    (notes / "table.csv").write_text("id,text,year\nt1,x,2020\nt1,y,2021\nt2,z\nt3,w,2022\n")
+    code, out, err = run("index", notes, "--into", col, "--config", words_only)
+    assert code == 1
+    assert "7 files added, 0 changed (9 documents stored)" in out
+    assert "0 could not be read, 2 records left out" in out
+    path = (notes / "table.csv").as_posix()
+    assert err.splitlines() == [
+        f"left out, of {path}: table.csv:3 repeats the id 't1'; ids must be distinct",
+        f"left out, of {path}: table.csv:4 has 2 fields, the header has 3",
+    ]
+    assert f"{path}: types of columns: year: int" in out
+    with Collection.open(col) as collection:
+        before = collection.statistics()["sequence"]
+        assert collection.get(["t3"])["t3"].metadata == {"year": 2022}
+    again = index(notes, expect=1)
+    assert len(again["left_out"][path]) == 2
+    assert (again["documents_stored"], again["changed"]) == (0, [])
+    with Collection.open(col) as collection:
+        assert collection.statistics()["sequence"] == before
+    (notes / "table.csv").write_text("id,text\nt1,x\n")
+    assert index(notes)["left_out"] == {}
+
+
+def test_options_of_reading(index, notes, col):
+    (notes / "table.csv").write_bytes("id;text;year;price\nt1;Wörter;2020;1\n".encode("cp1252"))
+    (notes / "quoted.tsv").write_text('id\ttext\nq1\t"a\tb"\n')
+    report = index(notes, "--encoding", "cp1252", "--types", "year=str", "--types", "price=float", "--quotes")
+    assert report["notes"][(notes / "table.csv").as_posix()] == ["types of columns: price: float"]
+    with Collection.open(col) as collection:
+        assert collection.get(["t1"])["t1"] == Document("t1", "Wörter", metadata={"year": "2020", "price": 1.0})
+        assert collection.get(["q1"])["q1"].text == "a\tb"
+    assert index(notes, "--encoding", "cp1252", "--types", "str", "--quotes")["notes"] == {}
+
+
+def test_a_folder_that_was_moved_is_the_same(index, run, notes, tmp_path, col):
+    first = index(notes)
+    with Collection.open(col) as collection:
+        held = collection.statistics()
+    there = notes.rename(tmp_path / "elsewhere")
+    report = index(there)
+    assert report["unchanged"] == [name.replace("/notes/", "/elsewhere/") for name in first["added"]]
+    assert report["moved"] == dict(zip(first["added"], report["unchanged"], strict=True))
+    assert report["documents_stored"] == 0
+    assert ids(col) == ALL
+    with Collection.open(col) as collection:
+        assert collection.statistics()["documents"] == held["documents"]
+
+    there = there.rename(tmp_path / "deeper")
+    (there / "a.md").write_text("# Soil\nCorrected.")
+    (there / "sub" / "c.txt").unlink()
+    report = index(there)
+    assert names(report["changed"], there) == ["a.md"]
+    assert names(report["vanished"], there) == ["sub/c.txt"]
+    code, out, _ = run("index", there, "--into", col, "--prune")
+    assert code == 0
+    assert f"removed: {there.as_posix()}/sub/c.txt" in out
+    assert ids(col) == sorted(set(ALL) - {"sub/c.txt"})
+    with Collection.open(col) as collection:
+        assert collection.get(["a.md"])["a.md"].text == "# Soil\nCorrected."
+
+
+def test_a_copy_of_a_folder(index, run, notes, tmp_path, col):
+    index(notes)
+    copy = tmp_path / "copy"
+    shutil.copytree(notes, copy)
+    assert len(index(copy)["unchanged"]) == 7
+    (copy / "a.md").write_text("# Soil\nof the copy.")
+    report = index(copy, expect=1)
+    assert names(report["failed"], copy) == ["a.md"]
+    report = index(copy, "--moved-from", notes)
+    assert names(report["changed"], copy) == ["a.md"]
+    assert len(report["moved"]) == 7
+    assert ids(col) == ALL
+
+
+def test_another_folder_takes_nothing_over(index, notes, tmp_path, col):
+    index(notes)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.md").write_text("Another project's.")
+    (other / "z.md").write_text("Its own.")
+    report = index(other, "--prune", expect=1)
+    assert names(report["failed"], other) == ["a.md"]
+    assert report["moved"] == {}
+    shutil.rmtree(notes)
+    report = index(other, "--prune")
+    assert len(report["moved"]) == 1  # the document of this id has no other file any more
+    assert report["removed"] == []
+    assert ids(col) == sorted([*ALL, "z.md"])
+
+
+def test_names_in_decomposed_unicode(index, tmp_path, col):
+    folder = tmp_path / "umlauts"
+    (folder / "U\u0308ber").mkdir(parents=True)
+    (folder / "U\u0308ber" / "u\u0308.md").write_text("decomposed")
+    (folder / "é.md").write_text("composed")
+    (folder / "e\u0301.md").write_text("both")
+    report = index(folder, expect=1)
+    assert ids(col) == ["Über/ü.md", "é.md"]
+    ((_, reason),) = report["failed"].items()
+    assert "only in Unicode's normalization" in reason
+    (folder / "é.md").unlink()  # the second
+    folder = folder.rename(tmp_path / "moved")
+    (folder / "U\u0308ber").rename(folder / "Über")
+    (folder / "Über" / "u\u0308.md").rename(folder / "Über" / "ü.md")
+    report = index(folder)
+    assert len(report["unchanged"]) == len(report["moved"]) == 2
 
 
 def test_two_files_with_one_record(index, tmp_path, col):
@@ -368,11 +478,16 @@ def test_export_into_import_by_a_pipe(index, notes, col, tmp_path, words_only):
         (["index", "{tmp}/notes", "--into", "{tmp}/new", "--config", "{tmp}/absent.toml"], "cannot read"),
         (["import", "{tmp}/notes/rows.jsonl", "--into", "{tmp}/new"], "rows.jsonl:1 has a field 'year', so"),
         (["import", "{tmp}/absent", "--into", "{tmp}/new"], "cannot read"),
+        (["import", "{tmp}/odd.jsonl", "--into", "{tmp}/new"], "odd.jsonl:1 is no exported document: the text of"),
+        (["index", "{tmp}/notes", "--into", "{tmp}/new", "--types", "a=b=c"], "must be one of str, int, float"),
+        (["index", "{tmp}/notes", "--into", "{tmp}/new", "--types", "a=int,b"], "--types is as in year=int"),
+        (["index", "{tmp}/notes", "--into", "{tmp}/new", "--encoding", "x"], "'x' is not a known encoding"),
         (["import", "{tmp}/words.toml", "--into", "{tmp}/new"], "words.toml:1 is not valid JSON"),
     ],
 )  # fmt: skip
 def test_an_error_is_one_line_and_status_2(run, index, notes, col, tmp_path, arguments, said):
     index(notes / "a.md")
+    (tmp_path / "odd.jsonl").write_text('{"id": "a", "text": 1}')
     filled = [a.replace("{tmp}", str(tmp_path)).replace("{col}", str(col)) for a in arguments]
     code, out, err = run(*filled)
     assert code == 2

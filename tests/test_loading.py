@@ -79,21 +79,23 @@ def test_one_text_file(tmp_path):
     (tmp_path / "b.md").write_text("```sh\n# a comment\n```\n# \n### Title ###\n# Other")
     assert load(tmp_path / "b.md")[0].title == "Title"
     (tmp_path / "c.md").write_text("---\ntags: [x]\n---\n- item\n---\nA *title*\n---\n# Other")
-    assert load(tmp_path / "c.md")[0].title == "A *title*"
+    assert load(tmp_path / "c.md")[0].title == "A title"
     (tmp_path / "d.md").write_text("---\ntitle: 'Named: this'\n---\n# Heading")
     assert load(tmp_path / "d.md")[0].title == "Named: this"
     (tmp_path / "empty.txt").touch()
     assert load(tmp_path / "empty.txt") == [Document("empty.txt", "")]
 
 
-def test_tables_in_a_directory_are_read_whole_or_not_at_all(tmp_path):
+def test_a_bad_row_costs_no_other(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.jsonl").write_text('{"text": "x"}\n{"id": "own", "text": "y"}')
     (tmp_path / "b.csv").write_text("id,text\n1,good\n2,bad,row\n")
     skipped = []
     documents = load(tmp_path, on_skip=lambda path, reason: skipped.append((path.name, reason)))
-    assert documents == [Document("sub/a.jsonl:1", "x"), Document("own", "y")]
+    assert documents == [Document("1", "good"), Document("sub/a.jsonl:1", "x"), Document("own", "y")]
     assert skipped == [("b.csv", "b.csv:3 has 3 fields, the header has 2")]
+    with pytest.raises(InputError, match=r"b\.csv:3 has 3 fields"):
+        load(tmp_path, on_error="raise")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_tables_in_a_directory_are_read_whole_or_not_at_all(tmp_path):
 def test_an_unusable_record_says_where(tmp_path, name, content, said):
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=said):
-        load(tmp_path / name)
+        load(tmp_path / name, on_error="raise")
 
 
 def test_unusable_paths(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybridrank.cli.output import JsonOption, counted, err, progresses, say, say_json
+from hybridrank.cli.reading import EncodingOption, OnErrorOption, QuotesOption, TypesOption, parsed_types
 from hybridrank.cli.stored import ConfigOption, IndexFieldOption, IntoOption, TrustOption, made_or_opened
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["index"]
 
 
+_INCOMPLETE = "+"
+"""Behind the digest of a file of which records were left out: they are reported each time."""
+
+_MOST_SHOWN = 10  # files, and records of a file
+
+
 @dataclass
 class Report:
     """What became of the files, by their absolute paths."""
@@ -28,9 +35,17 @@ class Report:
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
+    """Those that lay at another path before."""
+    vanished: list[str] = field(default_factory=list)
+    """Those under PATHS that are no more, and whose documents are kept."""
     removed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """Those that could not be read, and why: what they held before is kept."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """The records that could not be used, of files whose other records could, and why."""
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """What was assumed or lost in reading: the types of columns, what a library left out."""
     passed_over: Mapping[str, int] = field(default_factory=dict)
     """How many files there are of each ending that is not known."""
     documents_stored: int = 0
@@ -45,9 +60,17 @@ def index(
     id_field: Annotated[
         str | None, typer.Option(help="The field that holds the id, in records; else id or _id.")
     ] = None,
+    encoding: EncodingOption = None,
+    types: TypesOption = None,
+    quotes: QuotesOption = None,
+    on_error: OnErrorOption = "skip",
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what came from files under PATHS that are no more.")
     ] = False,
+    moved_from: Annotated[
+        Path | None,
+        typer.Option(help="A directory of which PATHS hold a copy: its files are known as those from now on."),
+    ] = None,
     index_field: IndexFieldOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
@@ -55,17 +78,26 @@ def index(
     """Put files into a collection, new or old: JSONL, CSV, TSV, Parquet, Markdown, HTML, PDF, DOCX, plain text.
 
     Files that have not changed since are skipped. A file of text is a document, known by its path below the
-    directory that was given; a file of records is many. A file that cannot be read is reported, leaves what the
-    collection holds of it as it was, and makes the exit status 1.
+    directory that was given; a file of records is many. A directory may be moved: its files are found again.
+
+    A file that cannot be read is reported, and leaves what the collection holds of it as it was; a record that
+    cannot be used is reported with its line, and the others are stored. Either makes the exit status 1.
+
+    Columns of CSV and TSV are typed: numbers, true and false, and dates are recognized, and the types reported.
     """
     from hybridrank.errors import InputError
     from hybridrank.loading import find_files
+    from hybridrank.loading.moved import is_gone, moved
 
     report = Report()
     files = find_files(
         paths,
         text_field=text_field,
         id_field=id_field,
+        encoding=encoding,
+        types=parsed_types(types),
+        quotes=quotes,
+        on_error=on_error,
         on_skip=lambda path, reason: report.failed.update({path.as_posix(): reason}),
     )
     report.passed_over = files.passed_over
@@ -76,66 +108,79 @@ def index(
         progresses("files", "documents") as bars,
     ):
         known = collection.sources()
-        if prune:
-            _prune(collection, _vanished(known, paths, files.sources), report)
+        left = None if moved_from is None else moved_from.resolve()
+        report.moved = moved(known, files.sources, left=left)
+        if report.moved:
+            collection.rename_sources(report.moved)
+            known = collection.sources()
+        found = {source.name for source in files.sources}
+        vanished = [name for name in _under(known.keys() - found, paths) if is_gone(name)]
+        if prune and vanished:
+            report.documents_removed = collection.drop_sources(vanished)
+            report.removed = vanished
+        else:
+            report.vanished = vanished
+        elsewhere = {digest: name for name, digest in known.items() if name not in found}
         for number, source in enumerate(files.sources, start=1):
-            _update(collection, source, known, report, bars[1])
+            _update(collection, source, known, elsewhere, report, bars[1])
             bars[0](number, len(files.sources))
     if as_json:
         say_json(asdict(report))
     else:
         _tell(report)
-    if report.failed:
+    if report.failed or report.left_out:
         raise typer.Exit(1)
 
 
-def _vanished(known: Iterable[str], paths: Iterable[Path], sources: Iterable[Source]) -> list[str]:
-    """The known files under `paths` that are not there any more; not those that merely cannot be seen."""
-    found = {source.name for source in sources}
+def _under(names: Iterable[str], paths: Iterable[Path]) -> list[str]:
     roots = [path.resolve() for path in paths]
-    return [
-        name
-        for name in known
-        if name not in found and any(Path(name).is_relative_to(root) for root in roots) and _gone(Path(name))
-    ]
-
-
-def _gone(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _prune(collection: Collection, names: list[str], report: Report) -> None:
-    if names:
-        report.documents_removed = collection.drop_sources(names)
-        report.removed = names
+    return sorted(name for name in names if any(Path(name).is_relative_to(root) for root in roots))
 
 
 def _update(
-    collection: Collection, source: Source, known: Mapping[str, str], report: Report, bar: Progress
+    collection: Collection,
+    source: Source,
+    known: Mapping[str, str],
+    elsewhere: Mapping[str, str],
+    report: Report,
+    bar: Progress,
 ) -> None:
     """Read one file, if it is not known as it is. It is read through before any of it is stored."""
-    from hybridrank.collection.documents import checked
     from hybridrank.errors import InputError, MissingDependencyError
 
+    left_out: list[str] = []
+    notes: list[str] = []
     try:
         digest = source.digest()
-        if known.get(source.name) == digest:
+        held = known.get(source.name)
+        if held == digest or (held is None and _is_held(source, digest, elsewhere)):
             report.unchanged.append(source.name)
             return
-        number = sum(1 for _ in checked(source.documents()))
-        bar(0, number)
-        report.documents_stored += collection.put_source(
-            source.name, digest, source.documents(), progress=lambda done, _: bar(done, number)
-        )
-        (report.changed if source.name in known else report.added).append(source.name)
+        number = sum(1 for _ in source.documents(on_skip=left_out.append, on_note=notes.append))
+        if held == digest + _INCOMPLETE:
+            report.unchanged.append(source.name)
+        else:
+            bar(0, number)
+            report.documents_stored += collection.put_source(
+                source.name,
+                digest + _INCOMPLETE if left_out else digest,
+                source.documents(on_skip=lambda _: None),  # reported above
+                progress=lambda done, _: bar(done, number),
+            )
+            (report.added if held is None else report.changed).append(source.name)
+        if notes:
+            report.notes[source.name] = notes
+        if left_out:
+            report.left_out[source.name] = left_out
     except (InputError, MissingDependencyError) as error:
         report.failed[source.name] = str(error)
+
+
+def _is_held(source: Source, digest: str, elsewhere: Mapping[str, str]) -> bool:
+    """Whether the collection holds the same documents, of a copy of the file that is still there."""
+    from hybridrank.loading.moved import same_place
+
+    return digest in elsewhere and same_place(elsewhere[digest], source)
 
 
 def _tell(report: Report) -> None:
@@ -143,17 +188,42 @@ def _tell(report: Report) -> None:
     for path, reason in report.failed.items():
         reasons[reason].append(path)
     for reason, paths in reasons.items():
-        others = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
-        err(f"could not read {paths[0]}{others}: {reason}")
+        err(f"could not read {_some(paths, most=1)}: {reason}")
+    for path, records in report.left_out.items():
+        for reason in records[:_MOST_SHOWN]:
+            err(f"left out, of {path}: {reason}")
+        if len(records) > _MOST_SHOWN:
+            err(f"left out, of {path}: {len(records) - _MOST_SHOWN:,} more; --json names them")
     stored = f" ({counted(report.documents_stored, 'document')} stored)" if report.added or report.changed else ""
     removed = f" ({counted(report.documents_removed, 'document')})" if report.removed else ""
     say(
         f"{counted(len(report.added), 'file')} added, {len(report.changed):,} changed{stored}, "
         f"{len(report.unchanged):,} unchanged, {len(report.removed):,} removed{removed}, "
         f"{len(report.failed):,} could not be read"
+        + (f", {counted(sum(map(len, report.left_out.values())), 'record')} left out" if report.left_out else "")
     )
+    for path, notes in report.notes.items():
+        for note in notes:
+            say(f"{path}: {note}")
+    if report.moved:
+        old, new = next(iter(report.moved.items()))
+        others = f", and {len(report.moved) - 1:,} more" if len(report.moved) > 1 else ""
+        say(f"moved: {old} to {new}{others}")
+    if report.removed:
+        say(f"removed: {_some(report.removed)}")
+    if report.vanished:
+        say(f"no more there: {_some(report.vanished)}; --prune removes what came from {_them(report.vanished)}")
     if report.passed_over:
         endings = sorted(report.passed_over.items(), key=lambda entry: (-entry[1], entry[0]))
         most = ", ".join(f"{number:,} {ending or 'without ending'}" for ending, number in endings[:5])
         others = ", …" if len(endings) > 5 else ""
         say(f"passed over, of other kinds: {counted(sum(report.passed_over.values()), 'file')} ({most}{others})")
+
+
+def _some(names: Sequence[str], *, most: int = _MOST_SHOWN) -> str:
+    others = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + others
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"

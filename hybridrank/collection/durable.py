@@ -363,6 +363,19 @@ class Collection:
         self._live.maintain()
         return done
 
+    def rename_sources(self, names: Mapping[str, str]) -> None:
+        """Know sources by other names, such as the paths that files were moved to; nothing else changes.
+
+        Raises:
+            InputError: another source has one of the new names.
+        """
+        with self._live.changing("renaming sources") as change:
+            taken = self.sources().keys() - names.keys()
+            if double := sorted(taken & set(names.values())) or len(set(names.values())) < len(names):
+                raise InputError(f"a source has one of the new names already: {double}")
+            for name, new in names.items():
+                change.writer.rename_source(name, new)
+
     def drop_sources(self, names: Iterable[str]) -> int:
         """Delete all documents of these sources, and forget them. Returns how many documents there were."""
         dropped = 0

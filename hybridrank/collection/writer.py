@@ -185,6 +185,11 @@ class Writer(Reader):
         self._next(1)
         self._rows("DELETE FROM sources WHERE name = ?", [name])
 
+    def rename_source(self, name: str, new: str) -> None:
+        """Know a source by another name, which no other has."""
+        self._next(1)
+        self._rows("UPDATE sources SET name = ? WHERE name = ?", [new, name])
+
     def of_source(self, name: str, *, before: int | None = None) -> list[int]:
         """Numbers of a source's documents, of those that are lower than `before` where that is given."""
         rows = self._rows(

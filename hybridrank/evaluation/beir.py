@@ -11,7 +11,7 @@ from hybridrank.errors import InputError
 from hybridrank.evaluation.dataset import Dataset
 from hybridrank.evaluation.judging import JudgementsBuilder, read_ignored, read_json_queries, required
 from hybridrank.loading import load_documents
-from hybridrank.loading.records import tab_separated
+from hybridrank.loading.tables import tab_separated
 
 __all__ = ["load_beir"]
 
@@ -57,7 +57,7 @@ def load_beir(
         qrels=judgements.qrels,
         ignored={} if ignored is None else read_ignored(Path(ignored)),
         synthetic=_synthetic(judged / f"{split}.synthetic.json"),
-        source=partial(load_documents, corpus),
+        source=partial(load_documents, corpus, on_error="raise"),
         places=judgements.places,
     )
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import InputError
-from hybridrank.loading.records import json_lines, tab_separated
+from hybridrank.loading.records import json_lines
+from hybridrank.loading.tables import tab_separated
 
 __all__ = ["JudgementsBuilder", "TextsBuilder", "labelled", "read_ignored", "read_json_queries", "required"]
 

@@ -11,7 +11,8 @@ from hybridrank.errors import InputError
 from hybridrank.evaluation.dataset import Dataset
 from hybridrank.evaluation.judging import JudgementsBuilder, TextsBuilder, labelled
 from hybridrank.loading import load_documents
-from hybridrank.loading.records import comma_separated, tab_separated
+from hybridrank.loading.reading import Reading
+from hybridrank.loading.tables import comma_separated, tab_separated
 from hybridrank.types import Document
 
 __all__ = ["load_pairs"]
@@ -25,12 +26,14 @@ _GRADE = ("grade", "score", "relevance")
 def load_pairs(
     path: str | PathLike[str],
     documents: str | PathLike[str] | Sequence[Document] | Callable[[], Iterable[Document]] | None = None,
+    *,
+    quotes: bool | None = None,
 ) -> Dataset:
     """A ``.csv`` or ``.tsv`` file with a row for each pair of a query and the id of a document relevant to it.
 
     Its columns are ``query`` and ``relevant_id``, and may be ``query_id`` (else a query's text is its id) and
     ``grade`` (else 1). A query with several relevant documents has several rows. `documents` are as in
-    `load_trec`.
+    `load_trec`. `quotes` says whether quotation marks enclose fields: by default in ``.csv``, and not in ``.tsv``.
 
     Raises:
         InputError: the file is not there, has other columns, or a row is wrong; says which line.
@@ -38,7 +41,7 @@ def load_pairs(
     file = Path(path)
     read = tab_separated if file.suffix.lower() == ".tsv" else comma_separated
     texts, judgements = TextsBuilder(), JudgementsBuilder()
-    for where, row in read(file, labelled(file)):
+    for where, row in read(file, labelled(file), Reading(quotes=quotes)):
         query = row[_column(row, _QUERY, where)].strip()
         doc_id = row[_column(row, _DOCUMENT, where)].strip()
         if not query:
@@ -48,7 +51,11 @@ def load_pairs(
         query_id = query if named is None else row[named].strip()
         texts.add(query_id, query, where)
         judgements.add(query_id, doc_id, 1 if grade is None else row[grade].strip(), where)
-    source = partial(load_documents, Path(documents)) if isinstance(documents, (str, PathLike)) else documents
+    source = (
+        partial(load_documents, Path(documents), on_error="raise")
+        if isinstance(documents, (str, PathLike))
+        else documents
+    )
     return Dataset(
         name=file.stem, queries=texts.texts, qrels=judgements.qrels, source=source, places=judgements.places
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation.judging import labelled
-from hybridrank.loading.records import comma_separated, json_lines, tab_separated
+from hybridrank.loading.records import json_lines
+from hybridrank.loading.tables import comma_separated, tab_separated
 
 __all__ = ["QueryLog"]
 
@@ -89,11 +90,16 @@ def _texts(file: Path, label: str) -> Iterator[str]:
             raise InputError(f"cannot read {label!r}: {error}") from error
         yield from (line.strip() for line in lines if line.strip())
         return
-    read = {".csv": comma_separated, ".tsv": tab_separated, ".jsonl": json_lines}.get(suffix)
-    if read is None:
+    rows: Iterable[tuple[str, Mapping[str, Any]]]
+    if suffix == ".csv":
+        rows = comma_separated(file, label)
+    elif suffix == ".tsv":
+        rows = tab_separated(file, label)
+    elif suffix == ".jsonl":
+        rows = json_lines(file, label)
+    else:
         raise InputError(f"{label!r} must be a .txt, .csv, .tsv or .jsonl file")
-    for where, row in read(file, label):
-        yield _text(row, where)
+    yield from (_text(row, where) for where, row in rows)
 
 
 def _text(row: Mapping[str, Any], where: str) -> str:

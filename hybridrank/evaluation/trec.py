@@ -20,7 +20,7 @@ from hybridrank.evaluation.judging import (
     read_json_queries,
 )
 from hybridrank.loading import load_documents
-from hybridrank.loading.text import opened
+from hybridrank.loading.encodings import opened
 from hybridrank.types import Document
 
 __all__ = ["TopicField", "load_trec", "read_qrels", "read_topics"]
@@ -57,7 +57,11 @@ def load_trec(
     judgements = JudgementsBuilder()
     for where, query_id, doc_id, grade in _judged(Path(qrels)):
         judgements.add(query_id, doc_id, grade, where)
-    source = partial(load_documents, Path(documents)) if isinstance(documents, (str, PathLike)) else documents
+    source = (
+        partial(load_documents, Path(documents), on_error="raise")
+        if isinstance(documents, (str, PathLike))
+        else documents
+    )
     return Dataset(
         name=Path(qrels).stem,
         queries=read_topics(topics, topic_field=topic_field),

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-import codecs
 import re
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybridrank.errors import InputError, MissingDependencyError
-from hybridrank.loading.text import first_heading
+from hybridrank.loading.encodings import known_encoding, marked_encoding, zeros_encoding
+from hybridrank.loading.reading import Note, Reading
+from hybridrank.loading.tags import limited
+from hybridrank.loading.titles import telling_title
+from hybridrank.markdown import shortened
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 __all__ = ["read_html", "to_markdown"]
 
-_CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
+_HEAD = 4096  # bytes in which an encoding is declared
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_CHARSET = re.compile(
+    rb"""\A\s*<\?xml[^>]*?\sencoding\s*=\s*["']\s*([\w.:-]+)|<meta[^>]+?charset\s*=\s*["']?\s*([\w.:-]+)""",
+    re.IGNORECASE,
+)
+_LABELS = {  # of the Encoding Standard, that Python does not know
+    "x-sjis": "cp932", "x-gbk": "gb18030", "x-x-big5": "big5hkscs", "x-cp1250": "cp1250", "x-cp1251": "cp1251",
+    "x-cp1252": "cp1252", "x-cp1254": "cp1254", "unicode-1-1-utf-8": "utf-8", "x-mac-roman": "mac_roman",
+    "x-mac-cyrillic": "mac_cyrillic", "iso-8859-8-i": "iso8859-8", "logical": "iso8859-8", "dos-874": "cp874",
+    "x-euc-jp": "euc_jp", "sun_eu_greek": "iso8859-7", "x-user-defined": "cp1252",
+}  # fmt: skip
 _SUPERSETS = {  # what pages that declare the first are written in
-    "ascii": "cp1252", "iso8859-1": "cp1252", "gb2312": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949",
-    "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8",
+    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
+    "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs",
+    "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8", "utf-32": "utf-8",
 }  # fmt: skip
 _SPACE = re.compile(r"[ \t\n\r\f]+")
+_NO_SPACE = re.compile(r"[^ \t\n\r\f]")
 _SPACES = re.compile(" +")
 _TICKS = re.compile("`+")
 _AROUND_BREAK = re.compile(r" *\n *")
+_PIECE = 1 << 20  # characters: no longer ones are replaced in at a time, since that keeps other threads waiting
 _HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
 _INLINE = re.compile(
     "a|abbr|acronym|b|bdi|bdo|big|br|cite|code|data|del|dfn|em|font|i|ins|kbd|label|mark|q|rp|rt|ruby|s|samp|small|"
@@ -37,8 +55,8 @@ _DROPPED = re.compile(
 _STRUCTURE = "h1, h2, h3, h4, h5, h6, ul, ol, pre, table"
 
 
-def read_html(path: Path) -> tuple[str, str | None]:
-    """What the page says, and its ``<title>`` or else its first heading.
+def read_html(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
+    """What the page says, and its ``<title>``, or else its first ``<h1>``, or else its first heading.
 
     Where it has one ``<main>``, all else is left out; and always scripts, styles, forms' controls, images,
     ``<nav>``, what is ``hidden``, and the footers and asides outside of ``<main>`` and ``<article>``.
@@ -51,16 +69,22 @@ def read_html(path: Path) -> tuple[str, str | None]:
         source = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    page = _parsed(_decoded(source, path))
+    page = _parsed(_decoded(source, path, reading.encoding))
     title = page.css_first("head > title")
     mains = page.css("main, [role=main]")
-    text = (_Writer().write(mains[0]) if len(mains) == 1 else "") or _Writer().write(page.root)
-    return text, (_SPACE.sub(" ", title.text()).strip() if title else None) or first_heading(text)
+    text, heading = _written(page, mains[0]) if len(mains) == 1 else ("", None)
+    if not text:
+        text, heading = _written(page, page.root)
+    return text, telling_title(title.text() if title else None, path, file_names=False) or heading
 
 
-def to_markdown(source: str) -> str:
-    """The text of an HTML page or fragment: headings with ``#``, list items with ``-``, a table's row a line."""
-    return _Writer().write(_parsed(source).root)
+def to_markdown(source: str) -> tuple[str, str | None]:
+    """The text of an HTML page or fragment, and its first ``<h1>``, or else its first heading.
+
+    Headings stand behind ``#``, list items behind ``-``, a table's row in a line.
+    """
+    page = _parsed(source)
+    return _written(page, page.root)
 
 
 def _parsed(source: str) -> LexborHTMLParser:
@@ -68,31 +92,81 @@ def _parsed(source: str) -> LexborHTMLParser:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError as error:
         raise MissingDependencyError('reading HTML needs selectolax; pip install "hybridrank[files]"') from error
-    return LexborHTMLParser(source)
+    return LexborHTMLParser(limited(source))
 
 
-def _decoded(source: bytes, path: Path) -> str:
-    """The page's text: by its byte order mark, or as it declares and browsers understand that, or UTF-8."""
-    if source.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return source.decode("utf-16", "replace")
-    declared = _CHARSET.search(source[:2048])
-    if source.startswith(codecs.BOM_UTF8) or not declared:
+def _decoded(source: bytes, path: Path, named: str | None) -> str:
+    """The page's text: by its byte order mark, or as it declares and browsers understand that, or as the caller
+    says, or UTF-8."""
+    sample = source[:_HEAD]
+    mark = marked_encoding(sample) or zeros_encoding(sample[: len(sample) // 4 * 4])
+    if mark is not None and mark != "utf-8-sig":
+        return source.decode(mark, "replace")
+    declared = None if mark else _CHARSET.search(_COMMENT.sub(b"", sample))
+    if declared is None:
         try:
-            return source.decode("utf-8-sig")
+            return source.decode(mark or named or "utf-8")
         except UnicodeDecodeError as error:
-            raise InputError(f"{str(path)!r} declares no encoding, and is not UTF-8 text: {error}") from None
-    name = declared[1].decode()
+            kind = named if named and not mark else "UTF-8"
+            raise InputError(
+                f"{str(path)!r} declares no encoding, and is not {kind} text: {error}; name its encoding "
+                "(--encoding, or encoding= in Python), such as windows-1252"
+            ) from None
+    name = (declared[1] or declared[2]).decode()
     try:
-        encoding = codecs.lookup(name).name
+        encoding = known_encoding(_LABELS.get(name.lower(), name))
         return source.decode(_SUPERSETS.get(encoding, encoding), "replace")
-    except (LookupError, UnicodeError):
+    except (InputError, UnicodeError):
         raise InputError(f"{str(path)!r} declares an encoding that is not known: {name!r}") from None
+
+
+def _written(page: LexborHTMLParser, root: LexborNode | None) -> tuple[str, str | None]:
+    """The text below an element, and what is its title by its headings."""
+    writer = _Writer(_layouts(page))
+    text = writer.write(root)
+    return text, shortened(writer.title)
+
+
+def _layouts(page: LexborHTMLParser) -> set[int]:
+    """The tables that lay out the page; of nested ones all but the innermost do."""
+    layouts: set[int] = set()
+    if not page.css_matches("table"):
+        return layouts
+    seen: set[int] = set()
+    for node in page.css(_STRUCTURE):
+        above = node.parent
+        while above is not None and above.mem_id not in seen:
+            seen.add(above.mem_id)
+            if above.tag == "table":
+                layouts.add(above.mem_id)
+                break
+            above = above.parent
+    return layouts
+
+
+def _replaced(pattern: re.Pattern[str], by: str, text: str) -> str:
+    """`text` with a pattern of blanks replaced, piece by piece."""
+    if len(text) <= _PIECE:
+        return pattern.sub(by, text)
+    return "".join(pattern.sub(by, piece) for piece in _pieces(text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Pieces of a text that end with no blank that is followed by another."""
+    start = 0
+    while start < len(text):
+        cut = _NO_SPACE.search(text, start + _PIECE)
+        end = len(text) if cut is None else cut.start()
+        yield text[start:end]
+        start = end
 
 
 class _Writer:
     """Goes through a page once, in order, and writes blocks of text."""
 
-    def __init__(self) -> None:
+    def __init__(self, layouts: Container[int]) -> None:
+        self._layouts = layouts
+        self._first_headings: dict[bool, str] = {}  # the first <h1>, and the first of any other level
         self._blocks: list[str] = []
         self._kind = ""  # of the last block: "item" and "row" stand close to the next of their kind
         self._line: list[str] = []  # the block that is being read
@@ -110,7 +184,7 @@ class _Writer:
                 self._leave(node.tag or "")
             elif node.is_text_node:
                 text = node.text_content or ""
-                self._line.append(text if self._verbatim else _SPACE.sub(" ", text))
+                self._line.append(text if self._verbatim else _replaced(_SPACE, " ", text))
             elif node.tag == "math":
                 self._line.append(_SPACE.sub(" ", node.attributes.get("alttext") or node.text()))
             elif node.is_element_node and not self._dropped(node):
@@ -122,6 +196,11 @@ class _Writer:
                     child = child.prev
         self._flush()
         return "".join(self._blocks)
+
+    @property
+    def title(self) -> str | None:
+        """The first ``<h1>`` that was written, or else the first heading."""
+        return self._first_headings.get(True) or self._first_headings.get(False)
 
     def _dropped(self, node: LexborNode) -> bool:
         tag, attributes = node.tag or "", node.attributes
@@ -145,7 +224,7 @@ class _Writer:
                 self._mark = "- "
             elif tag == "pre":
                 self._verbatim = True
-            elif tag == "table" and not any(other.mem_id != node.mem_id for other in node.css(_STRUCTURE)):
+            elif tag == "table" and node.mem_id not in self._layouts:
                 self._cells = []
 
     def _leave(self, tag: str) -> None:
@@ -168,7 +247,9 @@ class _Writer:
             heading = " ".join("".join(self._line).split()).rstrip("¶ ")
             self._line.clear()
             self._mark = ""
-            self._block(f"{_HEADINGS[tag]} {heading}" if heading else "")
+            if heading:
+                self._first_headings.setdefault(tag == "h1", heading)
+                self._block(f"{_HEADINGS[tag]} {heading}")
         else:
             self._part()
         if tag in ("article", "main"):
@@ -187,7 +268,7 @@ class _Writer:
             self._flush()
 
     def _flush(self) -> None:
-        text = _AROUND_BREAK.sub("\n", _SPACES.sub(" ", "".join(self._line))).strip()
+        text = _replaced(_AROUND_BREAK, "\n", _replaced(_SPACES, " ", "".join(self._line))).strip()
         self._line.clear()
         if text:
             mark, self._mark = self._mark, ""

@@ -11,21 +11,23 @@ from typing import Any
 from uuid import UUID
 
 from hybridrank.errors import InputError, MissingDependencyError
-from hybridrank.loading.records import require_distinct
+from hybridrank.loading.reading import OnBad, refuse
+from hybridrank.loading.tables import require_distinct
 
 __all__ = ["rows"]
 
 _BATCH = 256  # rows held as Python objects at a time
 
 
-def rows(path: Path, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def rows(path: Path, label: str, *, on_bad: OnBad = refuse) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each row with its place, ``label:row`` from 1; a row group is read at a time, by pieces.
 
     Times are ISO 8601 strings (those with a zone in UTC, to the microsecond), durations seconds, decimals and
     NaN what they are in JSON: a number, and null. Bytes are text where they are UTF-8, otherwise an error.
 
     Raises:
-        InputError: the file is no Parquet or damaged, or a value has no JSON form.
+        InputError: the file is no Parquet or damaged; `on_bad` is told of a row with a value that has no
+            JSON form.
         MissingDependencyError: pyarrow is not installed.
     """
     try:
@@ -44,7 +46,12 @@ def rows(path: Path, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 for record in batch.cast(schema, safe=False).to_pylist(maps_as_pydicts="strict"):
                     number += 1
                     where = f"{label}:{number}"
-                    yield where, {name: _json(value, where, name) for name, value in record.items()}
+                    try:
+                        row = {name: _json(value, where, name) for name, value in record.items()}
+                    except InputError as error:
+                        on_bad(error)
+                    else:
+                        yield where, row
     except InputError:
         raise
     except failures as error:

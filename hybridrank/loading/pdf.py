@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 
 from hybridrank.errors import InputError, MissingDependencyError
+from hybridrank.loading.reading import Note, Reading
+from hybridrank.loading.titles import telling_title
 
 __all__ = ["read_pdf"]
 
@@ -16,8 +18,9 @@ _HYPHEN = re.compile("[\ufffe\x02](?=(.?))")  # what PDFium makes of one at a li
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-def read_pdf(path: Path) -> tuple[str, str | None]:
-    """The pages' text, line by line, a blank line between pages, and the title from the file's metadata.
+def read_pdf(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
+    """The pages' text, line by line, a blank line between pages, and the title from the file's metadata if it
+    is more than a file's name.
 
     Raises:
         InputError: it is damaged, needs a password, or holds no text (a scan).
@@ -51,7 +54,7 @@ def read_pdf(path: Path) -> tuple[str, str | None]:
             f"{str(path)!r} holds no text on its {len(pages)} pages; "
             "if they are scanned, recognise their text (OCR) first"
         )
-    return "\n\n".join(filter(None, pages)), " ".join(_CONTROL.sub(" ", title).split()) or None
+    return "\n\n".join(filter(None, pages)), telling_title(title, path)
 
 
 def _mended(text: str) -> str:

@@ -1,19 +1,18 @@
-"""Records: JSON Lines and tables with a delimiter, and what document a record is."""
+"""Records: JSON Lines, and what document a record is."""
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import InputError
-from hybridrank.loading.text import opened
+from hybridrank.loading.encodings import opened, undecodable
+from hybridrank.loading.reading import OnBad, refuse
 from hybridrank.types import Document
 
-__all__ = ["comma_separated", "json_lines", "json_records", "require_distinct", "tab_separated", "to_document"]
+__all__ = ["json_lines", "json_records", "to_document"]
 
 
 def to_document(record: Mapping[str, Any], where: str, *, text_field: str, id_field: str | None) -> Document:
@@ -44,64 +43,48 @@ def to_document(record: Mapping[str, Any], where: str, *, text_field: str, id_fi
         raise InputError(f"{where}: {error}") from None
 
 
-def json_lines(path: Path, label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each line's JSON object and its place, ``label:line``. A NaN, which is no JSON, is read as null."""
-    with opened(path) as file:
-        yield from json_records(file, label)
+def json_lines(
+    path: Path, label: str, *, encoding: str | None = None, on_bad: OnBad = refuse
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each line's JSON object and its place, ``label:line``. A NaN, which is no JSON, is read as null.
+
+    Raises:
+        InputError: the file cannot be read; of a line that is no JSON object, `on_bad` is told.
+    """
+    with opened(path, encoding=encoding, lines=True) as file:
+        yield from json_records(file, label, on_bad=on_bad)
 
 
-def json_records(lines: Iterable[str | bytes], label: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def json_records(
+    lines: Iterable[str | bytes], label: str, *, on_bad: OnBad = refuse
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """As `json_lines`, of lines that are there; bytes are UTF-8."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{label}:{number}"
         try:
-            record = json.loads(line, parse_constant=_constant)
-        except ValueError as error:
-            raise InputError(f"{where} is not valid JSON: {error}") from None
-        except RecursionError:
-            raise InputError(f"{where} is nested too deeply") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{where} is a {type(record).__name__}, not a JSON object")
-        yield where, record
+            record = _record(line)
+        except InputError as error:
+            on_bad(InputError(f"{where} {error}"))
+        else:
+            yield where, record
+
+
+def _record(line: str | bytes) -> Mapping[str, Any]:
+    if isinstance(line, str) and undecodable(line):
+        raise InputError("is not UTF-8 text")
+    try:
+        record = json.loads(line, parse_constant=_constant)
+    except ValueError as error:
+        raise InputError(f"is not valid JSON: {error}") from None
+    except RecursionError:
+        raise InputError("is nested too deeply") from None
+    if not isinstance(record, dict):
+        raise InputError(f"is a {type(record).__name__}, not a JSON object")
+    return record
 
 
 def _constant(name: str) -> None:
     if name != "NaN":
         raise ValueError(f"{name} is no JSON number")
-
-
-def comma_separated(path: Path, label: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Each row by the header's names, and its place, ``label:line`` of its last line."""
-    return _table(path, label, ",")
-
-
-def tab_separated(path: Path, label: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """As `comma_separated`, with tabs."""
-    return _table(path, label, "\t")
-
-
-def _table(path: Path, label: str, delimiter: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    csv.field_size_limit(sys.maxsize)
-    with opened(path, newline="") as file:
-        rows = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            header = next(rows, [])
-            require_distinct(header, label)
-            for row in rows:
-                where = f"{label}:{rows.line_num}"
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise InputError(f"{where} has {len(row)} fields, the header has {len(header)}")
-                yield where, dict(zip(header, row, strict=True))
-        except csv.Error as error:
-            raise InputError(f"{label}:{rows.line_num} cannot be read: {error}") from None
-
-
-def require_distinct(names: list[str], label: str) -> None:
-    """Refuse a table in which one column would hide another."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{label} has more than one column named {', '.join(map(repr, twice))}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from contextlib import suppress
 
@@ -88,18 +89,136 @@ def packed(parts):
     return out.getvalue()
 
 
-def test_what_unpacks_to_too_much_is_refused_before_it_does(tmp_path):
+def parts_of(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("name", ["word/document.xml", "word/body.dat", "WORD/DOCUMENT.XML", "media/image1.png"])
+def test_what_unpacks_to_too_much_is_refused_before_it_does(tmp_path, name):
     path = tmp_path / "a.docx"
-    path.write_bytes(packed({"[Content_Types].xml": "<x/>", "word/document.xml": bytes(70 << 20)}))
+    path.write_bytes(packed({"[Content_Types].xml": "<x/>", name: b"<" + bytes(40 << 20)}))
     assert path.stat().st_size < 200_000
-    with pytest.raises(InputError, match=r"a\.docx' unpacks to 73,400,324 bytes of XML; no more than 67,108,864"):
+    with pytest.raises(InputError, match=r"a\.docx' unpacks to more than the 33,554,432 bytes of XML"):
         load(path)
+
+
+def test_many_parts_count_together_and_images_do_not(tmp_path, report):
+    report.save(tmp_path / "good.docx")
+    parts = parts_of(tmp_path / "good.docx")
+    (tmp_path / "a.docx").write_bytes(packed({**parts, "word/media/a.png": b"\x89PNG" + bytes(40 << 20)}))
+    assert load(tmp_path / "a.docx").text == load(tmp_path / "good.docx").text
+    (tmp_path / "a.docx").write_bytes(packed({**parts, **{f"{n}.bin": b"<" + bytes(9 << 20) for n in range(4)}}))
+    with pytest.raises(InputError, match="unpacks to more than"):
+        load(tmp_path / "a.docx")
+    (tmp_path / "a.docx").write_bytes(packed({**parts, **{f"{n}": b"" for n in range(10_000)}}))
+    with pytest.raises(InputError, match=r"a\.docx' has 10,\d\d\d parts; no more than 10,000 are read"):
+        load(tmp_path / "a.docx")
+
+
+def test_an_archive_that_lies_about_its_sizes_unpacks_to_no_more(tmp_path):
+    path = tmp_path / "a.docx"
+    content = bytearray(packed({"[Content_Types].xml": "<x/>", "word/document.xml": b"<" + bytes(40 << 20)}))
+    true, lie = ((40 << 20) + 1).to_bytes(4, "little"), (1000).to_bytes(4, "little")
+    assert content.count(true) == 2  # in the entry, and in the directory
+    path.write_bytes(bytes(content).replace(true, lie))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"a\.docx' is no DOCX, or damaged"):
+        load(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+@pytest.mark.parametrize(("method", "flags", "said"), [
+    (zipfile.ZIP_BZIP2, 0, "is compressed in a way that no office file is"),
+    (zipfile.ZIP_LZMA, 0, "is compressed in a way that no office file is"),
+    (zipfile.ZIP_STORED, 1, "needs a password; save it without one"),
+])  # fmt: skip
+def test_entries_that_no_office_file_has(tmp_path, method, flags, said):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("word/document.xml", "<x/>")
+    content = bytearray(out.getvalue())
+    directory = content.index(b"PK\x01\x02")
+    content[6] |= flags
+    content[directory + 8] |= flags
+    (tmp_path / "a.docx").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.docx' {said}"):
+        load(tmp_path / "a.docx")
+
+
+MATH = "xmlns:m='http://schemas.openxmlformats.org/officeDocument/2006/math'"
+
+
+@pytest.mark.parametrize(
+    ("xml", "text"),
+    [
+        ("<w:p {}><w:r><w:t>page </w:t></w:r><w:fldSimple w:instr='PAGE'><w:r><w:t>7</w:t></w:r></w:fldSimple>"
+         "</w:p>", "page 7"),
+        ("<w:p {}><w:fldSimple w:instr='A'><w:fldSimple w:instr='B'><w:r><w:t>in</w:t></w:r></w:fldSimple>"
+         "</w:fldSimple></w:p>", "in"),
+        ("<w:p {} MATH><w:r><w:t>so </w:t></w:r><m:oMath><m:f><m:num><m:r><m:t>a</m:t></m:r></m:num><m:den><m:r>"
+         "<m:t>b</m:t></m:r></m:den></m:f></m:oMath></w:p>", "so a/b"),
+        ("<m:oMathPara {} MATH><m:oMath><m:sSup><m:e><m:r><m:t>x</m:t></m:r></m:e><m:sup><m:r><m:t>2</m:t></m:r>"
+         "</m:sup></m:sSup></m:oMath></m:oMathPara>", "x^2"),
+        ("<w:p {}><w:r><w:t>a</w:t></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t>hidden</w:t></w:r></w:p>", "a"),
+        ("<w:p {}><w:r><w:rPr><w:vanish w:val='0'/></w:rPr><w:t>shown</w:t></w:r></w:p>", "shown"),
+        ("<w:p {}><w:pPr><w:rPr><w:vanish/></w:rPr></w:pPr><w:r><w:t>only the mark hides</w:t></w:r></w:p>",
+         "only the mark hides"),
+        ("<w:p {}><w:r><w:rPr><w:rStyle w:val='Secret'/></w:rPr><w:t>by style</w:t></w:r></w:p>", ""),
+        ("<w:p {}><w:r><w:rPr><w:rStyle w:val='Based'/></w:rPr><w:t>by the style beneath</w:t></w:r></w:p>", ""),
+        ("<w:p {}><w:r><w:rPr><w:rStyle w:val='Loop'/></w:rPr><w:t>kept</w:t></w:r></w:p>", "kept"),
+        ("<w:p {}><w:pPr><w:pStyle w:val='Secret'/></w:pPr><w:r><w:t>by paragraph</w:t></w:r></w:p>", ""),
+        ("<w:p {}><w:bdo w:val='rtl'><w:r><w:t>turned</w:t></w:r></w:bdo><w:r><w:cr/><w:t>next</w:t></w:r></w:p>",
+         "turned\nnext"),
+        ("<w:p {}><w:r><w:ruby><w:rt><w:r><w:t>kan</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>漢</w:t></w:r>"
+         "</w:rubyBase></w:ruby></w:r></w:p>", "漢"),
+        ("<w:p {} xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'><w:r><mc:AlternateContent>"
+         "<mc:Choice Requires='wps'><w:drawing><w:txbxContent><w:p><w:r><w:t>boxed</w:t></w:r></w:p>"
+         "</w:txbxContent></w:drawing></mc:Choice></mc:AlternateContent></w:r></w:p>", "boxed"),
+        ("<w:p {}><w:moveFrom><w:r><w:t>from</w:t></w:r></w:moveFrom><w:moveTo><w:r><w:t>to</w:t></w:r></w:moveTo>"
+         "</w:p>", "to"),
+    ],
+)  # fmt: skip
+def test_what_a_reader_sees(tmp_path, xml, text):
+    word = docx.Document()
+    styles = word.styles.element
+    for name, says in (
+        ("Secret", "<w:rPr><w:vanish/></w:rPr>"),
+        ("Based", "<w:basedOn w:val='Secret'/>"),
+        ("Loop", "<w:basedOn w:val='Loop'/>"),
+    ):
+        styles.append(parse_xml(f"<w:style {nsdecls('w')} w:type='character' w:styleId='{name}'>{says}</w:style>"))
+    word.element.body.insert(0, parse_xml(xml.format(nsdecls("w")).replace("MATH", MATH)))
+    word.save(tmp_path / "a.docx")
+    assert load(tmp_path / "a.docx").text == text
+
+
+def test_what_the_library_leaves_out_is_told(tmp_path):
+    word = docx.Document()
+    word.element.body.insert(0, parse_xml(f"<w:altChunk {nsdecls('w')}/>"))
+    word.add_paragraph("text")
+    word.save(tmp_path / "a.docx")
+    told = []
+    assert [d.text for d in load_documents(tmp_path / "a.docx", on_note=lambda *note: told.append(note))] == [
+        "text"
+    ]
+    assert told == [(tmp_path / "a.docx", "An unrecognised element was ignored: w:altChunk")]
+
+
+@pytest.mark.parametrize(
+    "placeholder", ["Word Document", "Untitled", "[Document title]", "Dokument1", "report.docx"]
+)
+def test_a_title_that_says_nothing_is_none(tmp_path, report, placeholder):
+    report.core_properties.title = placeholder
+    report.save(tmp_path / "a.docx")
+    assert load(tmp_path / "a.docx").title == "Annual report"
 
 
 def test_entities_that_multiply_are_refused(tmp_path, report):
     report.save(tmp_path / "good.docx")
-    with zipfile.ZipFile(tmp_path / "good.docx") as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts = parts_of(tmp_path / "good.docx")
     entities = f'<!ENTITY e0 "{"ha " * 100_000}">' + "".join(
         f'<!ENTITY e{n} "{f"&e{n - 1};" * 20}">' for n in range(1, 9)
     )

@@ -90,11 +90,14 @@ def test_a_value_without_a_json_form(tmp_path, value, kind, said):
 def test_an_unusable_row_says_where(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["x"] * 999 + [None]}), path, row_group_size=100)
-    documents = load_documents(path)
+    documents = load_documents(path, on_error="raise")
     for _ in range(999):
         next(documents)
     with pytest.raises(InputError, match=r"a\.parquet:1000: the text of document .* must be a str, not NoneType"):
         next(documents)
+    left_out = []
+    assert len(list(load_documents(path, on_skip=lambda _, reason: left_out.append(reason)))) == 999
+    assert left_out == ["a.parquet:1000: the text of document 'a.parquet:1000' must be a str, not NoneType"]
     with pytest.raises(InputError, match=r"a\.parquet:1 has no field 'body' \(it has: text\)"):
         load(path, text_field="body")
 
