@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import zlib
 from collections.abc import Iterator, Sequence
@@ -116,6 +117,20 @@ class AsyncElsewhere(Elsewhere):
     async def aretrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
         await asyncio.sleep(0)
         return self.retrieve(queries, k=k)
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file of this process may grow past `size` bytes: the rest of a write is refused, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -144,21 +143,18 @@ def _told(documents: Iterable[Document], total: int, bar: Any) -> Iterator[Docum
 def _write(path: Path, documents: Iterable[Document]) -> int:
     """Write a file that appears when it is whole."""
     from hybridrank.errors import InputError
+    from hybridrank.files import replacing
 
     if path.is_dir():
         raise InputError(f"cannot write {str(path)!r}: it is a directory")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     number = 0
     try:
-        with draft.open("w", encoding="utf-8", newline="\n") as out:
+        with replacing(path) as out:
             for document in documents:
-                out.write(_line(document) + "\n")
+                out.write(_line(document).encode() + b"\n")
                 number += 1
-        draft.replace(path)
     except OSError as error:
         raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return number
 
 

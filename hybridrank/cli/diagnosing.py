@@ -56,6 +56,7 @@ def doctor(
     """
     from hybridrank.errors import StorageError
     from hybridrank.evaluation import Recording, diagnose
+    from hybridrank.files import replace_file
 
     made = Recording.load(recording)
     given = any(each is not None for each in (dataset, topics, qrels))
@@ -67,7 +68,7 @@ def doctor(
     if queries_out is not None:
         lines = [json.dumps(query, ensure_ascii=False) + "\n" for query in diagnosis.per_query()]
         try:
-            queries_out.write_text("".join(lines), encoding="utf-8")
+            replace_file(queries_out, "".join(lines))
         except OSError as error:
             raise StorageError(f"cannot write {error.filename!r}: {error.strerror}") from error
         err(f"wrote {queries_out} ({counted(len(lines), 'line')})")

@@ -313,9 +313,12 @@ def begin_recording(place: Path, *, resume: bool) -> None:
     Raises:
         StorageError: it cannot be removed.
     """
+    from hybridrank.files import appending
+
     with _writing(place):
-        if not resume:
-            place.unlink(missing_ok=True)
+        if not resume and place.exists():
+            with appending(place, what="recording"):  # which nobody else is writing
+                place.unlink()
     err(f"{'going on with' if place.exists() else 'recording in'} {place}")
 
 
@@ -448,12 +451,13 @@ def show_report(
 
     from hybridrank.errors import StorageError
     from hybridrank.evaluation.report import print_report, to_html, to_markdown
+    from hybridrank.files import replace_file
 
     try:
         if markdown is not None:
-            markdown.write_text(to_markdown(report), encoding="utf-8")
+            replace_file(markdown, to_markdown(report))
         if html is not None:
-            html.write_text(to_html(report, recording=recording), encoding="utf-8")
+            replace_file(html, to_html(report, recording=recording))
     except OSError as error:
         raise StorageError(f"cannot write {error.filename!r}: {error.strerror}") from error
     if as_json:

@@ -7,8 +7,10 @@ import json
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import index
 from typing import Any, TypeAlias
 
+from hybridrank.arguments import document_ids
 from hybridrank.errors import InputError
 from hybridrank.types import Document
 
@@ -33,8 +35,8 @@ class Dataset:
     stands, ``file:line`` by query and document, for messages.
 
     Raises:
-        InputError: a judged query has no text, a grade is not a whole number, there are no judgements, or none
-            of them says that a document is relevant.
+        InputError: a judged query has no text, an id is no str, a grade is not a whole number, there are no
+            judgements, or none of them says that a document is relevant.
     """
 
     name: str
@@ -56,14 +58,15 @@ class Dataset:
                 "or have a chat model do it (`hybridrank judge`); without judgements, `tune --unsupervised` still "
                 "works, and evaluation.diff compares the rankings of two searches"
             )
-        for query_id, grades in self.qrels.items():
-            for doc_id, grade in grades.items():
-                if type(grade) is not int:
-                    at = self._at(query_id, doc_id)
-                    raise InputError(
-                        f"{at}the grade of document {doc_id!r} for query {query_id!r} must be a whole number, "
-                        f"not {grade!r}"
-                    )
+        document_ids(self.queries, f"the queries of {self.label}", kind="query")
+        document_ids(self.qrels, f"the judged queries of {self.label}", kind="query")
+        qrels = {query_id: self._grades(query_id, grades) for query_id, grades in self.qrels.items()}
+        object.__setattr__(self, "qrels", qrels)
+        ignored = {
+            query_id: frozenset(document_ids(ids, f"what {self.label} ignores for query {query_id!r}"))
+            for query_id, ids in self.ignored.items()
+        }
+        object.__setattr__(self, "ignored", ignored)
         if missing := [query_id for query_id in self.qrels if query_id not in self.queries]:
             first = missing[0]
             raise InputError(
@@ -79,6 +82,28 @@ class Dataset:
         unjudged = [query_id for query_id in self.queries if query_id not in self.qrels]
         object.__setattr__(self, "queries", {q: text for q, text in self.queries.items() if q in self.qrels})
         object.__setattr__(self, "unjudged", (*self.unjudged, *unjudged))
+
+    def _grades(self, query_id: str, grades: Mapping[str, int]) -> dict[str, int]:
+        """A copy of the judgements of one query, checked."""
+        if not isinstance(grades, Mapping):
+            raise InputError(
+                f"the judgements of query {query_id!r} must map document ids to grades, not be a "
+                f"{type(grades).__name__}"
+            )
+        document_ids(grades, f"the judgements of query {query_id!r}")
+        checked = {}
+        for doc_id, grade in grades.items():
+            try:
+                if isinstance(grade, bool):
+                    raise TypeError
+                checked[doc_id] = index(grade)  # of NumPy's integers, too
+            except TypeError:
+                at = self._at(query_id, doc_id)
+                raise InputError(
+                    f"{at}the grade of document {doc_id!r} for query {query_id!r} must be a whole number, "
+                    f"not {grade!r}"
+                ) from None
+        return checked
 
     @property
     def label(self) -> str:

@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from hybridrank.arguments import document_ids
+from hybridrank.arguments import text as checked_text
 from hybridrank.errors import InputError
 from hybridrank.evaluation.judging import labelled
 from hybridrank.loading.records import json_lines
@@ -35,12 +37,17 @@ class QueryLog:
     def __post_init__(self) -> None:
         if not self.queries:
             raise InputError(f"{self.name} holds no query")
+        document_ids(self.queries, f"the queries of {self.name}", kind="query")
+        for query_id, text in self.queries.items():
+            checked_text(text, f"query {query_id!r} of {self.name}")
         if blank := [query_id for query_id, text in self.queries.items() if not text.strip()]:
             raise InputError(f"{self.name}: query {blank[0]!r} has no text")
 
     @classmethod
     def of(cls, queries: Iterable[str], *, name: str = "queries") -> QueryLog:
         """A log of these texts, each once; a text is its own id."""
+        if isinstance(queries, str):
+            raise InputError(f"{name} must be several queries, not one str")
         return cls(name, {text: text for text in queries})
 
     @classmethod

@@ -60,7 +60,8 @@ def record(
     Raises:
         InputError: the file is another recording (says what differs), none of the relevant documents is held,
             `batch` is below 1, or above 1 with `sharing`, or `deep` is less than the pipeline fetches.
-        StorageError: the file cannot be written.
+        LockedError: another process or thread is recording into this file.
+        StorageError: the file cannot be written. What was recorded before is kept.
         HybridrankError: a search failed. What was recorded before is kept, and the next run goes on from there.
     """
     if batch < 1:
@@ -80,14 +81,15 @@ def record(
         file = None
         if path is not None:
             file = RecordingFile(recording_path(path, header, dataset))
-            done = _resumed(file, header, dataset) if file.begun else {}
-            stream = stack.enter_context(file.appending())
-            if not file.begun:
-                file.write_header(stream, header)
+            stack.enter_context(file.appending())
+            if file.begun:
+                done = _resumed(file, header, dataset)
+            else:
+                file.write_header(header)
             for query_id, search in done.items():
                 now = replace(judged(search, dataset, of=str(file.path)), unheld=_of(unheld, query_id))
                 if now != search:
-                    file.write_judgements(stream, now)
+                    file.write_judgements(now)
                 done[query_id] = now
             warnings = [*warnings, *file.warnings]
         if sharing is not None:
@@ -109,7 +111,7 @@ def record(
                     query_id, result.trace, units, dataset, first=start == 0, unheld=_of(unheld, query_id)
                 )
                 if file is not None:
-                    file.write(stream, done[query_id])
+                    file.write(done[query_id])
             if progress is not None:
                 progress(len(dataset) - len(left) + start + len(asked), len(dataset))
     return Recording(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +18,7 @@ from hybridrank.evaluation.dataset import Dataset
 from hybridrank.evaluation.orders import orders_after, stage_kinds, through
 from hybridrank.evaluation.querylog import QueryLog
 from hybridrank.evaluation.settings import Header
+from hybridrank.files import AppendOnlyFile, appending
 from hybridrank.trace import StageKind, Trace
 
 __all__ = ["RecordedSearch", "Recording", "RecordingFile", "judged", "named_after"]
@@ -97,10 +97,12 @@ class Recording:
         if target.exists():
             raise StorageError(f"{str(target)!r} is there already")
         file = RecordingFile(target)
-        with file.appending() as stream:
-            file.write_header(stream, self.header)
+        with file.appending():
+            if file.begun:
+                raise StorageError(f"{str(target)!r} is there already")
+            file.write_header(self.header)
             for search in self.searches.values():
-                file.write(stream, search)
+                file.write(search)
 
     def __len__(self) -> int:
         """How many queries were searched for."""
@@ -188,13 +190,15 @@ def judged(search: RecordedSearch, dataset: Dataset | QueryLog, *, of: str) -> R
 class RecordingFile:
     """The file of a recording: JSON Lines, its first a `Header`, then one for each search as it was made.
 
-    A query may come twice: its later line counts. What is appended is on disk before the next search begins.
+    A query may come twice: its later line counts. What is appended outlives a killed process, and a line that
+    cannot be appended whole is not there. One process at a time appends; others may read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.warnings: tuple[str, ...] = ()
         self._sound = b""
+        self._out: AppendOnlyFile | None = None
 
     @property
     def begun(self) -> bool:
@@ -205,7 +209,7 @@ class RecordingFile:
         """What it holds, without a last line that was cut off.
 
         Raises:
-            InputError: it cannot be read, is no recording, or a line before the last is damaged; says which.
+            InputError: it cannot be read, is no recording, or a whole line is damaged; says which.
         """
         try:
             content = self.path.read_bytes()
@@ -220,7 +224,7 @@ class RecordingFile:
             try:
                 self._take(line, searches)
             except ValueError as error:
-                if number < len(lines):
+                if line.endswith(b"\n"):
                     raise InputError(f"{self.path}:{number} is damaged: {_first(error)}") from None
                 lost = f"{self.path}:{number} was cut off, and is left out"
                 self.warnings = (*self.warnings, lost)
@@ -232,17 +236,15 @@ class RecordingFile:
     def mend(self) -> None:
         """Cut a last line away for good that `read` found cut off, and end the last one; so it can be appended to.
 
+        Within `appending`: nobody else is writing that line.
+
         Raises:
             StorageError: it cannot be written.
         """
-        try:
-            with self.path.open("r+b") as file:
-                file.truncate(len(self._sound))
-                if not self._sound.endswith(b"\n"):
-                    file.seek(0, os.SEEK_END)
-                    file.write(b"\n")
-        except OSError as error:
-            raise StorageError(f"cannot write the recording {str(self.path)!r}: {error.strerror}") from error
+        if self._opened.size > len(self._sound):
+            self._opened.truncate(len(self._sound))
+        if not self._sound.endswith(b"\n"):
+            self._opened.append(b"\n")
 
     def _header(self, line: bytes) -> Header:
         try:
@@ -261,51 +263,61 @@ class RecordingFile:
 
     @staticmethod
     def _take(line: bytes, searches: dict[str, RecordedSearch]) -> None:
-        if b'"trace"' in line:
+        try:
             search = _searches().validate_json(line)
-            searches[search.query_id] = search
-        else:
+        except ValidationError:
+            if b'"trace"' in line and "trace" in json.loads(line):  # the name may also be that of a document
+                raise
             later = _judgements().validate_json(line)
-            if later.query_id not in searches:
-                raise ValueError(f"judgements of query {later.query_id!r}, which was not searched for")
-            searches[later.query_id] = replace(
-                searches[later.query_id],
+            before = searches.get(later.query_id)
+            if before is None:
+                problem = f"judgements of query {later.query_id!r}, which was not searched for"
+                raise ValueError(problem) from None
+            search = replace(
+                before,
                 qrels=later.qrels,
                 ignored=later.ignored,
                 unheld=later.unheld,
                 synthetic=later.synthetic,
             )
+        searches[search.query_id] = search
 
-    def appending(self) -> IO[bytes]:
-        """Open it for appending; its directory is made.
+    @contextmanager
+    def appending(self) -> Iterator[None]:
+        """Open it for appending, alone; its directory is made. What is written is written inside.
 
         Raises:
+            LockedError: another process or thread is writing it.
             StorageError: it cannot be written.
         """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            return self.path.open("ab", buffering=0)
-        except OSError as error:
-            raise StorageError(f"cannot write the recording {str(self.path)!r}: {error.strerror}") from error
+        with appending(self.path, what="recording") as self._out:
+            try:
+                yield
+            finally:
+                self._out = None
 
-    def write_header(self, stream: IO[bytes], header: Header) -> None:
+    @property
+    def _opened(self) -> AppendOnlyFile:
+        if self._out is None:
+            raise StorageError(f"the recording {str(self.path)!r} is not open for writing")
+        return self._out
+
+    def write_header(self, header: Header) -> None:
         """Begin it."""
-        self._append(stream, _headers().dump_json(header))
+        self._opened.append(_headers().dump_json(header) + b"\n")
 
-    def write(self, stream: IO[bytes], search: RecordedSearch) -> None:
-        """Append a search."""
-        self._append(stream, _searches().dump_json(search))
+    def write(self, search: RecordedSearch) -> None:
+        """Append a search.
 
-    def write_judgements(self, stream: IO[bytes], search: RecordedSearch) -> None:
+        Raises:
+            StorageError: it could not be written whole, and nothing of it is there.
+        """
+        self._opened.append(_searches().dump_json(search) + b"\n")
+
+    def write_judgements(self, search: RecordedSearch) -> None:
         """Append the judgements of a search that is there."""
         later = _Judged(search.query_id, search.qrels, search.ignored, search.unheld, search.synthetic)
-        self._append(stream, _judgements().dump_json(later))
-
-    def _append(self, stream: IO[bytes], line: bytes) -> None:
-        try:
-            stream.write(line + b"\n")
-        except OSError as error:
-            raise StorageError(f"cannot write the recording {str(self.path)!r}: {error.strerror}") from error
+        self._opened.append(_judgements().dump_json(later) + b"\n")
 
 
 def named_after(path: Path) -> str:

@@ -16,11 +16,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
 
-from hybridrank.errors import InputError, StorageError
+from hybridrank.errors import InputError
+from hybridrank.files import appending
 from hybridrank.types import Document
 
 __all__ = ["Mined", "MinedCandidate", "MinedFile", "MinedQuery", "Split"]
@@ -127,6 +129,7 @@ class MinedFile:
 
     Raises:
         InputError: the file is something else, or was mined with other settings; says which.
+        LockedError: another process or thread is writing it.
         StorageError: it cannot be written.
     """
 
@@ -135,35 +138,37 @@ class MinedFile:
         self.done: set[tuple[str, str]] = set()
         self.finished = False
         self._documents: set[str] = set()
+        with ExitStack() as stack:
+            self._out = stack.enter_context(appending(path, what="mined file"))
+            self._go_on(json.loads(json.dumps(settings)))
+            self._stack = stack.pop_all()
+
+    def _go_on(self, settings: Mapping[str, Any]) -> None:
+        """Take what the file holds, if it was mined alike, or begin it."""
         whole = 0
         known: Mapping[str, Any] | None = None
-        if path.exists():
-            for kind, value, end in _lines(path):
-                whole = end
-                if kind == "mined":
-                    known = value["settings"]
-                elif kind == "document":
-                    self._documents.add(value["id"])
-                elif kind == "query":
-                    self.done.add((value["split"], value["id"]))
-                else:
-                    self.finished = True
-            if not whole and not path.read_bytes().startswith(_BEGINNING[: path.stat().st_size]):
-                raise InputError(f"{path} is no mined file, and is not written over; give another")
-        settings = json.loads(json.dumps(settings))
+        for kind, value, end in _lines(self.path):
+            whole = end
+            if kind == "mined":
+                known = value["settings"]
+            elif kind == "document":
+                self._documents.add(value["id"])
+            elif kind == "query":
+                self.done.add((value["split"], value["id"]))
+            else:
+                self.finished = True
+        if not whole and not _BEGINNING.startswith(self._out.read()[: len(_BEGINNING)]):
+            raise InputError(f"{self.path} is no mined file, and is not written over; give another")
         if known is not None and known != settings:
             other = sorted(name for name in {*known, *settings} if known.get(name) != settings.get(name))
             raise InputError(
-                f"{path} was mined with other settings ({', '.join(other)}); give another file, or delete this one"
+                f"{self.path} was mined with other settings ({', '.join(other)}); give another file, or delete "
+                "this one"
             )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._out = path.open("ab")
+        if self._out.size > whole:
             self._out.truncate(whole)  # the rest of an interrupted line
-            if known is None:
-                self._write([{"mined": {"version": _VERSION, "settings": settings}}])
-        except OSError as error:
-            raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+        if known is None:
+            self._write([{"mined": {"version": _VERSION, "settings": settings}}])
 
     def add(self, queries: Iterable[MinedQuery], documents: Mapping[str, Document]) -> None:
         """Write queries, and those of their documents that are not in the file yet.
@@ -190,15 +195,11 @@ class MinedFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._out.close()
+        self._stack.close()
 
     def _write(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        try:
-            self._out.write(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines))
-            self._out.flush()
-            os.fsync(self._out.fileno())
-        except OSError as error:
-            raise StorageError(f"cannot write {str(self.path)!r}: {error.strerror}") from error
+        self._out.append(b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines))
+        self._out.sync()
 
     def __enter__(self) -> Self:
         return self

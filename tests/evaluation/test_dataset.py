@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from judged import QRELS, QUERIES, dataset, write_beir
 from support import TOPICS
@@ -13,6 +14,7 @@ from hybridrank import Document
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.evaluation import (
     Dataset,
+    QueryLog,
     load_beir,
     load_dataset,
     load_ir_dataset,
@@ -278,3 +280,28 @@ def test_a_beir_directory_says_what_made_its_judgements(tmp_path):
         mark.write_text(wrong)
         with pytest.raises(InputError, match=r"test\.synthetic\.json' does not say what made the judgements"):
             load_beir(folder)
+
+
+def test_ids_and_grades_of_other_types():
+    for qrels, said in [
+        ({"q": {1: 1}}, "document ids must be str, not int; write str"),
+        ({1: {"a": 1}}, "must be str, not int"),
+        ({"q": ["a"]}, "must map document ids to grades, not be a list"),
+        ({"q": {"a": True}}, "must be a whole number, not True"),
+        ({"q": {"a": 1.0}}, "must be a whole number, not 1.0"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            Dataset("mine", {"q": "alpha", **dict.fromkeys(qrels, "alpha")}, qrels)
+    with pytest.raises(InputError, match="not one str"):
+        Dataset("mine", {"q": "alpha"}, {"q": {"a": 1}}, ignored={"q": "abc"})
+    with pytest.raises(InputError, match="must be str, not int"):
+        Dataset("mine", {"q": "alpha", 2: "beta"}, {"q": {"a": 1}})
+    grades = {"a": np.int64(2), "b": 0}
+    made = Dataset("mine", {"q": "alpha"}, {"q": grades}, ignored={"q": ["c"]})
+    grades["a"] = 0
+    assert made.qrels == {"q": {"a": 2, "b": 0}}
+    assert type(made.qrels["q"]["a"]) is int
+    assert made.ignored == {"q": frozenset({"c"})}
+    for queries, said in [([1], "must be str, not int"), ("ab", "not one str"), (["\ud800"], "lone surrogate")]:
+        with pytest.raises(InputError, match=said):
+            QueryLog.of(queries)

@@ -11,15 +11,17 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from judged import QRELS, QUERIES, dataset
-from support import TOPICS, Broken, Elsewhere, SharedWords
+from support import TOPICS, Broken, Elsewhere, SharedWords, room_for
 
-from hybridrank import Pipeline
-from hybridrank.errors import BackendError, InputError, StorageError
-from hybridrank.evaluation import Recording, record
+from hybridrank import Document, Pipeline, Scores
+from hybridrank.errors import BackendError, InputError, LockedError, StorageError
+from hybridrank.evaluation import Dataset, Recording, record
 from hybridrank.fusion import RRF
 from hybridrank.splitting import Splitter
+from hybridrank.trace import Trace
 
 
 class Failing(SharedWords):
@@ -316,3 +318,148 @@ def test_who_judged_is_kept_query_by_query(pipeline, tmp_path):
     assert Recording.load(path).synthetic == ""
     record(pipeline, dataset(synthetic="another"), path=path)
     assert Recording.load(path).dataset.synthetic == "another"
+
+
+def test_a_full_disk_is_reported_and_what_was_recorded_before_stays(pipeline, tmp_path):
+    whole = record(pipeline, dataset(), path=tmp_path / "whole.jsonl")
+    sizes = [len(line) for line in (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)]
+    for lines, cut in ((4, 100), (3, 1), (1, 20)):
+        path = tmp_path / f"{lines}.jsonl"
+        with (
+            room_for(sum(sizes[: lines + 1]) - cut),
+            pytest.raises(StorageError, match="cannot write the recording"),
+        ):
+            record(pipeline, dataset(), path=path)
+        content = path.read_bytes()
+        assert content.endswith(b"\n")
+        assert lines - 1 <= len(Recording.load(path)) <= lines  # times have more digits, or fewer
+        assert record(pipeline, dataset(), path=path).orders() == whole.orders()  # there is room again
+        assert path.read_bytes().startswith(content)
+        assert Recording.load(path).warnings == ()
+
+
+class Meanwhile(SharedWords):
+    """Does something in the middle of a recording."""
+
+    identity = "meanwhile"
+
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    def score(self, batch):
+        if len(self.seen) == 2:
+            self.act()
+        return super().score(batch)
+
+
+def meanwhile(act):
+    return Pipeline.build(TOPICS, retrievers={"bm25": "bm25"}, reranker=Meanwhile(act))
+
+
+def test_a_second_writer_is_refused_and_harms_nothing(tmp_path):
+    path = tmp_path / "run.jsonl"
+    refused = []
+
+    def again():
+        before = path.read_bytes()
+        for other in (path, tmp_path / "." / "run.jsonl"):
+            with pytest.raises(
+                LockedError, match=rf"run\.jsonl' is being written by process {os.getpid()} on"
+            ) as error:
+                record(meanwhile(lambda: None), dataset(), path=other)
+            refused.append(error.value.holder)
+        assert path.read_bytes() == before
+        assert len(Recording.load(path)) == 2  # anybody may read
+
+    made = record(meanwhile(again), dataset(), path=path)
+    assert len(refused) == 2
+    assert Recording.load(path).searches == made.searches
+    assert os.listdir(tmp_path) == ["run.jsonl"]
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "changed"])
+def test_a_file_that_is_no_longer_ours_is_not_written_to(tmp_path, how):
+    path = tmp_path / "run.jsonl"
+    now = []
+
+    def act():
+        if how == "removed":
+            path.unlink()
+        elif how == "replaced":
+            (tmp_path / "other").write_bytes(path.read_bytes())
+            (tmp_path / "other").replace(path)
+        else:
+            with path.open("ab") as file:
+                file.write(b"half a line of an older ver")
+        now.append(path.read_bytes() if path.exists() else None)
+
+    with pytest.raises(StorageError, match=r"was (removed or replaced|changed by something else) while"):
+        record(meanwhile(act), dataset(), path=path)
+    assert (path.read_bytes() if path.exists() else None) == now[0]
+
+
+def test_a_whole_line_that_is_damaged_is_never_cut_off(pipeline, tmp_path):
+    path = tmp_path / "run.jsonl"
+    record(pipeline, dataset(), path=path)
+    path.write_bytes(path.read_bytes()[:-40] + b"\n")
+    damaged = path.read_bytes()
+    for go in (lambda: Recording.load(path), lambda: record(pipeline, dataset(), path=path)):
+        with pytest.raises(InputError, match=r"run\.jsonl:5 is damaged"):
+            go()
+    assert path.read_bytes() == damaged
+
+
+def test_ids_may_be_called_as_the_fields_are(tmp_path):
+    documents = [Document(each, f"alpha {each}") for each in ("trace", "qrels", "query_id", '"trace"')]
+    pipeline = Pipeline.build(documents, retrievers={"bm25": "bm25"}, reranker=None)
+    first = Dataset("mine", {"trace": "alpha"}, {"trace": {"trace": 1}})
+    later = Dataset("mine", {"trace": "alpha"}, {"trace": {"trace": 1, '"trace"': 1, "qrels": 0}})
+    record(pipeline, first, path=tmp_path / "run.jsonl")
+    record(pipeline, later, path=tmp_path / "run.jsonl")
+    assert Recording.load(tmp_path / "run.jsonl").searches["trace"].qrels == later.qrels["trace"]
+
+
+NOTES = {
+    "nan": float("nan"),
+    "numpy": [np.float32(1), np.int64(2), np.bool_(True), np.arange(2)],
+    "bytes": b"\xff",
+    "set": {1},
+    "object": object(),
+    "names": {1: 2, None: 3, '"trace"': 4},
+    "huge": 10**30,
+    "lone surrogate": "\ud800",
+    "controls": "a\0b\u2028\n\x85",
+    "large": "x" * 300_000,
+}
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_whatever_a_plugin_notes_can_be_recorded(tmp_path, name):
+    class Noting:
+        pointwise = True
+        identity = "noting"
+
+        def score(self, batch):
+            return [Scores([1.0] * len(each), details={"note": NOTES[name], "pairs": len(each)}) for each in batch]
+
+    pipeline = Pipeline.build(TOPICS, retrievers={"bm25": "bm25"}, reranker=Noting())
+    made = record(pipeline, dataset(), path=tmp_path / "run.jsonl")
+    assert Recording.load(tmp_path / "run.jsonl").searches == made.searches
+    assert record(pipeline, dataset(), path=tmp_path / "run.jsonl").searches == made.searches
+    trace = pipeline.search("compost").trace
+    assert trace.stage("rerank").details["pairs"] == len(trace.stage("rerank").ids)
+    assert Trace.from_json(trace.to_json()) == trace
+
+
+def test_the_words_of_a_failure_can_be_recorded(tmp_path):
+    class Failing:
+        identity = "failing"
+
+        def score(self, batch):
+            raise BackendError("no \ud800 text")
+
+    pipeline = Pipeline.build(TOPICS, retrievers={"bm25": "bm25"}, reranker=Failing())
+    made = record(pipeline, dataset(), path=tmp_path / "run.jsonl")
+    assert Recording.load(tmp_path / "run.jsonl").degraded == made.degraded
+    assert "no \ufffd text" in made.degraded["q1"]["rerank"]

@@ -12,6 +12,7 @@ from hybridrank.errors import ConfigError, MissingDependencyError, StorageError
 from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 from hybridrank.evaluation.tuning.choosing import Goal
 from hybridrank.evaluation.variant import Variant
+from hybridrank.files import replace_file
 
 __all__ = ["Figures", "Fold", "Tuning"]
 
@@ -145,8 +146,7 @@ class Tuning:
             ) from error
         text = tomli_w.dumps(_without_none(self.config(trust=trust)))
         try:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+            replace_file(path, text)
         except OSError as error:
             raise StorageError(f"cannot write {fspath(path)!r}: {error.strerror}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from hybridrank.errors import InputError, StorageError
 from hybridrank.evaluation.judging import read_json_queries
 from hybridrank.evaluation.settings import documents_digest
+from hybridrank.files import replace_file
 from hybridrank.loading import load_documents
 from hybridrank.types import Document
 
@@ -66,11 +66,8 @@ def write_split(
 
 def _write(path: Path, lines: Iterable[str]) -> None:
     """Write a file whole, or not at all."""
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        os.replace(part, path)
+        replace_file(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error

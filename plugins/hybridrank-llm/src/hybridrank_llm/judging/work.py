@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from hybridrank.errors import BackendResponseError, InputError, StorageError
+from hybridrank.errors import BackendResponseError, InputError
+from hybridrank.files import AppendOnlyFile, appending
 from hybridrank.types import Progress
 from hybridrank_llm.judging.answers import Read
 from hybridrank_llm.judging.chat_model import ChatModel
@@ -35,8 +36,8 @@ class Asked(NamedTuple):
 class Work:
     """The answers so far, by key; None for an answer that said nothing of use."""
 
-    def __init__(self, stream: IO[bytes], lines: Sequence[Mapping[str, Any]]) -> None:
-        self._stream = stream
+    def __init__(self, file: AppendOnlyFile, lines: Sequence[Mapping[str, Any]]) -> None:
+        self._file = file
         self.values: dict[str, Any] = {}
         self.counts: Counter[str] = Counter(answers=0, repaired=0, unread=0, requests=0, retries=0)
         for line in lines:
@@ -50,7 +51,7 @@ class Work:
             "repaired": read is not None and read.repaired,
             "counts": dict(counts),
         }
-        self._stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._file.append(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         self._take(line)
 
     def _take(self, line: Mapping[str, Any]) -> None:
@@ -66,6 +67,7 @@ def opened(path: Path, model: ChatModel, task: Mapping[str, Any]) -> Iterator[Wo
 
     Raises:
         InputError: it was begun with another model, other documents or for something else, or is damaged.
+        LockedError: another process or thread is writing it.
         StorageError: it cannot be written.
     """
     header = {
@@ -77,22 +79,17 @@ def opened(path: Path, model: ChatModel, task: Mapping[str, Any]) -> Iterator[Wo
         "extra": model.extra,
         **task,
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b", buffering=0) as stream:
-            stream.seek(0)
-            content = stream.read()
-            whole = content[: content.rfind(b"\n") + 1]
-            if len(whole) < len(content):
-                stream.truncate(len(whole))
-            lines = list(_lines(path, whole))
-            if not lines:
-                stream.write(json.dumps(header, ensure_ascii=False).encode() + b"\n")
-            elif lines[0] != json.loads(json.dumps(header)):
-                raise InputError(f"{str(path)!r} was begun with something else: {_difference(lines[0], header)}")
-            yield Work(stream, lines[1:])
-    except OSError as error:
-        raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    with appending(path, what="file of answers") as file:
+        content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = list(_lines(path, whole))
+        if lines and lines[0] != json.loads(json.dumps(header)):
+            raise InputError(f"{str(path)!r} was begun with something else: {_difference(lines[0], header)}")
+        if len(whole) < len(content):
+            file.truncate(len(whole))
+        if not lines:
+            file.append(json.dumps(header, ensure_ascii=False).encode() + b"\n")
+        yield Work(file, lines[1:])
 
 
 async def ask_all(

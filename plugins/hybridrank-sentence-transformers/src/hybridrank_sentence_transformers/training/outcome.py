@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.evaluation import Measuring, holm, mean_interval, paired_test
+from hybridrank.files import replace_file
 from hybridrank.training import MinedQuery
 from hybridrank_sentence_transformers.training.card import model_card
 from hybridrank_sentence_transformers.training.scoring import MEASURE
@@ -83,7 +84,5 @@ def write_result(network: Any, report: Mapping[str, Any], directory: Path) -> No
         **report,
         "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
     }
-    (directory / "training.json").write_text(
-        json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-    )
-    (directory / "README.md").write_text(model_card(told), encoding="utf-8")
+    replace_file(directory / "training.json", json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+    replace_file(directory / "README.md", model_card(told))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import BackendError, ConfigError, InputError, MissingDependencyError, StorageError
+from hybridrank.files import replace_file
 from hybridrank.types import Progress
 from hybridrank_sentence_transformers.training.options import TrainingOptions
 from hybridrank_sentence_transformers.training.scoring import METRIC
@@ -91,9 +92,7 @@ class Work:
         """Keep a JSON value for a training that goes on with this one."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            draft = self.path / f".{name}.json"
-            draft.write_text(json.dumps(value, ensure_ascii=False, indent=2))
-            draft.replace(self.path / f"{name}.json")
+            replace_file(self.path / f"{name}.json", json.dumps(value, ensure_ascii=False, indent=2))
         except OSError as error:
             raise StorageError(f"cannot write {str(self.path)!r}: {error.strerror}") from error
 
