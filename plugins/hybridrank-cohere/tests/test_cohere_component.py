@@ -6,12 +6,14 @@ import pickle
 import subprocess
 import sys
 import tomllib
+from functools import partial
 
 import pytest
 import tomli_w
 from hybridrank_cohere import CohereReranker
 
-from hybridrank.errors import ConfigError
+from hybridrank import Document, Pipeline
+from hybridrank.errors import AuthenticationError, ConfigError
 from hybridrank.protocols import AsyncReranker, Reranker
 from hybridrank.registry import component_class, create, registered
 from hybridrank.rerank.members import is_pointwise
@@ -128,3 +130,18 @@ def test_an_async_search_loads_the_sdk_off_the_event_loop():
         "    print(asyncio.run(reranker.ascore(batch)), seen)\n"
     )
     assert run(code, CO_API_KEY="test-key", NO_PROXY="127.0.0.1") == "[(1.0,)] {False}"
+
+
+def test_a_missing_key_is_told_when_a_pipeline_is_made(monkeypatch):
+    documents = [Document("a", "worms make soil")]
+    pipeline = Pipeline.build(documents, retrievers={"bm25": "bm25"}, reranker=None)
+    for key in (None, "", "two words"):
+        if key is None:
+            monkeypatch.delenv("CO_API_KEY", raising=False)
+        else:
+            monkeypatch.setenv("CO_API_KEY", key)
+        for make in (pipeline.replace, partial(Pipeline.build, documents, retrievers={"bm25": "bm25"})):
+            with pytest.raises(AuthenticationError, match="CO_API_KEY"):
+                make(reranker=CohereReranker())
+    monkeypatch.setenv("CO_API_KEY", "key")
+    pipeline.replace(reranker=CohereReranker())

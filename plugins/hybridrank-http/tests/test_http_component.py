@@ -6,12 +6,14 @@ import pickle
 import subprocess
 import sys
 import tomllib
+from functools import partial
 
 import pytest
 import tomli_w
 from hybridrank_http import HttpReranker
 
-from hybridrank.errors import ConfigError
+from hybridrank import Document, Pipeline
+from hybridrank.errors import AuthenticationError, ConfigError
 from hybridrank.protocols import AsyncReranker, Reranker
 from hybridrank.registry import component_class, create, registered
 
@@ -133,3 +135,19 @@ def test_what_decides_scores_is_its_identity():
     assert one.identity == HttpReranker(url="http://localhost:1", model="m").identity
     for other in ({"model": "n"}, {"url": "http://localhost:2"}, {"path": "/r"}, {"parameters": {"p": 1}}):
         assert HttpReranker(**{"url": "http://localhost:1", "model": "m", **other}).identity != one.identity
+
+
+def test_a_missing_key_is_told_when_a_pipeline_is_made(monkeypatch):
+    documents = [Document("a", "worms make soil")]
+    pipeline = Pipeline.build(documents, retrievers={"bm25": "bm25"}, reranker=None)
+    for key in (None, "", "two words"):
+        if key is None:
+            monkeypatch.delenv("MY_KEY", raising=False)
+        else:
+            monkeypatch.setenv("MY_KEY", key)
+        for make in (pipeline.replace, partial(Pipeline.build, documents, retrievers={"bm25": "bm25"})):
+            with pytest.raises(AuthenticationError, match="MY_KEY"):
+                make(reranker=HttpReranker(url="http://localhost:1", api_key_env="MY_KEY"))
+    pipeline.replace(reranker=HttpReranker(url="http://localhost:1"))  # that server wants none
+    monkeypatch.setenv("MY_KEY", "key")
+    pipeline.replace(reranker=HttpReranker(url="http://localhost:1", api_key_env="MY_KEY"))

@@ -6,12 +6,14 @@ import pickle
 import subprocess
 import sys
 import tomllib
+from functools import partial
 
 import pytest
 import tomli_w
 from hybridrank_llm import LlmReranker
 
-from hybridrank.errors import ConfigError
+from hybridrank import Document, Pipeline
+from hybridrank.errors import AuthenticationError, ConfigError
 from hybridrank.protocols import AsyncReranker, Reranker
 from hybridrank.registry import component_class, create, registered
 from hybridrank.testing import checks
@@ -138,3 +140,19 @@ def test_a_search_loads_the_client_off_the_event_loop_and_leaves_nothing_behind(
 def test_contract_without_a_key_and_with_small_windows(make, server, check):
     server.key = None
     check(make(api_key_env=None, window=3, step=2, passes=8))  # enough passes for a complete sort
+
+
+def test_a_missing_key_is_told_when_a_pipeline_is_made(monkeypatch):
+    documents = [Document("a", "worms make soil")]
+    pipeline = Pipeline.build(documents, retrievers={"bm25": "bm25"}, reranker=None)
+    for key in (None, "", "two words"):
+        if key is None:
+            monkeypatch.delenv("MY_KEY", raising=False)
+        else:
+            monkeypatch.setenv("MY_KEY", key)
+        for make in (pipeline.replace, partial(Pipeline.build, documents, retrievers={"bm25": "bm25"})):
+            with pytest.raises(AuthenticationError, match="MY_KEY"):
+                make(reranker=LlmReranker(url="http://localhost:1", model="m", api_key_env="MY_KEY"))
+    pipeline.replace(reranker=LlmReranker(url="http://localhost:1", model="m"))  # that server wants none
+    monkeypatch.setenv("MY_KEY", "key")
+    pipeline.replace(reranker=LlmReranker(url="http://localhost:1", model="m", api_key_env="MY_KEY"))
