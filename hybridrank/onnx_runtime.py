@@ -57,14 +57,14 @@ class Graph:
 
     At most `threads` sequences or batches run at once, whoever asks (None: one for each CPU that this process
     may use). `batch_tokens` bounds a batch, padding included; None is 512, and one sequence at a time for a
-    graph that quantises its activations as it runs. (Up to 512 the time for a token is the same within 3 %,
-    past it padding and caches cost ever more: benchmarks/README.md has the figures.)
+    graph that quantises its activations as it runs, or without a `pad_id`. (Up to 512 the time for a token is the
+    same within 3 %, past it padding and caches cost ever more: benchmarks/README.md has the figures.)
 
     Raises:
         ModelError: the file is no graph, or wants inputs other than tokens.
     """
 
-    def __init__(self, path: Path, *, pad_id: int, threads: int | None, batch_tokens: int | None) -> None:
+    def __init__(self, path: Path, *, pad_id: int | None, threads: int | None, batch_tokens: int | None) -> None:
         self._session = _session(path)
         self._inputs = {
             i.name: i.type.removeprefix("tensor(").removesuffix(")") for i in self._session.get_inputs()
@@ -73,10 +73,10 @@ class Graph:
             raise ModelError(f"{path} wants the inputs {', '.join(sorted(unknown))}; only {_INPUTS} are known")
         self.path = path
         self.outputs: dict[str, list[Any]] = {o.name: o.shape for o in self._session.get_outputs()}
-        self._pad_id = pad_id
+        self._pad_id = pad_id or 0
         self._threads = threads or _cpus()
         self._turns = Turns(self._threads)
-        self._alone = batch_tokens is None and _quantises_activations(path)
+        self._alone = pad_id is None or (batch_tokens is None and _quantises_activations(path))
         self._batch_tokens = batch_tokens or _BATCH_TOKENS
 
     def run(

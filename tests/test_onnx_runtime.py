@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 import tiny_onnx
 
+from hybridrank import Candidates, Document, Pipeline, Query
+from hybridrank.errors import ModelError
+from hybridrank.models.facts import read_facts
 from hybridrank.onnx_runtime import Graph, Tokens
+from hybridrank.rerank import CrossEncoder
+from hybridrank.retrieval import BM25
 
 
 @pytest.fixture
@@ -123,3 +128,49 @@ def test_64_threads_share_one_graph(graph):
 
     with ThreadPoolExecutor(64) as pool:
         assert all(pool.map(search, range(64)))
+
+
+def test_sequences_of_a_model_without_padding_run_alone(tmp_path):
+    tiny_onnx.cross_encoder(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2", "max_position_embeddings": 32}')
+    pad_id = read_facts(tmp_path, "acme/decoder").pad_id
+    assert pad_id is None
+    graph = Graph(tmp_path / "model.onnx", pad_id=pad_id, threads=1, batch_tokens=512)
+    shapes: list[tuple[int, ...]] = []
+
+    def reduce(values, mask):
+        shapes.append(mask.shape)
+        return values[:, 0]
+
+    rows = graph.run(_sequences(3, 1, 2), output="logits", reduce=reduce)
+    assert shapes == [(1, 3), (1, 2), (1, 1)]
+    np.testing.assert_allclose(rows, [tiny_onnx.weight(5) * n for n in (3, 1, 2)])
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<pad>"}')
+    assert read_facts(tmp_path, "acme/decoder").pad_id == 0
+
+
+def test_a_graph_with_other_inputs_or_outputs_is_a_model_error(tmp_path):
+    from onnx import TensorProto, helper, save
+
+    def graph(name: str, inputs: list[str]) -> None:
+        made = helper.make_graph(
+            [helper.make_node("Cast", [inputs[-1]], ["logits"], to=TensorProto.FLOAT)],
+            "odd",
+            [helper.make_tensor_value_info(each, TensorProto.INT64, ["batch", "length"]) for each in inputs],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length"])],
+        )
+        save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / name)
+
+    tiny_onnx.cross_encoder(tmp_path)
+    graph("model.onnx", ["input_ids", "position_ids", "past_key_values.0.key"])
+    asked = [Candidates(Query("waste"), [Document("a", "organic waste"), Document("b", "soil")])]
+    with pytest.raises(ModelError, match=r"model\.onnx wants the inputs past_key_values\.0\.key, position_ids"):
+        CrossEncoder(model=str(tmp_path)).score(asked)
+    graph("model.onnx", ["input_ids", "attention_mask"])  # a logit for each token, of any length
+    with pytest.raises(ModelError, match="not one logit for each pair"):
+        CrossEncoder(model=str(tmp_path)).score(asked)
+    pipeline = Pipeline.build(
+        asked[0].documents, retrievers={"bm25": BM25()}, reranker=CrossEncoder(model=str(tmp_path))
+    )
+    with pytest.raises(ModelError):
+        pipeline.search("waste soil")

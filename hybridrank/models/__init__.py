@@ -201,13 +201,15 @@ def file_names(directory: Path) -> list[str]:
     folders = deque([_Folder(directory, "", False, frozenset())])
     while folders:
         folder = folders.popleft()
+        if folder.linked and linked > _MOST_LINKED:
+            continue
         try:
             status = folder.path.stat()
             entries = list(os.scandir(folder.path))
         except OSError:  # vanished, or not ours to read: then nothing of it can be loaded, either
             continue
         here = status.st_dev, status.st_ino
-        if here in folder.above or linked > _MOST_LINKED:
+        if here in folder.above:
             continue
         linked += len(entries) if folder.linked else 0
         for entry in entries:

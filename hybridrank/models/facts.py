@@ -66,14 +66,15 @@ class ModelFacts:
     """How a model is to be read.
 
     `max_tokens` is its window, special tokens included; `pooling` is None where neither its files nor
-    `KNOWN` tell; `pad_id` is the token that fills the shorter sequences of a batch.
+    `KNOWN` tell; `pad_id` is the token that fills the shorter sequences of a batch, None where the model has none
+    (a decoder, say, which finds the end of a sequence by it): then a batch has to be of one length.
     """
 
     max_tokens: int | None
     pooling: Pooling | None
     query_prefix: str
     document_prefix: str
-    pad_id: int
+    pad_id: int | None
 
 
 def read_facts(directory: Path, model: str) -> ModelFacts:
@@ -87,12 +88,13 @@ def read_facts(directory: Path, model: str) -> ModelFacts:
     config = _object(directory, "config.json")
     prompts = _object(directory, "config_sentence_transformers.json").get("prompts") or {}
     pad_id = config.get("pad_token_id")
+    has_none = bool(config) and not _object(directory, "tokenizer_config.json").get("pad_token")
     return ModelFacts(
         max_tokens=_max_tokens(directory, config),
         pooling=_pooling(directory) or known.pooling,
         query_prefix=prompts.get("query") or known.query_prefix,
         document_prefix=prompts.get("document") or prompts.get("passage") or known.document_prefix,
-        pad_id=pad_id if isinstance(pad_id, int) else 0,
+        pad_id=pad_id if isinstance(pad_id, int) else None if has_none else 0,
     )
 
 

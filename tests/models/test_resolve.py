@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import tiny_onnx
 
+from hybridrank.embedding.onnx import OnnxEmbedder
 from hybridrank.errors import ModelError
-from hybridrank.models import installed, offered, resolve
+from hybridrank.models import file_names, installed, offered, resolve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -241,3 +242,69 @@ def test_the_hub_gives_only_the_files_that_are_needed_and_is_asked_once(tmp_path
     gone = run(HF_HOME=str(tmp_path / "other"))
     assert "the hub did not give it" in gone.stderr
     assert "ModelError" in gone.stderr
+
+
+# ── folders with links ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Path:
+    """A model whose graph lies in another folder than the rest."""
+    tiny_onnx.embedder(tmp_path / "whole", file="onnx/model.onnx")
+    (tmp_path / "whole" / "onnx").rename(tmp_path / "graphs")
+    return tmp_path / "whole"
+
+
+def test_a_linked_folder_is_looked_into(apart, tmp_path):
+    (apart / "onnx").symlink_to(tmp_path / "graphs")
+    assert file_names(apart) == ["config.json", "onnx/model.onnx", "tokenizer.json"]
+    assert OnnxEmbedder(model=str(apart), pooling="mean").embed(["soil"], role="query").shape == (1, tiny_onnx.DIM)
+
+
+def test_links_behind_links_are_followed(apart, tmp_path):
+    (tmp_path / "second").symlink_to("graphs")
+    (apart / "onnx").symlink_to("../second")
+    (tmp_path / "model").symlink_to(apart)
+    assert "onnx/model.onnx" in file_names(tmp_path / "model")
+
+
+def test_links_in_a_circle_end(apart, tmp_path):
+    (apart / "onnx").symlink_to(tmp_path / "graphs")
+    (apart / "me").symlink_to(apart)
+    (apart / "up").symlink_to(tmp_path)
+    (apart / "self").symlink_to("self")
+    (apart / "nowhere").symlink_to("not-there")
+    (tmp_path / "graphs" / "back").symlink_to(apart)
+    names = file_names(apart)
+    assert {"config.json", "onnx/model.onnx", "tokenizer.json"} <= set(names)
+    assert not any(name.startswith(("me/", "self", "nowhere")) for name in names)
+    resolve(str(apart))
+
+
+def test_a_link_to_very_much_is_not_followed_to_its_end(apart, tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridrank.models._MOST_LINKED", 50)
+    for number in range(8):
+        for other in range(100):
+            (tmp_path / "much" / str(number) / str(other)).mkdir(parents=True)
+    (apart / "onnx").symlink_to(tmp_path / "graphs")
+    (apart / "zzz").symlink_to(tmp_path / "much")
+    looked: list[object] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(path) or scandir(path))
+    assert "onnx/model.onnx" in file_names(apart)
+    assert len(looked) < 10  # of more than 800 directories
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_is_not_ours_is_passed_over(apart):
+    (apart / "private").mkdir(mode=0)
+    assert file_names(apart) == ["config.json", "tokenizer.json"]
+
+
+def test_a_downloaded_model_is_not_looked_for_by_a_path(cache):
+    with pytest.raises(ModelError, match="not trusted"):
+        resolve(str(cache), local_only=True)
+    assert resolve("acme/cached", local_only=True) == cache
+    assert resolve("acme/cached", download=False) == cache
+    with pytest.raises(ModelError, match="not in the Hugging Face cache"):
+        resolve("acme/none", download=False)

@@ -75,9 +75,7 @@ def test_a_search_reads_the_query_alone_once_the_collection_is_prepared(colbert,
         details = result.trace.stage("rerank").details
         assert (details["documents_encoded"], details["documents_kept"]) == (0, 3)
     encoded.clear()
-    with Pipeline.open(
-        tmp_path / "index", trust=True
-    ) as pipeline:  # the reranker came out of the stored configuration
+    with Pipeline.open(tmp_path / "index", trust=True) as pipeline:  # its reranker is of the stored configuration
         assert pipeline.config.reranker == reranker
         assert pipeline.config.reranker is not reranker
         again = pipeline.search("organic waste soil")

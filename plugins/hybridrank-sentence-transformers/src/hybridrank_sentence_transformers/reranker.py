@@ -8,11 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridrank.component import once
-from hybridrank.errors import ModelError
+from hybridrank.errors import BackendError, ModelError
 from hybridrank.models.digests import files_digest
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
-from hybridrank_sentence_transformers.torch_model import TorchModel, not_installed
+from hybridrank_sentence_transformers.torch_model import TorchModel, not_installed, out_of_memory
 
 if TYPE_CHECKING:
     from hybridrank.onnx_runtime import Tokens
@@ -62,6 +62,14 @@ class SentenceTransformerReranker(TorchModel):
                 f"{self.model!r} ({', '.join(heads) or 'no architecture'}) has no classification head, so its "
                 "scores would be random: name a cross-encoder, or fine-tune this model into one first"
             )
+        try:  # once, of pairs of two lengths: what fails here fails in every search
+            model.predict([("a", "a"), ("a", "a a a")], batch_size=2, show_progress_bar=False)
+        except Exception as error:
+            if out_of_memory(error):
+                raise BackendError(f"{self.model!r} does not fit in memory") from error
+            raise ModelError(
+                f"{self.model!r} cannot score pairs of different lengths together: {error}"
+            ) from error
 
     def trust_needed(self) -> Mapping[str, str]:
         """Code of the model's own, a model that is not on this machine by its id, and one named by a path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,7 +16,13 @@ from pydantic import Field
 from hybridrank import Component
 from hybridrank.component import once
 from hybridrank.deadline import check
-from hybridrank.errors import BackendError, ConfigError, MissingDependencyError, ModelError
+from hybridrank.errors import (
+    BackendError,
+    ConfigError,
+    HybridrankError,
+    MissingDependencyError,
+    ModelError,
+)
 from hybridrank.models import file_names, resolve, trust_needed_for
 from hybridrank_sentence_transformers.files import torch_files
 
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["LoadedModel", "TorchModel", "not_installed", "token_positions"]
+__all__ = ["LoadedModel", "TorchModel", "not_installed", "out_of_memory", "token_positions"]
 
 Row = TypeVar("Row")
 
@@ -77,7 +84,9 @@ class LoadedModel:
                 features = collate([rows[at] for at in chosen])
                 with self.running if self.device.type == "mps" else nullcontext(), torch.inference_mode():
                     made = self.model(batch_to_device(features, self.device), **options)[output].float().cpu()
-            except (RuntimeError, MemoryError) as error:
+            except HybridrankError:
+                raise
+            except Exception as error:  # torch, transformers and models of their own raise anything
                 raise _run_error(error, self, len(chosen)) from error
             for at, row in zip(chosen, made.numpy(), strict=True):
                 results[at] = row
@@ -124,6 +133,8 @@ class TorchModel(Component):
             raise not_installed(error) from error
         device = _device(self.device)
         directory, _ = self._find()
+        if not self.trust_remote_code:
+            _check_is_no_code(self.model, directory)
         options: dict[str, Any] = {} if self.dtype is None else {"dtype": getattr(torch, self.dtype)}
         try:
             model = getattr(sentence_transformers, self._class)(
@@ -134,9 +145,10 @@ class TorchModel(Component):
             )
             model.to(**options).eval()
         except Exception as error:
-            if _out_of_memory(error):
+            if out_of_memory(error):
                 raise BackendError(f"{self.model!r} does not fit in the memory of {device}") from error
             raise ModelError(f"{self.model!r} cannot be loaded as a {self._class}: {error}") from error
+        _check_padding(self.model, model)
         self._check(model)
         model.max_seq_length = window = self._window(model)
         return LoadedModel(name=self.model, model=model, device=device, window=window)
@@ -168,6 +180,29 @@ class TorchModel(Component):
         if self.max_tokens > positions:
             raise ConfigError(f"{self.model!r} reads at most {positions} tokens", path="$.max_tokens")
         return self.max_tokens
+
+
+def _check_is_no_code(name: str, directory: Path) -> None:
+    """Refuse a model that names code of its own: Sentence Transformers before 6 runs what a directory holds."""
+    path = directory / "modules.json"
+    try:
+        modules = json.loads(path.read_bytes()) if path.is_file() else []
+        types = [str(module["type"]) for module in modules]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"cannot read {str(path)!r}: {error!r}") from error
+    if own := [each for each in types if not each.startswith("sentence_transformers.")]:
+        raise ModelError(
+            f"{name!r} is made of {own[0]!r}, which is code of its own; read it, and set trust_remote_code=True"
+        )
+
+
+def _check_padding(name: str, model: Any) -> None:
+    """Refuse a model that could not read texts of different lengths together: every search would fail."""
+    if getattr(getattr(model, "tokenizer", None), "pad_token_id", 0) is None:
+        raise ModelError(
+            f"{name!r} has no padding token, as is usual for decoders, so it cannot read texts of different "
+            "lengths together: set pad_token in its tokenizer, and pad_token_id in its config.json"
+        )
 
 
 def not_installed(error: ImportError) -> MissingDependencyError:
@@ -210,7 +245,8 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or this machine, ran out of memory."""
     import torch
 
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
@@ -220,7 +256,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _run_error(error: BaseException, loaded: LoadedModel, rows: int) -> BackendError:
-    if _out_of_memory(error):
+    if out_of_memory(error):
         return BackendError(
             f"{loaded.name!r} ran out of memory on {loaded.device} with {rows} texts in a batch; "
             "lower batch_size or max_tokens"
