@@ -14,7 +14,7 @@ from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve, trust_needed_for
 from hybridrank.models.digests import file_digest
 from hybridrank.models.facts import Pooling, read_facts
-from hybridrank.models.files import onnx_files, possible_graphs
+from hybridrank.models.files import onnx_files, possible_graphs, with_weights
 from hybridrank.onnx_runtime import Encoder, Tokens
 from hybridrank.tokenising import tokenised
 from hybridrank.types import Progress, Role
@@ -103,7 +103,10 @@ class OnnxEmbedder(Component):
                 "max_tokens": self.max_tokens or facts.max_tokens,
             },
             "tokenizer": file_digest(directory / "tokenizer.json"),
-            "graphs": {name: [file_digest(directory / each) for each in files] for name, files in graphs.items()},
+            "graphs": {
+                name: [file_digest(directory / each) for each in with_weights(directory, files)]
+                for name, files in graphs.items()
+            },
         }
 
     @property

@@ -18,7 +18,9 @@ it are not taken by a CPU that lacks it. Half precision (fp16, O4) and 4 bits ar
 from __future__ import annotations
 
 import functools
+import mmap
 import platform
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +28,9 @@ from pathlib import Path
 from hybridrank.errors import ModelError
 from hybridrank.models.facts import FACT_FILES
 
-__all__ = ["choose_graph", "cpu_features", "features_of", "onnx_files", "possible_graphs"]
+__all__ = ["choose_graph", "cpu_features", "features_of", "onnx_files", "possible_graphs", "with_weights"]
+
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 
 _GENERIC = ("model_quantized", "model_int8")
 _BEST_FIRST = {
@@ -108,6 +112,26 @@ def possible_graphs(names: Iterable[str], *, file: str | None = None) -> Mapping
     elif file in known:
         chosen.add(file)
     return {"" if file else graph.rpartition("/")[2]: [graph, *_weights(known, graph)] for graph in sorted(chosen)}
+
+
+def with_weights(directory: Path, names: Sequence[str]) -> list[str]:
+    """These of a model's files, and those in which its graphs among them say that their weights are.
+
+    A tensor's entry is the key ``location`` with the file's name, as Protocol Buffers write a pair of strings.
+    """
+    found = dict.fromkeys(names)
+    for graph in [name for name in names if name.endswith(".onnx")]:
+        folder = graph.rpartition("/")[0]
+        with (
+            suppress(OSError, ValueError),  # ValueError: an empty file
+            (directory / graph).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            for entry in _LOCATION.finditer(content):
+                weights = content[entry.end() : entry.end() + entry[1][0]].decode(errors="replace")
+                if not {"..", ""} & set(weights.split("/")) and (directory / folder / weights).is_file():
+                    found[f"{folder}/{weights}" if folder else weights] = None
+    return list(found)
 
 
 def _weights(names: Iterable[str], graph: str) -> list[str]:

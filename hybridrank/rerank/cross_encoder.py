@@ -13,7 +13,7 @@ from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve, trust_needed_for
 from hybridrank.models.digests import files_digest
-from hybridrank.models.files import cpu_features, onnx_files
+from hybridrank.models.files import cpu_features, onnx_files, with_weights
 from hybridrank.onnx_runtime import Encoder, Graph
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
@@ -93,7 +93,7 @@ class CrossEncoder(Component):
 
         choose = partial(onnx_files, file=self.file)
         directory = resolve(self.model, revision=self.revision, choose=choose, local_only=self.local_only)
-        digest = files_digest(directory, choose(file_names(directory)))
+        digest = files_digest(directory, with_weights(directory, choose(file_names(directory))))
         versions = f"onnxruntime {onnxruntime.__version__} tokenizers {tokenizers.__version__}"
         return f"{digest} {versions} {' '.join(sorted(cpu_features()))}"
 

@@ -51,6 +51,7 @@ def checks(kind: str) -> Sequence[Callable[[Any, Limits], None]]:
         equal_when_made_twice,
         unknown_option_is_refused,
         making_it_does_no_work,
+        trust_is_declared,
         name_is_registered,
     )
 
@@ -186,28 +187,9 @@ def making_it_does_no_work(component: Any, limits: Limits) -> None:
     """Importing and making it, in a new interpreter, imports nothing heavy and speaks to no network."""
     component = _component(component)
     cls = type(component)
-    if "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
+    if _cannot_be_imported(cls):
         raise skip(f"{cls.__qualname__} is not at the top of a module, so no new interpreter can import it")
-    task = {
-        "path": sys.path,
-        "module": cls.__module__,
-        "class": cls.__qualname__,
-        "config": component.to_config(),
-        "heavy": HEAVY,
-    }
-    child = subprocess.run(
-        [sys.executable, "-c", _MAKE_IN_CHILD],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    require(
-        child.returncode == 0,
-        f"making {component!r} in a new interpreter failed: {child.stderr.strip().rpartition(chr(10))[2]}. It has "
-        "to work from its configuration alone",
-    )
-    answer = json.loads(child.stdout.rstrip().rpartition("\n")[2])
+    answer = _in_child(_MAKE_IN_CHILD, component)
     if not answer["found"]:
         raise skip(f"the module {cls.__module__} is not installed, so no new interpreter can import it")
     require(
@@ -219,6 +201,101 @@ def making_it_does_no_work(component: Any, limits: Limits) -> None:
         not answer["network"],
         f"making {component!r} used the network ({', '.join(answer['network'])}): make clients and fetch models "
         "at first use, in a method decorated with hybridrank.component.once",
+    )
+
+
+def _cannot_be_imported(cls: type[Component]) -> bool:
+    return "<locals>" in cls.__qualname__ or cls.__module__ == "__main__"
+
+
+def _in_child(code: str, component: Component) -> Any:
+    """What code prints of the component's class and configuration in a new interpreter."""
+    cls = type(component)
+    task = {
+        "path": sys.path,
+        "module": cls.__module__,
+        "class": cls.__qualname__,
+        "config": component.to_config(),
+        "heavy": HEAVY,
+    }
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    require(
+        child.returncode == 0,
+        f"making {component!r} in a new interpreter failed: {child.stderr.strip().rpartition(chr(10))[2]}. It has "
+        "to work from its configuration alone",
+    )
+    return json.loads(child.stdout.rstrip().rpartition("\n")[2])
+
+
+_ASK_IN_CHILD = """
+import importlib, importlib.util, json, sys
+task = json.load(sys.stdin)
+sys.path[:] = task["path"]
+try:
+    found = importlib.util.find_spec(task["module"]) is not None
+except ImportError:
+    found = False
+network, answer = [], {}
+if found:
+    made = importlib.import_module(task["module"])
+    for name in task["class"].split("."):
+        made = getattr(made, name)
+    from hybridrank.component import local_only
+    with local_only():
+        component = made.from_config(task["config"])
+    watched = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
+    sys.addaudithook(lambda event, args: network.append(event) if event in watched else None)
+    answer = component.trust_needed()
+print("\\n" + json.dumps({"found": found, "network": sorted(set(network)), "answer": answer}))
+"""
+
+
+def trust_is_declared(component: Any, limits: Limits) -> None:
+    """It says which of its options could do harm in somebody else's collection, and asks no server to say so."""
+    component = _component(component)
+    cls = type(component)
+    if "trust_needed" not in cls.__dict__:
+        raise skip(
+            "it has no trust_needed(): collections that name it open with trust=True alone. Declare what a stored "
+            "configuration may make it do; {} where it can neither run code, reach a network nor read other files"
+        )
+    needed = call(component.trust_needed, "trust_needed()")
+    _check_needed(component, needed)
+    if _cannot_be_imported(cls):
+        raise skip(f"{cls.__qualname__} is not at the top of a module, so no new interpreter can import it")
+    answer = _in_child(_ASK_IN_CHILD, component)
+    if not answer["found"]:
+        raise skip(f"the module {cls.__module__} is not installed, so no new interpreter can import it")
+    require(
+        not answer["network"],
+        f"trust_needed() used the network ({', '.join(answer['network'])}): it is asked before anybody trusts the "
+        "configuration, so it has to answer from the options and the files of this machine",
+    )
+    _check_needed(component, answer["answer"])
+
+
+def _check_needed(component: Component, needed: Any) -> None:
+    options = {"", *type(component).model_fields}
+    require(
+        isinstance(needed, Mapping)
+        and set(needed) <= options
+        and all(isinstance(reason, str) and reason.strip() for reason in needed.values()),
+        f"trust_needed() gave {needed!r}, not a mapping of options ({', '.join(sorted(options - {''}))}), "
+        'or of "" for all of it, to what each would do: the caller decides by that',
+    )
+    suspicious = {"api_key_env", "trust_remote_code"} & {
+        name for name in type(component).model_fields if getattr(component, name)
+    }
+    require(
+        suspicious <= set(needed) or "" in needed,
+        f"trust_needed() gave {needed!r} without {', '.join(sorted(suspicious - set(needed)))}: a stored "
+        "configuration could send any environment variable to any server, or run any code",
     )
 
 

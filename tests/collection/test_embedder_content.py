@@ -128,6 +128,22 @@ def test_the_same_files_elsewhere_are_the_same_embedder(collection, model, tmp_p
             assert opened.count() == 3
 
 
+@pytest.mark.parametrize("name", ["model.onnx_data", "weights.bin", "a name with spaces"])
+def test_weights_in_a_file_of_their_own_count(model, tmp_path, name):
+    import onnx
+
+    graph = onnx.load(model / "model.onnx")
+    (model / "model.onnx").unlink()
+    options = {"all_tensors_to_one_file": True, "location": name, "size_threshold": 0}
+    onnx.save(graph, model / "model.onnx", save_as_external_data=True, **options)
+    with Collection.create(tmp_path / "c", arm(model)) as made:
+        made.add(DOCS)
+    content = (model / name).read_bytes()
+    (model / name).write_bytes(content[::-1])
+    with pytest.raises(ConfigError, match="not those that made"):
+        Collection.open(tmp_path / "c", arm(model))
+
+
 def test_what_decides_no_vector_changes_nothing(collection, model):
     (model / "README.md").write_text("# Mine")
     (model / "config.json").write_text((model / "config.json").read_text() + "\n")

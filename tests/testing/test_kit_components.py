@@ -166,6 +166,9 @@ class Zeros(Component):
     use = "kit-zeros"
     size: int = 1
 
+    def trust_needed(self):
+        return {}
+
     def score(self, batch):
         return [[0.0] * len(candidates) for candidates in batch]
 """
@@ -180,6 +183,46 @@ def test_right_installed_component_passes_everything(install):
         "sure_between_as_said",
         "async_equals_sync",
     ]
+
+
+DECLARES = """
+class Asks(Component):
+    use = "kit-asks"
+    url: str = "http://192.0.2.1"
+    api_key_env: str | None = None
+    trust_remote_code: bool = False
+
+    def trust_needed(self):
+        {answer}
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "why"),
+    [
+        ("return None", {}, "not a mapping of options"),
+        ("return {'adress': 'sends texts'}", {}, "not a mapping of options"),
+        ("return {'url': ''}", {}, "not a mapping of options"),
+        ("return {'url': 'sends texts'}", {"api_key_env": "HOME"}, "without api_key_env"),
+        ("return {}", {"trust_remote_code": True}, "without trust_remote_code"),
+        ("import socket; socket.getaddrinfo('localhost', 9); return {'url': 'x'}", {}, "used the network"),
+    ],
+)
+def test_a_wrong_declaration_of_trust_is_caught(install, answer, options, why):
+    module = install(DECLARES.format(answer=answer))
+    with pytest.raises(AssertionError, match=why):
+        run("trust_is_declared", module.Asks(**options))
+
+
+def test_a_right_declaration_of_trust_passes(install):
+    module = install(DECLARES.format(answer="return {'': 'sends texts'}"))
+    run("trust_is_declared", module.Asks(api_key_env="HOME", trust_remote_code=True))
+
+
+def test_no_declaration_of_trust_is_no_failure(install):
+    module = install(DECLARES.replace("trust_needed", "other").format(answer="return {}"))
+    with pytest.raises(SkipTest, match="trust=True alone"):
+        run("trust_is_declared", module.Asks())
 
 
 def test_heavy_import_is_caught(install):
@@ -249,5 +292,9 @@ def test_registered_name_passes(install):
 
 
 def test_every_check_can_fail():
-    shown = {name for name, _, _ in BROKEN} | {"making_it_does_no_work", "name_is_registered"}
+    shown = {name for name, _, _ in BROKEN} | {
+        "making_it_does_no_work",
+        "name_is_registered",
+        "trust_is_declared",
+    }
     assert shown == {function.__name__ for function in component_checks("reranker")}
