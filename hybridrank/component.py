@@ -191,6 +191,8 @@ class Component(BaseModel):
         except ValidationError as error:
             cls = type(self)
             raise config_error(error, cls.model_fields, given=options, path="$", what=f'"{self.use}"') from None
+        except OverflowError as error:  # pydantic's own, of a whole number where a float is wanted
+            raise ConfigError(f'an option of "{self.use}" is too large: {error}') from None
         if _LOCAL_ONLY.get():
             self.__dict__[_MARK] = True
 

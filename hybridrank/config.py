@@ -120,6 +120,8 @@ class PipelineConfig(BaseModel):
             raise config_error(
                 error, type(self).model_fields, given=options, path="$", what="a pipeline"
             ) from None
+        except OverflowError as error:  # pydantic's own, of a whole number where a float is wanted
+            raise ConfigError(f"an option is too large: {error}") from None
         for name in self.retrievers:
             if not name or name in _STAGES or name in self.adjusters:
                 raise ConfigError(

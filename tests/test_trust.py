@@ -349,6 +349,29 @@ def test_components_nested_without_end_are_refused():
         concerns(reranker=nested)
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"blend": 10**400},
+        {"adjust": [{"use": "recency", "field": "date", "half_life": 10**400}]},
+        {"reranker": {"use": "cross-encoder", "model": 1}},
+        {"reranker": {"use": ["http"]}},
+        {"reranker": {"url": "http://example.org"}},
+        {"reranker": 3},
+        {"reranker": {"use": "cascade", "stages": {"use": "http"}, "keep": 3}},
+        {"retrievers": [{"use": "bm25"}]},
+        {"retrievers": {"a": {"use": "faiss", "embedder": []}}},
+        {"retrievers": {"a": {"use": "faiss", "embedder": {"use": "onnx", "model": "\x00/x", "file": "\ud800"}}}},
+        {"fusion": {"use": "rrf", "weights": {"\ud800": 1}}},
+        {"splitter": "x"},
+        {"no_such": 1},
+    ],
+)
+def test_a_stored_configuration_that_makes_no_sense_is_a_configuration_error(stored):
+    with pytest.raises(ConfigError):
+        PipelineConfig.load_stored(stored, source="it")
+
+
 # ── what becomes of it later ─────────────────────────────────────────────────────────────────────────────────
 
 
