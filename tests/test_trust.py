@@ -22,7 +22,7 @@ from test_registry import distribution
 from hybridrank import Collection, Component, Pipeline
 from hybridrank.config import PipelineConfig
 from hybridrank.embedding.onnx import OnnxEmbedder
-from hybridrank.errors import ConfigError, ModelError, UntrustedConfigError
+from hybridrank.errors import ConfigError, InputError, ModelError, UntrustedConfigError
 from hybridrank.evaluation import Dataset, Recording, Variant, record
 from hybridrank.registry import GROUPS, component_class, registered
 from hybridrank.rerank import CrossEncoder
@@ -594,6 +594,35 @@ def test_a_recorded_part_that_declares_nothing_is_not_made(recording, run, plugi
     assert module.MADE == []
     Variant.recorded(Recording.load(recording).header, trust=True)
     assert module.MADE
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"retrievers": None},
+        {"retrievers": 3},
+        {"blend": 10**400},
+        {"fusion": {"use": "rrf", "weights": 3}},
+        {"fusion": []},
+    ],
+)
+def test_a_recording_of_settings_that_make_no_sense_is_one_of_our_errors(recording, run, settings):
+    reheaded(recording, **settings)
+    for command in ("replay", "tune"):
+        status, _, err = run(command, recording)
+        assert status == 2
+        assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, '{"trace": ' * 100_000, '{"format": "hybridrank recording", "version": 1}']
+)
+def test_a_recording_of_any_content_is_refused(recording, line):
+    header, rest = recording.read_text().split("\n", 1)
+    for text in (f"{line}\n{rest}", f"{header}\n{line}\n{rest}"):
+        recording.write_text(text)
+        with pytest.raises(InputError):
+            Recording.load(recording)
 
 
 # ── a component's own mistakes ───────────────────────────────────────────────────────────────────────────────

@@ -223,7 +223,7 @@ class RecordingFile:
         for number, line in enumerate(lines[1:], start=2):
             try:
                 self._take(line, searches)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if line.endswith(b"\n"):
                     raise InputError(f"{self.path}:{number} is damaged: {_first(error)}") from None
                 lost = f"{self.path}:{number} was cut off, and is left out"
@@ -253,10 +253,15 @@ class RecordingFile:
                 raise ValueError
             if said["version"] > Header.version:
                 raise InputError(f"{str(self.path)!r} was written by a newer version of hybridrank; update it")
-            return _headers().validate_json(line)
+            header = _headers().validate_json(line)
+            if not all(
+                isinstance(each.get("retrievers"), Mapping) for each in (header.settings, header.own) if each
+            ):
+                raise ValueError
+            return header
         except InputError:
             raise
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise InputError(
                 f"{str(self.path)!r} is no recording: its first line does not say how it was made"
             ) from None
@@ -325,7 +330,7 @@ def named_after(path: Path) -> str:
     return path.name.removesuffix(".jsonl").removesuffix(".recording")
 
 
-def _first(error: ValueError) -> str:
+def _first(error: ValueError | RecursionError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{first['msg']}{' at ' if first['loc'] else ''}{'.'.join(map(str, first['loc']))}"
