@@ -88,21 +88,19 @@ def text(value: Any, name: str) -> str:
     return plain
 
 
-def document_ids(value: Any, name: str, *, kind: str = "document") -> list[str]:
+def document_ids(value: Any, name: str, *, kind: str = "document ids") -> list[str]:
     """`value` as a list of ids, each once, in their order.
 
     Raises:
         InputError: it is one str, no collection, or holds something else than text.
     """
     if isinstance(value, str):
-        raise InputError(f'{name} must be a collection of {kind} ids, not one str; write ["{value:.80}"]')
+        raise InputError(f'{name} must be a collection of {kind}, not one str; write ["{value:.80}"]')
     try:
         ids = list(value)
     except TypeError:
-        raise InputError(f"{name} must be a collection of {kind} ids, not {type(value).__name__}") from None
+        raise InputError(f"{name} must be a collection of {kind}, not {type(value).__name__}") from None
     for doc_id in ids:
         if not isinstance(doc_id, str):
-            raise InputError(
-                f"{name}: {kind} ids must be str, not {type(doc_id).__name__}; write str({doc_id!r:.80})"
-            )
+            raise InputError(f"{name}: {kind} must be str, not {type(doc_id).__name__}; write str({doc_id!r:.80})")
     return list(dict.fromkeys([text(doc_id, f"one of {name}") for doc_id in ids]))

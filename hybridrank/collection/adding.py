@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from hybridrank.collection.arms import check_fingerprint, fingerprint
-from hybridrank.collection.documents import checked
+from hybridrank.collection.documents import checked, patched, with_metadata
 from hybridrank.collection.indexes import Added, Indexes
 from hybridrank.collection.live import LiveIndexes
 from hybridrank.collection.sql_filter import dump_metadata
@@ -29,6 +29,7 @@ __all__ = ["Adder"]
 _BATCH = 4096  # documents in a transaction
 _BATCH_TO_EMBED = 512  # which takes long: what a killed process loses is little
 _BATCH_CHARACTERS = 1 << 26
+_CHARACTERS_TO_EMBED = 1 << 17  # some seconds of a small model on a CPU
 
 
 class Adder:
@@ -74,7 +75,8 @@ class Adder:
     ) -> Iterator[tuple[list[Document], Progress]]:
         """Batches to be stored one by one, and what to report the progress of each to."""
         done = 0
-        for batch in _batches(documents, _BATCH if all_given else _BATCH_TO_EMBED):
+        size, characters = (_BATCH, _BATCH_CHARACTERS) if all_given else (_BATCH_TO_EMBED, _CHARACTERS_TO_EMBED)
+        for batch in _batches(documents, size, characters):
 
             def report(encoded: int, of: int, before: int = done, size: int = len(batch)) -> None:
                 if progress is not None:
@@ -128,7 +130,15 @@ class Adder:
                 check_fingerprint(used.embedder, known.get(used.number), arm=arm)
                 if used.fingerprint is not None and used.number not in known:
                     change.writer.put_fingerprint(used.number, used.fingerprint)
-            numbers, removed = change.writer.put(batch.documents, batch.metadata, batch.passages, source=number)
+            documents, metadata = batch.documents, batch.metadata
+            edits = {} if source is None else change.writer.edits([document.id for document in documents])
+            if edits:  # made by users, in place of what comes with the source
+                documents = [
+                    with_metadata(each, patched(each.metadata, edits[each.id])) if each.id in edits else each
+                    for each in documents
+                ]
+                metadata = [dump_metadata(dict(each.metadata)) for each in documents]
+            numbers, removed = change.writer.put(documents, metadata, batch.passages, source=number, edits=edits)
             for embedder, rows in batch.vectors.items():
                 change.writer.put_vectors(embedder, numbers, batch.digests[embedder], rows)
             change.removed += removed
@@ -205,14 +215,14 @@ class _Behind:
             self._pool.shutdown()
 
 
-def _batches(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Documents in batches of at most `size` that are not too long together."""
+def _batches(documents: Iterable[Document], size: int, most: int) -> Iterator[list[Document]]:
+    """Documents in batches of at most `size`, which end when they have more than `most` characters."""
     batch: list[Document] = []
     characters = 0
     for document in documents:
         batch.append(document)
         characters += len(document.text)
-        if len(batch) == size or characters > _BATCH_CHARACTERS:
+        if len(batch) == size or characters > most:
             yield batch
             batch, characters = [], 0
     if batch:

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from hybridrank.arguments import document_ids, text
 from hybridrank.collection.adding import Adder
 from hybridrank.collection.arms import configured, default_retrievers, embedder_numbers, identities, named
 from hybridrank.collection.documents import checked_changes, checked_ids, patched
@@ -18,7 +19,6 @@ from hybridrank.collection.live import LiveIndexes
 from hybridrank.collection.locks import WriterLock
 from hybridrank.collection.reader import Reader
 from hybridrank.collection.schema import FORMAT, connect, create_tables, told
-from hybridrank.collection.sql_filter import dump_metadata
 from hybridrank.collection.store import Store
 from hybridrank.collection.view import View
 from hybridrank.collection.writer import Writer
@@ -325,9 +325,10 @@ class Collection:
     ) -> int:
         """Store documents, each in place of the one already held under its id; returns how many.
 
-        They go in batches of 512, or of 4,096 where nothing is to be embedded: each batch is stored and indexed
-        whole or not at all. `progress` counts documents as they are embedded and stored; its total is what is
-        known of it, if `documents` has no length.
+        They go in batches of 512 or some 130,000 characters, or of 4,096 where nothing is to be embedded: each is
+        stored and indexed whole or not at all, and outlives a process that is killed in a later one. `progress`
+        counts documents as they are embedded and stored; its total is what is known of it, if `documents` has no
+        length.
 
         `vectors` maps an arm to what its embedder would make of the documents: float32, shape
         (len(documents), dim), any length but zero.
@@ -347,13 +348,15 @@ class Collection:
     ) -> int:
         """Make these the documents of a source (a file, say), in place of those that it had; returns how many.
 
-        `digest` is remembered when all of them are stored, so that the caller can tell what has not changed.
+        A document that was there before, by its id, keeps what `update_metadata` has set and removed. `digest` is
+        remembered when all of them are stored, so that the caller can tell what has not changed.
 
         Raises:
             InputError: as for `add`; or an id belongs to a document of another source.
         """
+        text(name, "a source's name")
+        text(digest, "a source's digest")
         with self._store.reading() as reader:
-            reader.require_text(name, digest)
             before = reader.state().version.sequence + 1
         done = self._adder.add(documents, source=name, progress=progress)
         with self._live.changing("replacing a source") as change:
@@ -379,8 +382,9 @@ class Collection:
     def drop_sources(self, names: Iterable[str]) -> int:
         """Delete all documents of these sources, and forget them. Returns how many documents there were."""
         dropped = 0
+        wanted = document_ids(names, "names", kind="source names")
         with self._live.changing("dropping sources") as change:
-            for name in names:
+            for name in wanted:
                 numbers = change.writer.of_source(name)
                 change.remove(numbers)
                 change.writer.drop_source(name)
@@ -403,22 +407,24 @@ class Collection:
         return len(numbers)
 
     def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
-        """Set metadata fields of documents, by id: None takes a field away. Nothing is indexed or embedded again.
+        """Set metadata fields of documents, by id: None removes a field. Nothing is indexed or embedded again.
 
-        Returns how many documents were changed.
+        What is set or removed here stays so when the document's source is put again (`put_source`), whatever
+        metadata come with it then. `add` replaces a document with all of that. Returns how many documents were
+        changed.
 
         Raises:
             InputError: there is no such document, or a value has no JSON form. Nothing was changed.
         """
         wanted = checked_changes(changes)
         with self._live.changing("updating metadata") as change:
-            held = change.writer.documents(wanted)
+            held, edits = change.writer.documents(wanted), change.writer.edits(wanted)
             for doc_id, fields in wanted.items():
                 if doc_id not in held:
                     raise InputError(f"there is no document {doc_id!r}; nothing was changed")
                 metadata = patched(held[doc_id].metadata, fields)
                 (number,) = change.writer.numbers(ids=[doc_id])
-                change.writer.put_metadata(number, metadata, dump_metadata(metadata))
+                change.writer.put_metadata(number, metadata, {**edits.get(doc_id, {}), **fields})
         return len(wanted)
 
     def compact(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridrank.collection.sql_filter import compile_choice, compile_filter, load_metadata
-from hybridrank.errors import HybridrankError
+from hybridrank.errors import InputError
 from hybridrank.filters import Filter
 from hybridrank.json_values import copied
 from hybridrank.types import Document, Passage
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MANY", "Reader", "State", "Version", "damaged", "unit_ids"]
+__all__ = ["MANY", "Reader", "State", "Version", "damaged", "stored_fields", "unit_ids"]
 
 MANY = 500
 """Ids looked up by one statement."""
@@ -66,10 +66,6 @@ class Reader:
 
     def _rows(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, parameters)
-
-    def require_text(self, *values: str) -> None:
-        """Have values refused that cannot be stored."""
-        self._rows(f"SELECT {', '.join('?' * len(values))}", values)
 
     def state(self) -> State:
         """The state that this transaction sees."""
@@ -380,6 +376,21 @@ def _json(text: Any, kind: type[Any], what: str) -> Any:
     return value
 
 
+def stored_fields(text: Any, what: str) -> dict[str, Any]:
+    """Metadata as they were stored.
+
+    Raises:
+        StorageError: they are damaged.
+    """
+    try:
+        fields = load_metadata(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise damaged(f"{what} is no JSON object ({error})") from error
+    if not isinstance(fields, dict):
+        raise damaged(f"{what} is no JSON object")
+    return fields
+
+
 def _next(number: int, last: int, table: str) -> int:
     """The number, which must be higher than the last: pages that are each other's children have no end."""
     if not last < number < _MOST:
@@ -397,11 +408,11 @@ def _document(number: int, doc_id: Any, text: Any, title: Any, metadata: Any = "
     _checked_id(doc_id, number)
     if not isinstance(text, str) or not isinstance(title, str | None):
         raise damaged(f"the text or title of document {doc_id!r} is missing or no text")
+    fields = stored_fields(metadata, f"the metadata of document {doc_id!r}")
     try:
-        fields = load_metadata(metadata)
         return Document(doc_id, text, title, fields)
-    except (TypeError, ValueError, RecursionError, HybridrankError) as error:
-        raise damaged(f"the metadata of document {doc_id!r} is no JSON object ({error})") from error
+    except InputError as error:
+        raise damaged(f"document {doc_id!r} is none ({error})") from error
 
 
 def _passage(parent: Document, place: int, start: Any, stop: Any, headings: Any) -> Passage:

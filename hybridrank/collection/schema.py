@@ -19,7 +19,7 @@ from hybridrank.errors import InputError, StorageError
 
 __all__ = ["FORMAT", "check_schema", "connect", "create_tables", "create_vectors", "failure", "told", "upgrade"]
 
-FORMAT = 4
+FORMAT = 5
 _APPLICATION = 0x68795271  # "hyRq": what SQLite's file header says that the file is
 
 _FIRST = """
@@ -72,12 +72,19 @@ UPDATE state SET identity = lower(hex(randomblob(16))), token = randomblob(8);
 CREATE TABLE history (sequence INTEGER PRIMARY KEY, token BLOB NOT NULL);
 INSERT INTO history SELECT sequence, token FROM state;
 """,
+    4: """
+ALTER TABLE documents ADD COLUMN edits TEXT;
+""",
 }
 """What makes the next format of each: a new collection is made in the same steps as an old one is upgraded.
 
 `identity` is that of the collection, for good. Each transaction that takes numbers gets a random `token`, and
 `history` has those of the past, back to the last generation but one. Whoever knows a number and its token can tell
 whether the database is a later state of what they know, or was put back to an older one and went another way.
+
+A document's `metadata` is what is read and filtered by. Where `update_metadata` was called, `edits` has the fields
+that it set, as a JSON object in which null stands for a field that it removed: when the document's source is put
+again, they are applied to the metadata that come with it.
 """
 
 _VECTORS = (

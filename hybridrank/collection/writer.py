@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection.reader import MANY, Reader, Version, unit_ids
+from hybridrank.collection.reader import MANY, Reader, Version, stored_fields, unit_ids
 from hybridrank.collection.schema import create_vectors
-from hybridrank.collection.sql_filter import field_rows
+from hybridrank.collection.sql_filter import dump_metadata, field_rows
 from hybridrank.errors import InputError
 from hybridrank.types import Document, Passage
 
@@ -72,11 +72,14 @@ class Writer(Reader):
         passages: Sequence[Sequence[Passage]],
         *,
         source: int | None = None,
+        edits: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> tuple[list[int], list[str]]:
         """Store documents, each in place of the one with its id: their units' numbers, and ids of units removed.
 
-        `metadata` is each one's JSON, `passages` are each one's (none: it is a unit itself).
+        `metadata` is each one's JSON, `passages` are each one's (none: it is a unit itself), and `edits` are what
+        has been edited in the metadata of some, by id.
         """
+        edited = {doc_id: dump_metadata(dict(fields)) for doc_id, fields in (edits or {}).items()}
         removed = self.remove([number for number, _, _ in self._by_id([d.id for d in documents])])
         sizes = [max(1, len(some)) for some in passages]
         first = self._next(sum(sizes))
@@ -85,9 +88,9 @@ class Writer(Reader):
             numbers.append(first)
             first += size
         self._insert(
-            "documents (number, id, passages, metadata, source)",
+            "documents (number, id, passages, metadata, source, edits)",
             (
-                (number, document.id, len(some), text, source)
+                (number, document.id, len(some), text, source, edited.get(document.id))
                 for number, document, some, text in zip(numbers, documents, passages, metadata, strict=True)
             ),
         )
@@ -160,10 +163,25 @@ class Writer(Reader):
         self._rows("UPDATE state SET documents = documents - ?, units = units - ?", [len(gone), len(units)])
         return units
 
-    def put_metadata(self, number: int, metadata: Mapping[str, Any], text: str) -> None:
-        """Give a document other metadata; `text` is its JSON."""
+    def edits(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """What has been edited in the metadata of these documents, by id: those with edits alone."""
+        found: dict[str, dict[str, Any]] = {}
+        wanted = list(ids)
+        for start in range(0, len(wanted), MANY):
+            some = wanted[start : start + MANY]
+            marks = ", ".join("?" * len(some))
+            rows = self._rows(f"SELECT id, edits FROM documents WHERE edits IS NOT NULL AND id IN ({marks})", some)
+            for doc_id, text in rows:
+                found[doc_id] = stored_fields(text, f"what was edited in the metadata of document {doc_id!r}")
+        return found
+
+    def put_metadata(self, number: int, metadata: Mapping[str, Any], edits: Mapping[str, Any]) -> None:
+        """Give a document other metadata; `edits` are all that has been edited in them."""
         self._next(1)
-        self._rows("UPDATE documents SET metadata = ? WHERE number = ?", [text, number])
+        self._rows(
+            "UPDATE documents SET metadata = ?, edits = ? WHERE number = ?",
+            [dump_metadata(dict(metadata)), dump_metadata(dict(edits)), number],
+        )
         if self._indexed:
             self._rows("DELETE FROM fields WHERE document = ?", [number])
             of = self._rows("SELECT id, passages FROM documents WHERE number = ?", [number]).fetchone()

@@ -58,8 +58,8 @@ class Dataset:
                 "or have a chat model do it (`hybridrank judge`); without judgements, `tune --unsupervised` still "
                 "works, and evaluation.diff compares the rankings of two searches"
             )
-        document_ids(self.queries, f"the queries of {self.label}", kind="query")
-        document_ids(self.qrels, f"the judged queries of {self.label}", kind="query")
+        document_ids(self.queries, f"the queries of {self.label}", kind="query ids")
+        document_ids(self.qrels, f"the judged queries of {self.label}", kind="query ids")
         qrels = {query_id: self._grades(query_id, grades) for query_id, grades in self.qrels.items()}
         object.__setattr__(self, "qrels", qrels)
         ignored = {

@@ -37,7 +37,7 @@ class QueryLog:
     def __post_init__(self) -> None:
         if not self.queries:
             raise InputError(f"{self.name} holds no query")
-        document_ids(self.queries, f"the queries of {self.name}", kind="query")
+        document_ids(self.queries, f"the queries of {self.name}", kind="query ids")
         for query_id, text in self.queries.items():
             checked_text(text, f"query {query_id!r} of {self.name}")
         if blank := [query_id for query_id, text in self.queries.items() if not text.strip()]:

@@ -32,7 +32,9 @@ def run(path: Path, *statements: str) -> None:
 
 def test_an_older_collection_is_upgraded(path: Path) -> None:
     run(
-        path,  # back to format 3, which knew no identity
+        path,  # back to format 4, which knew no edits
+        "ALTER TABLE documents DROP COLUMN edits",
+        # back to format 3, which knew no identity
         "ALTER TABLE state DROP COLUMN identity",
         "ALTER TABLE state DROP COLUMN token",
         "DROP TABLE history",
@@ -52,14 +54,17 @@ def test_an_older_collection_is_upgraded(path: Path) -> None:
             assert view.resolve(Query("any", filters={"year": 2021})).ids == {"industry"}
         collection.put_source("a.txt", "1", [Document("a", "text")])
         assert collection.sources() == {"a.txt": "1"}
-        assert collection.statistics()["format"] == 4
+        collection.update_metadata({"a": {"by": "us"}})
+        collection.put_source("a.txt", "2", [Document("a", "text")])
+        assert collection.get(["a"])["a"].metadata == {"by": "us"}
+        assert collection.statistics()["format"] == 5
     with Collection.open(path) as collection:
         assert len(collection) == 8
 
 
 def test_a_newer_collection_is_refused(path: Path) -> None:
-    run(path, "PRAGMA user_version = 5")
-    with pytest.raises(StorageError, match=r"has format 5, .* formats up to 4: upgrade hybridrank"):
+    run(path, "PRAGMA user_version = 6")
+    with pytest.raises(StorageError, match=r"has format 6, .* formats up to 5: upgrade hybridrank"):
         Collection.open(path)
 
 

@@ -29,12 +29,8 @@ def path(tmp_path: Path) -> Path:
 
 def held_up(collection: Collection, waiting: Callable[[], object]) -> None:
     """Be in the middle of a change while `waiting` runs."""
-
-    def names() -> Iterator[str]:
+    with collection._live.changing("dropping sources"):
         waiting()
-        yield "a source"
-
-    collection.drop_sources(names())
 
 
 def hold(path: str) -> None:
