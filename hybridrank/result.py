@@ -102,6 +102,8 @@ class SearchResult:
         ids = [printable(hit.document.id) for hit in self.hits]
         room = width - min(longest, max(map(cell_len, ids), default=0)) - 10  # beside the rank and the document
         for number, (start, end) in enumerate(_parts(widths, room=room)):
+            if start == len(cells) and not any(reasons):
+                continue  # a table of empty reasons
             # Text, not str, for whatever users wrote: rich reads [brackets] in a str as markup.
             title = Text(f"{self.trace.query!r:.{width}}") if number == 0 else None
             table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)

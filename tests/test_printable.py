@@ -137,7 +137,6 @@ def test_a_search_fits_the_terminal(hostile, columns):
     )  # fmt: skip
     assert max(map(len, done.stdout.splitlines())) <= columns
     assert "fusion" in done.stdout
-    assert "why" in done.stdout
 
 
 # Explaining
