@@ -15,7 +15,7 @@ settings.load_profile("untimed")  # tests time nothing: a slow machine is no fai
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is first imported
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # One process per core: the thread pools of FAISS and torch would only compete with those of the other processes.
+    # One process per core: the thread pools of FAISS and torch would only compete with the other processes'.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _HERE = ("127.0.0.1", "::1", "localhost")

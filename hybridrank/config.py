@@ -9,7 +9,7 @@ from numbers import Real
 from os import PathLike, fspath
 from typing import Any, Literal, Never, Self, TypedDict, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hybridrank.arguments import whole_number
 from hybridrank.blending import ByConfidence, told_by
@@ -35,6 +35,12 @@ def _default_fusion(config: Mapping[str, Any]) -> Any:
     """
     weights = {"dense": 2.0} if "dense" in (config.get("retrievers") or ()) else {}
     return create("fusion", {"use": "rrf", "k": 5, "weights": weights})
+
+
+def _names_the_default(fusion: Any) -> bool:
+    """Whether this is the default fusion by name alone, which depends on the arms as leaving it out does."""
+    table = {"use": fusion} if isinstance(fusion, str) else fusion
+    return isinstance(table, Mapping) and dict(table) == {"use": RRF.use}
 
 
 class ReplaceOptions(TypedDict, total=False):
@@ -114,6 +120,8 @@ class PipelineConfig(BaseModel):
     def __init__(self, *values: Never, **options: Unpack[PipelineOptions]) -> None:
         if values:
             raise ConfigError("a pipeline takes its options by name, as in PipelineConfig(fetch_k=50)")
+        if _names_the_default(options.get("fusion")):
+            del options["fusion"]
         try:
             super().__init__(**options)
         except ValidationError as error:
@@ -171,13 +179,6 @@ class PipelineConfig(BaseModel):
             seen[name] += 1
             named[name if seen[name] == 1 else f"{name} {seen[name]}"] = adjuster
         return named
-
-    @field_validator("fusion", mode="before")
-    @classmethod
-    def _fusion_by_name(cls, value: Any, info: ValidationInfo) -> Any:
-        table = {"use": value} if isinstance(value, str) else value
-        bare = isinstance(table, Mapping) and dict(table) == {"use": RRF.use}
-        return _default_fusion(info.data) if bare else value
 
     @field_validator("fetch_k", "rerank_k", "max_searches", mode="before")
     @classmethod

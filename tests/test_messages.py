@@ -111,6 +111,8 @@ def test_naming_the_default_gives_the_default(arms, named):
         == RRF(k=5, weights={"dense": 2.0})
     )
     assert PipelineConfig(retrievers={"bm25": "bm25"}, fusion=named).fusion == RRF(k=5)
+    other = PipelineConfig.load(PipelineConfig(fusion=named), retrievers={"a": "bm25", "b": "bm25"})
+    assert other.fusion == RRF(k=5)  # it follows the arms, as what is left out does
     docs = [Document(f"d{n}", f"worms {n} soil {n % 3}") for n in range(9)]
     built = [
         Pipeline.build(docs, retrievers=arms, reranker=None, **o).search("soil 2") for o in ({}, {"fusion": named})
