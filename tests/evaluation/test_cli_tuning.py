@@ -86,7 +86,7 @@ def test_replay_compares_and_holds_to_bounds(run, recording, tmp_path):
     one = ["replay", recording, "--config", tmp_path / "even.toml"]
     code, out, err = run(*one)
     assert code == 0, err
-    assert out.startswith("replayed: rrf 1 : 1 of 5, not reranked\n")
+    assert out.startswith("replayed: rrf 1 : 1 (k 5) of 5, not reranked\n")
     assert "of 4 queries have another first 10" in out
     assert "Differences from deep" in out
     code, out, err = run(*one, "--fail-below", "nDCG@10=0.99", "--max-drop", "RR@10=0.9", "--json")
