@@ -26,6 +26,7 @@ _MOST_YAML = 1 << 16  # characters
 _MOST_TOML = 1 << 13  # `tomllib` takes time by the square for keys of many parts
 _MOST_NESTED = 32  # collections within each other in front matter
 _BEGINNING = 1 << 16  # characters: where a title mostly stands
+_PIECE = 1 << 20  # characters that are searched at a time, since that keeps other threads waiting
 _OPENING = re.compile(r"(?:(---)|\+\+\+)[ \t]*(?:\r\n?|\n)")
 _YAML_END = re.compile(r"(?<=[\r\n])(?:---|\.\.\.)[ \t]*(?:\r\n?|\n|\Z)")
 _TOML_END = re.compile(r"(?<=[\r\n])\+\+\+[ \t]*(?:\r\n?|\n|\Z)")
@@ -152,7 +153,7 @@ def headings(body: str) -> Iterator[Heading]:
     [Heading(first=0, end=1, level=1, text='The best way'), Heading(first=4, end=6, level=2, text='To x')]
     """
     body = _with_line_feeds(body)
-    if not _CANDIDATE.search(body):
+    if not any(_CANDIDATE.search(body, max(at - 8, 0), at + _PIECE) for at in range(0, len(body), _PIECE)):
         return
     parser = _parser()
     references: dict[str, Any] = {}

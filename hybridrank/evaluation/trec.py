@@ -27,8 +27,9 @@ __all__ = ["TopicField", "load_trec", "read_qrels", "read_topics"]
 
 TopicField = Literal["title", "description", "narrative"]
 
-_TOPIC = re.compile(r"<top(?:ic)?\b([^>]*)>(.*?)</top(?:ic)?>", re.DOTALL | re.IGNORECASE)
-_NUMBER = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+)", re.IGNORECASE)
+_TOPIC = re.compile(r"<top(?:ic)?\b([^<>]*)>", re.IGNORECASE)
+_TOPIC_END = re.compile(r"</top(?:ic)?>", re.IGNORECASE)
+_NUMBER = re.compile(r"<num>\s*+(?:Number:)?\s*+([^\s<]+)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""(?:number|id)\s*=\s*["']?\s*([^\s"'>]+)""", re.IGNORECASE)
 _LABELS = {  # the tag, and what stands before the text in old topics; both kinds of name are in use
     "title": (("title", "query"), r"(?:Topic:)?"),
@@ -100,7 +101,7 @@ def read_topics(path: str | PathLike[str], *, topic_field: TopicField = "title")
     with opened(file) as stream:
         content = stream.read()
     texts = TextsBuilder()
-    if _TOPIC.search(content):
+    if _TOPIC_END.search(content):
         for where, query_id, query in _tagged(content, str(file), topic_field):
             texts.add(query_id, query, where)
     else:
@@ -119,18 +120,30 @@ def read_topics(path: str | PathLike[str], *, topic_field: TopicField = "title")
 def _tagged(content: str, label: str, topic_field: TopicField) -> Iterator[tuple[str, str, str]]:
     names, prefix = _LABELS[topic_field]
     wanted = re.compile(
-        rf"<({'|'.join(names)})>\s*{prefix}\s*(.*?)\s*(?=</\1>|<(?:num|dom|title|desc|narr|smry|con|fac|def)\b|\Z)",
+        rf"<({'|'.join(names)})>\s*+{prefix}\s*+(.*?)(?=</\1>|<(?:num|dom|title|desc|narr|smry|con|fac|def)\b|\Z)",
         re.DOTALL | re.IGNORECASE,
     )
-    for topic in _TOPIC.finditer(content):
-        where = f"{label}:{content.count(chr(10), 0, topic.start()) + 1}"
-        number = _NUMBER.search(topic[2]) or _ATTRIBUTE.search(topic[1])
+    for line, attributes, topic in _topics(content):
+        where = f"{label}:{line}"
+        number = _NUMBER.search(topic) or _ATTRIBUTE.search(attributes)
         if number is None:
             raise InputError(f"{where} is a topic without a number")
-        found = wanted.search(topic[2])
+        found = wanted.search(topic)
         if found is None:
             raise InputError(f"{where}: topic {number[1]!r} has no {topic_field}")
         yield where, number[1], " ".join(unescape(found[2]).split())
+
+
+def _topics(content: str) -> Iterator[tuple[int, str, str]]:
+    """Each topic's line, attributes and content."""
+    line, counted, at = 1, 0, 0
+    while (start := _TOPIC.search(content, at)) is not None:
+        end = _TOPIC_END.search(content, start.end())
+        if end is None:
+            return
+        line += content.count("\n", counted, start.start())
+        counted, at = start.start(), end.end()
+        yield line, start[1], content[start.end() : end.start()]
 
 
 def _judged(path: Path) -> Iterator[tuple[str, str, str, str]]:

@@ -2,7 +2,8 @@
 
 By the standard, a parser looks through all open elements, or all of an element's attributes, at many a tag: the
 time grows with the square of the nesting. Browsers limit it, and so does this: what is nested more deeply is put
-beside.
+beside. Formatting that is never closed is repeated in each paragraph that follows, with all that was before it, so
+there is a lower limit to it; it says nothing anyway.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 __all__ = ["limited"]
 
 _MOST_NESTED = 512  # as Chromium
+_MOST_FORMATTING = 16
 _MOST_ATTRIBUTES = 500
 _LONG_TAG = 4096  # characters: no shorter one has many attributes
 _NEXT = re.compile(r"<(?:(!--)|([!?])|(/?)([a-zA-Z][^\s/>]*+))")
@@ -57,6 +59,9 @@ _NEVER_NESTED = frozenset(  # void, or ended by the next of their kind
         "colgroup",
     ]
 )
+_FORMATTING = frozenset(
+    ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"]
+)
 _RAW = {
     name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
     for name in ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
@@ -73,6 +78,7 @@ def limited(source: str) -> str:
     done = at = 0
     opened: list[str] = []
     counts: dict[str, int] = {}
+    formatting = 0
     while (found := _NEXT.search(source, at)) is not None:
         comment, _, closing, tag = found.groups()
         if tag is None:
@@ -83,14 +89,21 @@ def limited(source: str) -> str:
             break  # it is never closed: to a parser, the rest of the page is in it
         at = end.end()
         name = (tag or "").lower()
+        keeps = True
         if not name or name in _NEVER_NESTED:
-            keeps = True
+            pass
+        elif name in _FORMATTING:
+            if not closing:
+                keeps = formatting < _MOST_FORMATTING
+                formatting += keeps
+                counts[name] = counts.get(name, 0) + keeps
+            elif counts.get(name):
+                counts[name] -= 1
+                formatting -= 1
         elif closing:
-            keeps = True
             if counts.get(name):
                 _close(opened, counts, name)
         elif raw := _RAW.get(name):
-            keeps = True
             content = raw.search(source, at)
             at = len(source) if content is None else content.start()
         elif keeps := len(opened) < _MOST_NESTED:

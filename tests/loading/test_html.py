@@ -46,6 +46,22 @@ def test_a_page_becomes_markdown(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "title"),
+    [
+        ("<title></title><h2>Two</h2><h1>One</h1><h1>Other</h1>", "One"),
+        ("<title> \n&nbsp;</title><h2>Two</h2>", "Two"),
+        ("<title>Untitled Document</title><h1>Said</h1>", "Said"),
+        ("<title>New Page 1</title><h1></h1><p># no heading, but text", None),
+        ("<title>robots.txt</title><h1>Said</h1>", "robots.txt"),
+        ("<title>&lt;b&gt; &amp; c</title>", "<b> & c"),
+        (f"<title>{'long ' * 100}</title>", ("long " * 60).strip()),
+    ],
+)
+def test_the_title_of_a_page(tmp_path, source, title):
+    assert load(tmp_path / "a.html", source).title == title
+
+
 def test_of_a_page_with_a_main_part_only_that_is_read(tmp_path):
     document = load(tmp_path / "a.htm", "<h1>Site</h1><main><h2>Page</h2><aside>Note</aside></main><p>Other</p>")
     assert document.text == "## Page\n\nNote"

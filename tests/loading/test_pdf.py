@@ -64,6 +64,32 @@ def test_pages_lines_and_title(tmp_path):
     assert load(tmp_path / "b.pdf", pdf(["x"])).title is None
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Microsoft Word - Annual Report 2023.doc", "Microsoft PowerPoint - Slides", "PowerPoint Presentation",
+        "untitled", "Untitled-1", "Document1", "report_final_v3.docx", "brochure.indd", "thesis.dvi", r"C:\Temp\~wrd0001.tmp",
+        "/home/ann/paper.tex", "file:///C|/pages/a.htm", "https://example.org/a", "given", "given.pdf",
+        "...", "\x01\x02", " ",        "[Title]", "Unbenanntes Dokument", "Microsoft Word", "(none)",
+    ],
+)  # fmt: skip
+def test_a_title_that_says_nothing_is_none(tmp_path, title):
+    writer = pypdf.PdfWriter(io.BytesIO(pdf(["x"])))
+    writer.add_metadata({"/Title": title})
+    writer.write(tmp_path / "given.pdf")
+    assert next(load_documents(tmp_path / "given.pdf")).title is None
+
+
+@pytest.mark.parametrize(
+    "title", ["Word: a Memoir", "Annual Report", "On Titles", "Excel at Chess", "AC/DC", "Node.js", "3.14", "名"]
+)
+def test_a_title_that_says_something(tmp_path, title):
+    writer = pypdf.PdfWriter(io.BytesIO(pdf(["x"])))
+    writer.add_metadata({"/Title": f"{title}\x00\n "})
+    writer.write(tmp_path / "annual report.pdf")
+    assert next(load_documents(tmp_path / "annual report.pdf")).title == title
+
+
 def test_a_word_that_a_hyphen_broke_is_whole_again(tmp_path):
     document = load(tmp_path / "a.pdf", pdf(["a well-known compu-", "ter from New-", "York"]))
     assert document.text == "a well-known computer from New-York"
