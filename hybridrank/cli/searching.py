@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hybridrank.cli.output import JsonOption, err, progress, say, say_json, show
+from hybridrank.cli.reading import EncodingOption, QuotesOption, TypesOption, parsed_types
 from hybridrank.cli.stored import FilterOption, TrustOption, is_collection, parsed_filter
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def search(
     id_field: Annotated[
         str | None, typer.Option(help="The field that holds the id, in records; else id or _id.")
     ] = None,
+    encoding: EncodingOption = None,
+    types: TypesOption = None,
+    quotes: QuotesOption = None,
     trust: TrustOption = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show every stage's ranks and scores.")] = False,
     as_json: JsonOption = False,
@@ -76,12 +80,19 @@ def search(
         raise InputError("give at least one query")
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     if is_collection(source):
-        fixed = {"--config": config, "--text-field": text_field, "--id-field": id_field}
+        fixed = {
+            "--config": config, "--text-field": text_field, "--id-field": id_field, "--encoding": encoding,
+            "--types": types, "--quotes": quotes,
+        }  # fmt: skip
         if given := [name for name, value in fixed.items() if value is not None]:
             raise InputError(f"{source} is a collection, and was built with its own {given[0]}; leave that out")
         pipeline = _opened(source, options, trust=trust)
     else:
-        pipeline = _built(source, text_field or "text", id_field, config, options)
+        reading = {
+            "text_field": text_field or "text", "id_field": id_field, "encoding": encoding,
+            "types": parsed_types(types), "quotes": quotes,
+        }  # fmt: skip
+        pipeline = _built(source, reading, config, options)
     how: dict[str, Any] = {"per_document": per_document, "min_score": min_score, "deadline": deadline}
     with pipeline:
         if deadline is not None:
@@ -104,16 +115,17 @@ def _opened(path: Path, options: dict[str, Any], *, trust: bool) -> Pipeline:
         return Pipeline.open(path, trust=trust, progress=bar, **options)
 
 
-def _built(
-    path: Path, text_field: str, id_field: str | None, config: Path | None, options: dict[str, Any]
-) -> Pipeline:
+def _built(path: Path, reading: dict[str, Any], config: Path | None, options: dict[str, Any]) -> Pipeline:
     from hybridrank.loading import load_documents
     from hybridrank.pipeline import Pipeline
 
     def skipped(path: Path, reason: str) -> None:
         err(f"skipped {path}: {reason}")
 
-    documents = load_documents(path, text_field=text_field, id_field=id_field, on_skip=skipped)
+    def noted(path: Path, said: str) -> None:
+        err(f"{path}: {said}")
+
+    documents = load_documents(path, **reading, on_skip=skipped, on_note=noted)
     with progress("indexing") as bar:
         return Pipeline.build(documents, config=config, progress=bar, **options)
 

@@ -68,7 +68,8 @@ def test_pages_lines_and_title(tmp_path):
     "title",
     [
         "Microsoft Word - Annual Report 2023.doc", "Microsoft PowerPoint - Slides", "PowerPoint Presentation",
-        "untitled", "Untitled-1", "Document1", "report_final_v3.docx", "brochure.indd", "thesis.dvi", r"C:\Temp\~wrd0001.tmp",
+        "untitled", "Untitled-1", "Document1", "report_final_v3.docx", "brochure.indd", "thesis.dvi",
+        r"C:\Temp\~wrd0001.tmp",
         "/home/ann/paper.tex", "file:///C|/pages/a.htm", "https://example.org/a", "given", "given.pdf",
         "...", "\x01\x02", " ",        "[Title]", "Unbenanntes Dokument", "Microsoft Word", "(none)",
     ],
