@@ -52,6 +52,7 @@ class Adder:
         progress: Progress | None = None,
     ) -> int:
         """Store documents, for a source if one is named; `Collection.add` says how. Returns how many."""
+        self._store.require_writable()  # before anything is embedded
         total = len(documents) if isinstance(documents, Sized) else None
         if isinstance(vectors, Mapping) and vectors and not isinstance(documents, Sequence):
             documents = list(documents)  # rows have to be counted

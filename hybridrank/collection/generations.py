@@ -161,7 +161,7 @@ def _inside(folder: Path, name: str) -> Path:
         kinds = [folder.joinpath(*parts[:n]).lstat().st_mode for n in range(len(parts))]
     except ValueError as error:  # an absolute path, or one with a NUL
         raise StorageError(f"{name!r} is no file of {folder}") from error
-    if ".." in parts or not all(map(stat.S_ISDIR, kinds)):
+    if ".." in parts or "\0" in name or not all(map(stat.S_ISDIR, kinds)):
         raise StorageError(f"{path} is behind a link")
     return path
 

@@ -17,7 +17,7 @@ from hybridrank.collection.reader import Reader, State, Version, damaged
 from hybridrank.collection.store import Store
 from hybridrank.collection.view import Chosen, View
 from hybridrank.collection.writer import Writer
-from hybridrank.errors import LockedError, StorageError
+from hybridrank.errors import HybridrankError, LockedError, StorageError
 from hybridrank.protocols import ImprovingIndex, Indexer
 from hybridrank.types import Progress
 
@@ -109,7 +109,6 @@ class LiveIndexes:
     def changing(self, doing: str) -> Iterator[Change]:
         """One transaction, and the same change to the indexes once it is committed."""
         self._store.require_writable()
-        self._store.require_same()
         indexes = self.indexes
         with self._writer.holding(doing), self._store.inside(), self._catching_up:
             with self._store.writing() as writer:
@@ -250,7 +249,6 @@ class LiveIndexes:
     def compact(self) -> None:
         """Reorganise and save the indexes now, and make room in the database."""
         self._store.require_writable()
-        self._store.require_same()
         with self._writer.holding("compacting"):
             if self._retrievers:
                 self._improve_and_save(purge=True)
@@ -279,11 +277,20 @@ class LiveIndexes:
             with self._store.reading() as reader:
                 self._catch_up(reader, reader.state(), self._indexes.version)
             indexes = self._indexes
-            for index in indexes.arms.values():
-                if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
-                    with self._lock.writing():
-                        swap()
-            name, digest = self.generations.save(indexes.arms, indexes.sequence)
+            try:
+                for index in indexes.arms.values():
+                    if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
+                        with self._lock.writing():
+                            swap()
+                name, digest = self.generations.save(indexes.arms, indexes.sequence)
+            except HybridrankError:
+                raise
+            except Exception as error:  # files with the right checksums that no index wrote
+                self._broken = True
+                raise StorageError(
+                    f"the indexes of {self._folder} are damaged; close the collection and remove its directory "
+                    f"indexes, which are made again: {error!r}"
+                ) from error
             try:
                 with self._store.writing() as writer:
                     writer.put_generation(name, indexes.sequence, digest)

@@ -251,7 +251,8 @@ class Store:
         return reader
 
     def require_writable(self) -> None:
-        """Raise a `StorageError` where the collection can only be read."""
+        """Raise a `StorageError` where the collection can only be read, or is no longer there."""
+        self.require_same()
         if self.read_only:
             raise StorageError(
                 f"the collection at {self.path.parent} can only be read: this process may not write there, or the "

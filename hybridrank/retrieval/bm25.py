@@ -351,7 +351,11 @@ class BM25Index:
                 for name in ("lengths", "starts", "rows", "counts")
             )
             sizes = len(ids), ids.total, len(terms) + 1, len(rows), len(rows)
-            if sizes != (len(lengths), len(lengths), len(starts), starts[-1], len(counts)) or starts[0] != 0:
+            if (
+                sizes != (len(lengths), len(lengths), len(starts), starts[-1], len(counts))
+                or starts[0] != 0
+                or (starts[:-1] > starts[1:]).any()
+            ):
                 raise ValueError("its files do not belong together")
         except (OSError, ValueError, EOFError, TypeError) as error:
             raise StorageError(f"the BM25 index at {folder} is damaged: {error}") from error
