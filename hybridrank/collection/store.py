@@ -86,8 +86,8 @@ class Store:
             )
         self.identity = Reader(connection, indexed={}, splits=True).state().identity
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, mode="ro" if self.read_only else "rw", immutable=self._immutable)
+    def _connect(self, mode: str = "rw") -> sqlite3.Connection:
+        connection = connect(self.path, mode="ro" if self.read_only else mode, immutable=self._immutable)
         try:
             check_schema(connection, self.path)
         except BaseException:
@@ -98,8 +98,7 @@ class Store:
     def _keep(self) -> None:
         """Have a keeper, and know which files the connections have open; while the guard is held."""
         if self._keeper is None and not self.read_only:
-            self._keeper = connect(self.path, mode="ro")
-            check_schema(self._keeper, self.path)  # to read is what opens the log
+            self._keeper = self._connect(mode="ro")  # which reads, and so opens the log
             database = self._files[:1]
             self._files = database + self._found()[len(database) :]
         self._files = self._files or self._found()
@@ -113,13 +112,17 @@ class Store:
             return (database and database[:2],)
         return tuple(found and found[:2] for found in (database, *(_look(self.path, e) for e in ("-wal", "-shm"))))
 
-    def same(self) -> bool:
-        """Whether the path still leads to the files that are open."""
-        return not self._files or self._files == self._found()
+    def same(self, *, log: bool = False) -> bool:
+        """Whether the path still leads to the same database; and to the same `log`, while there are connections.
 
-    def require_same(self) -> None:
+        Without any, the log may come and go.
+        """
+        files = self._files if log else self._files[:1]
+        return files == self._found()[: len(files)]
+
+    def require_same(self, *, log: bool = True) -> None:
         """Raise a `StorageError` unless the path still leads to the files that are open."""
-        if self.same():
+        if self.same(log=log):
             return
         folder = self.path.parent
         if _look(self.path) is None:
@@ -208,7 +211,7 @@ class Store:
         keeper = self._keeper if last else None
         if last:
             self._keeper = None
-        if keeper is not None and self.same():
+        if keeper is not None and self.same(log=True):
             keeper.close()
             keeper = None
         for connection in connections:
@@ -252,7 +255,7 @@ class Store:
 
     def require_writable(self) -> None:
         """Raise a `StorageError` where the collection can only be read, or is no longer there."""
-        self.require_same()
+        self.require_same(log=False)
         if self.read_only:
             raise StorageError(
                 f"the collection at {self.path.parent} can only be read: this process may not write there, or the "

@@ -18,7 +18,7 @@ from hybridrank.component import Component
 from hybridrank.errors import BackendResponseError, InputError, StorageError
 from hybridrank.protocols import Embedder
 from hybridrank.registry import EmbedderOption
-from hybridrank.retrieval.faiss_factory import check_factory, faiss, inverted, reason
+from hybridrank.retrieval.faiss_factory import bound_allocations, check_factory, faiss, inverted, reason
 from hybridrank.retrieval.faiss_growth import Built, build, list_count, rebuild, tune
 from hybridrank.retrieval.faiss_vectors import Floats, Rows, Vectors
 from hybridrank.retrieval.ids import IdTable
@@ -418,4 +418,5 @@ class FaissIndex:
 
 
 def _read(path: Path, flags: int) -> Any:
+    bound_allocations(path.stat().st_size)
     return faiss().read_index(str(path), flags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
@@ -13,8 +14,21 @@ from numpy.typing import NDArray
 
 from hybridrank.errors import ConfigError
 
-__all__ = ["check_factory", "faiss", "inverted", "make_index", "parameters", "reason", "scanned", "threads_for"]
+__all__ = [
+    "bound_allocations",
+    "check_factory",
+    "faiss",
+    "inverted",
+    "make_index",
+    "parameters",
+    "reason",
+    "scanned",
+    "threads_for",
+]
 
+_largest = 0  # bytes
+_bounding = threading.Lock()
+_MARGIN = 2**20  # bytes
 _SMALL = 2**26  # multiplications (some 20 ms) below which a search is not worth a thread pool
 
 
@@ -23,6 +37,17 @@ def faiss() -> Any:
     import faiss as library
 
     return library
+
+
+def bound_allocations(size: int) -> None:
+    """Before an index of so many bytes is read: see that no array in it gets much more memory, whatever it claims.
+
+    FAISS has one limit for all threads: it is that of the largest index so far.
+    """
+    global _largest
+    with _bounding:
+        _largest = max(_largest, size)
+        faiss().set_deserialization_vector_byte_limit(4 * _largest + _MARGIN)
 
 
 def reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridrank.retrieval.faiss_factory import faiss, inverted, make_index, parameters
+from hybridrank.retrieval.faiss_factory import bound_allocations, faiss, inverted, make_index, parameters
 from hybridrank.retrieval.faiss_vectors import Floats, Rows, Vectors
 
 __all__ = ["Built", "build", "list_count", "rebuild", "tune"]
@@ -76,6 +76,7 @@ def build(
 def rebuild(empty: bytes, vectors: Vectors, rows: Rows) -> Any:
     """Fill a trained and empty index with some rows, which count from 0 anew; inverted lists are copied."""
     library = faiss()
+    bound_allocations(len(empty))
     index = library.deserialize_index(np.frombuffer(empty, np.uint8))
     old, new = (library.downcast_index(each) for each in (vectors.base, index))
     if not isinstance(new, library.IndexIVF):

@@ -136,10 +136,9 @@ def try_all(folder: Path, step: int, first: int) -> None:
 
 def test_every_column(tmp_path: Path) -> None:
     step = times(1, 41)
-    process = child(
-        "test_damaged_rows.py", tmp_path, step, 0, stdout=subprocess.PIPE, stderr=(tmp_path / "log").open("w")
-    )
-    problems, _ = process.communicate()
+    with (tmp_path / "log").open("w") as file:
+        process = child("test_damaged_rows.py", tmp_path, step, 0, stdout=subprocess.PIPE, stderr=file)
+        problems, _ = process.communicate()
     log = (tmp_path / "log").read_text()
     assert process.returncode == 0, log[-3000:]
     assert problems == ""
