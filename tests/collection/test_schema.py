@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from support import TOPICS, NgramEmbedder
 
 from hybridrank import Collection
+from hybridrank.collection import schema
 from hybridrank.errors import StorageError
 from hybridrank.retrieval import BM25, Faiss
 
@@ -68,20 +71,22 @@ def test_a_schema_that_is_not_ours_is_refused(path: Path, what: str) -> None:
         Collection.open(path, ARMS)
 
 
-def test_an_older_schema_that_is_not_ours_is_not_upgraded(path: Path) -> None:
-    run(
-        path,
-        """
-        ALTER TABLE state DROP COLUMN identity;
-        ALTER TABLE state DROP COLUMN token;
-        DROP TABLE history;
-        CREATE TRIGGER t AFTER UPDATE ON state BEGIN DELETE FROM texts; END;
-        PRAGMA user_version = 3;""",
-    )
+def test_an_older_schema_that_is_not_ours_is_not_upgraded(tmp_path: Path) -> None:
+    (application,) = struct.unpack(">i", b"hyRq")
+    script = f"PRAGMA application_id = {application}; {schema._FIRST} PRAGMA user_version = 1;"
+    run(tmp_path, script + "INSERT INTO texts VALUES (1, NULL, 'text');")
+    shutil.copy(tmp_path / "collection.db", tmp_path / "sound.db")
+    run(tmp_path, "CREATE TRIGGER t AFTER UPDATE ON state BEGIN DELETE FROM texts; END;")
     with pytest.raises(StorageError, match="did not make its trigger t"):
-        Collection.open(path, ARMS)
-    with closing(sqlite3.connect(path / "collection.db")) as connection:
-        assert connection.execute("SELECT count(*) FROM texts").fetchone() == (len(TOPICS),)
+        Collection.open(tmp_path, ARMS)
+    with closing(sqlite3.connect(tmp_path / "collection.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM texts").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    shutil.move(tmp_path / "sound.db", tmp_path / "collection.db")
+    with pytest.raises(StorageError, match="the setting 'config' is not one"):  # of no collection that was made
+        Collection.open(tmp_path, ARMS)
+    with closing(sqlite3.connect(tmp_path / "collection.db")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.FORMAT,)
 
 
 def test_what_sqlite_itself_adds_is_accepted(path: Path) -> None:
