@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from os import PathLike, fspath
 from typing import Any, Literal, Never, Self, TypedDict, Unpack
@@ -258,11 +258,20 @@ class PipelineConfig(BaseModel):
         return cls(**{**said, **options})
 
     @classmethod
-    def load_stored(cls, stored: Mapping[str, Any], *, source: str, trust: bool = False, **options: Any) -> Self:
+    def load_stored(
+        cls,
+        stored: Mapping[str, Any],
+        *,
+        source: str,
+        trust: bool = False,
+        only_made: Iterable[str] = (),
+        **options: Any,
+    ) -> Self:
         """Build a configuration that came with data, such as a collection's. `options` are the caller's own.
 
         What could run code, reach a network, or read a file outside of the model caches and the collection takes
         `trust` (`hybridrank.trust`), unless `options` replace it. `source` is for messages: "the collection at …".
+        Of the fields `only_made` nothing will be used, so only classes that declare nothing take `trust` there.
 
         Raises:
             UntrustedConfigError: something takes `trust`.
@@ -271,8 +280,10 @@ class PipelineConfig(BaseModel):
         if not isinstance(stored, Mapping):
             raise ConfigError(f"{source} was stored with a configuration that is no table")
         kept = {name: value for name, value in stored.items() if name not in options}
+        if _names_the_default(kept.get("fusion")):
+            del kept["fusion"]
         if not trust:
-            kept = build_stored(cls, kept, source=source)
+            kept = build_stored(cls, kept, source=source, only_made=only_made)
         return cls(**kept, **options)
 
     def to_config(self) -> dict[str, Any]:

@@ -236,6 +236,12 @@ def test_nothing_else_needs_it(cache):
         concerns(reranker={"use": "cascade", "stages": wrong, "keep": [1]})
 
 
+def test_the_default_fusion_by_name_is_the_default():
+    stored = {"retrievers": {"bm25": "bm25", "dense": "rank-bm25"}, "fusion": {"use": "rrf"}}
+    known = [PipelineConfig.load_stored(stored, source="it", trust=trust).fusion for trust in (False, True)]
+    assert known == [PipelineConfig(retrievers=stored["retrievers"]).fusion] * 2
+
+
 @pytest.mark.parametrize(
     "model",
     ["acme/none", "nobody", "/srv/m", "~/m", "./m", "../m", "a/../../m", "a/..", "..", "a//b", r"\\host\share\m",

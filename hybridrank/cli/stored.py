@@ -150,13 +150,12 @@ def _same(name: str, wanted: Any, stored: Mapping[str, Any]) -> bool:
     """Whether a stored field says what is wanted: as it is written, or once defaults of today are filled in."""
     from hybridrank.config import PipelineConfig
     from hybridrank.errors import ConfigError
-    from hybridrank.trust import build_stored
 
     said = {field: part for field, part in stored.items() if part is not None}
     if name in said and json.loads(json.dumps(wanted)) == said[name]:
         return True
     try:
-        built = build_stored(PipelineConfig, said, source="it", only_made=PipelineConfig.model_fields)
-        return bool(PipelineConfig(**built).nameable()[name] == wanted)
+        built = PipelineConfig.load_stored(said, source="it", only_made=PipelineConfig.model_fields)
+        return bool(built.nameable()[name] == wanted)
     except ConfigError:  # it names what may not be made, and is not what is wanted
         return False

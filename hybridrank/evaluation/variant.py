@@ -18,7 +18,6 @@ from hybridrank.protocols import Fusion
 from hybridrank.registry import create
 from hybridrank.rerank.members import is_pointwise
 from hybridrank.stopping import Settled
-from hybridrank.trust import build_stored
 from hybridrank.types import Candidates, Query, Ranking
 
 __all__ = ["Variant"]
@@ -161,9 +160,12 @@ def config_of(header: Header, *, trust: bool = False) -> PipelineConfig:
     if unnamed:
         said["reranker"] = _RecordedReranker()
     try:
-        if not trust:  # the reranker is asked what it is, never for scores
-            said = build_stored(PipelineConfig, said, source="the recording", only_made=["reranker"])
-        config = PipelineConfig(**said)
+        config = PipelineConfig.load_stored(
+            said,
+            source="the recording",
+            trust=trust,
+            only_made=["reranker"],  # it is asked what it is, never for scores
+        )
     except UntrustedConfigError:
         raise
     except HybridrankError as error:
