@@ -63,12 +63,18 @@ class Reader:
         self._connection = connection
         self._indexed = indexed
         self._splits = splits
+        self._state: State | None = None
 
     def _rows(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, parameters)
 
     def state(self) -> State:
         """The state that this transaction sees."""
+        if self._state is None:
+            self._state = self._read_state()
+        return self._state
+
+    def _read_state(self) -> State:
         rows = self._rows(
             "SELECT sequence, token, floor, documents, units, identity FROM state LIMIT 2"
         ).fetchall()

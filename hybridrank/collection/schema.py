@@ -213,6 +213,7 @@ def _expected(version: int) -> Mapping[str, str]:
     return {name: _normalized(statement) for name, statement in rows}
 
 
+@lru_cache(maxsize=256)
 def _normalized(statement: str) -> str:
     """A statement without its comments, and with single spaces only where words would run together."""
     words = " ".join(re.sub(r"--[^\n]*", "", statement).split())

@@ -37,6 +37,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._name = str(path)
         self.indexed: Mapping[str, int] = {}
         self.splits = True  # until the settings are read
         self.read_only = not (_writable(path) and _writable(path.parent))
@@ -62,13 +63,13 @@ class Store:
     def _prepare(self) -> None:
         """Find out how the database can be opened, and which it is; bring it to this version's format."""
         _refuse_links(self.path)
-        self._immutable = self.read_only and not _held(self.path, "-wal") and not _exists(self.path, "-shm")
+        self._immutable = self.read_only and not _held(self._name + "-wal") and not _look(self._name + "-shm")
         try:
             connection = self._connect()
         except sqlite3.OperationalError as error:
             if not self.read_only or self._immutable:
                 raise
-            if _held(self.path, "-wal"):
+            if _held(self._name + "-wal"):
                 raise StorageError(
                     f"the collection at {self.path.parent} can only be read, and its last changes are in a log "
                     "that cannot be opened without writing: open and close it once where it can be written"
@@ -105,12 +106,13 @@ class Store:
 
     def _found(self) -> tuple[object, ...]:
         """What tells the files at the path from others."""
-        database = _look(self.path)
+        database = _look(self._name)
         if self._immutable:
-            return database, _held(self.path, "-wal")
+            return database, _held(self._name + "-wal")
         if self.read_only:
             return (database and database[:2],)
-        return tuple(found and found[:2] for found in (database, *(_look(self.path, e) for e in ("-wal", "-shm"))))
+        log, shared = _look(self._name + "-wal"), _look(self._name + "-shm")
+        return database and database[:2], log and log[:2], shared and shared[:2]
 
     def same(self, *, log: bool = False) -> bool:
         """Whether the path still leads to the same database; and to the same `log`, while there are connections.
@@ -125,7 +127,7 @@ class Store:
         if self.same(log=log):
             return
         folder = self.path.parent
-        if _look(self.path) is None:
+        if _look(self._name) is None:
             what = "was moved or removed"
         elif self._found()[0] != self._files[0]:
             what = "was changed by somebody else" if self._immutable else "was replaced"
@@ -293,33 +295,25 @@ def _taken_back(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _look(path: Path, ending: str = "") -> tuple[int, int, int, int] | None:
+def _look(file: str) -> tuple[int, int, int, int] | None:
     """Device, inode, size and time of a file; None where there is none."""
     try:
-        found = os.lstat(_beside(path, ending))
+        found = os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _exists(path: Path, ending: str) -> bool:
-    return _look(path, ending) is not None
-
-
-def _held(path: Path, ending: str) -> bool:
+def _held(file: str) -> bool:
     """Whether there is a file with something in it."""
-    found = _look(path, ending)
+    found = _look(file)
     return found is not None and found[2] > 0
 
 
 def _refuse_links(path: Path) -> None:
     """SQLite would write to what a link leads to, which may be anybody's."""
     for ending in ("", "-wal", "-shm", "-journal"):
-        file = _beside(path, ending)
+        file = f"{path}{ending}"
         try:
             mode = os.lstat(file).st_mode
         except FileNotFoundError:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection.reader import MANY, Reader, Version, stored_fields, unit_ids
+from hybridrank.collection.reader import MANY, Reader, State, Version, stored_fields, unit_ids
 from hybridrank.collection.schema import create_vectors
 from hybridrank.collection.sql_filter import dump_metadata, field_rows
 from hybridrank.errors import InputError
@@ -25,6 +25,10 @@ _ROWS = 128  # rows inserted by one statement
 
 class Writer(Reader):
     """One transaction that writes: all of it is stored, or nothing."""
+
+    def state(self) -> State:
+        """The state that this transaction has led to so far."""
+        return self._read_state()
 
     def _next(self, count: int) -> int:
         """Take the next `count` numbers; returns the first of them."""
