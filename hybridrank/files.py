@@ -5,14 +5,14 @@ What is appended outlives the process at once, and a power failure once the file
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from errno import EACCES, EAGAIN
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -24,9 +24,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["AppendOnlyFile", "appending", "replace_file", "replacing"]
+__all__ = ["AppendOnlyFile", "appending", "replace_file", "replacing", "sync_directory"]
 
 _ATTEMPTS = 10  # to open a file that others remove meanwhile
+_CAREFUL = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
 _BEYOND = 1 << 62  # a place that no file reaches: Windows locks ranges, against reading too
 
 
@@ -78,14 +79,16 @@ class AppendOnlyFile:
             self._take_back()
             raise
 
-    def sync(self) -> None:
-        """Have everything on the disk, so that it outlives a power failure.
+    def sync(self, directories: Iterable[Path] = ()) -> None:
+        """Have everything on the disk, so that it outlives a power failure, and these directories' entries too.
 
         Raises:
             StorageError: that is not certain.
         """
         with self._reported("write"):
             os.fsync(self._descriptor)
+            for directory in directories:
+                sync_directory(directory)
 
     def truncate(self, size: int) -> None:
         """Cut off what is behind the first `size` bytes: what `read` has found to be of no use.
@@ -147,10 +150,12 @@ def appending(path: Path, *, what: str) -> Iterator[AppendOnlyFile]:
     place = Path(os.path.abspath(path))
     holder = place.with_name(f".{place.name}.writer")
     try:
+        made = [folder for folder in place.parents if not folder.exists()]
         place.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _opened(place)
-    except OSError as error:
-        raise StorageError(f"cannot write the {what} {str(path)!r}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"cannot write the {what} {str(path)!r}: {reason}") from error
     if descriptor is None:
         name = _read(holder)
         raise LockedError(
@@ -160,7 +165,7 @@ def appending(path: Path, *, what: str) -> Iterator[AppendOnlyFile]:
         _write(holder)
         file = AppendOnlyFile(path, descriptor, what)
         yield file
-        file.sync()
+        file.sync((place.parent, *(folder.parent for folder in made)))
     finally:
         with suppress(OSError):
             holder.unlink()
@@ -198,7 +203,7 @@ def _try_lock(descriptor: int) -> bool:
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in (EACCES, EAGAIN)  # any other: this file system has no locks
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # any other: this file system has no locks
     return True
 
 
@@ -216,13 +221,18 @@ def _write(holder: Path) -> None:
     command = " ".join(sys.orig_argv)[:200]
     about = f"process {os.getpid()} on {socket.gethostname()} (since {since}: {command})"
     with suppress(OSError):  # a help; the lock does not depend on it
-        replace_file(holder, about.encode(errors="replace"))
+        holder.unlink(missing_ok=True)  # what a killed process left, or a link that somebody has put there
+        with holder.open("xb") as file:
+            file.write(about.encode(errors="replace"))
 
 
 def _read(holder: Path) -> str:
     try:
-        with holder.open("rb") as file:
-            told = file.read(1000).decode(errors="replace")
+        descriptor = os.open(holder, os.O_RDONLY | _CAREFUL)
+        try:
+            told = os.read(descriptor, 1000).decode(errors="replace")
+        finally:
+            os.close(descriptor)
     except OSError:
         told = ""
     return " ".join(told.split()) or "another process, which has not said which"
@@ -267,3 +277,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.filename in (None, str(draft)):
             error.filename, error.filename2 = os.fspath(path), None
         raise
+
+
+def sync_directory(folder: Path) -> None:
+    """Have a directory's entries on the disk, where the system can do that."""
+    if hasattr(os, "O_DIRECTORY"):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:  # one that may be entered, and not be read
+            return
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a file system that cannot
+                raise
+        finally:
+            os.close(descriptor)

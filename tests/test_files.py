@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,47 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as missing:
         replace_file(tmp_path / "nowhere" / "report.md", "x")
     assert missing.value.filename == str(tmp_path / "nowhere" / "report.md")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no links and pipes to put there")
+def test_what_stands_where_the_holder_is_named_is_not_followed(tmp_path: Path) -> None:
+    """A folder of somebody else's may hold anything under that name."""
+    path, holder = tmp_path / "lines", tmp_path / ".lines.writer"
+    (tmp_path / "precious").write_text("kept")
+
+    def refused() -> str:
+        with pytest.raises(LockedError) as error, appending(path, what="journal"):
+            pytest.fail("two writers")
+        return error.value.holder
+
+    holder.symlink_to(tmp_path / "precious")
+    with appending(path, what="journal") as file:
+        file.append(b"one\n")
+        assert f"process {os.getpid()} on" in refused()
+        holder.unlink()
+        holder.symlink_to(tmp_path / "precious")
+        assert refused() == "another process, which has not said which"
+        holder.unlink()
+        os.mkfifo(holder)  # opening it for reading would wait for somebody who writes
+        assert refused() == "another process, which has not said which"
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert sorted(os.listdir(tmp_path)) == ["lines", "precious"]
+    holder.mkdir()
+    with appending(path, what="journal") as file:
+        file.append(b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_directories_that_hold_a_new_file_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what the operating system was asked for can be seen: a power failure cannot be had."""
+    asked = []
+
+    def seen(descriptor: int, real: Callable[[int], None] = os.fsync) -> None:
+        asked.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    path = tmp_path / "new" / "deep" / "lines"
+    with appending(path, what="journal") as file:
+        file.append(b"one\n")
+    assert {each.stat().st_ino for each in (path, *path.parents[:3])} <= set(asked)

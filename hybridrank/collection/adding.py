@@ -15,7 +15,7 @@ from hybridrank.collection.live import LiveIndexes
 from hybridrank.collection.sql_filter import dump_metadata
 from hybridrank.collection.store import Store
 from hybridrank.collection.vectors import given_vectors, unit_vectors
-from hybridrank.errors import InputError
+from hybridrank.errors import ConfigError, InputError
 from hybridrank.protocols import VectorIndex
 from hybridrank.splitting import Splitter
 from hybridrank.types import Document, Passage, Progress
@@ -36,12 +36,20 @@ class Adder:
     """Splits, tokenises and embeds documents, and stores them. While a batch is stored the next is prepared."""
 
     def __init__(
-        self, store: Store, live: LiveIndexes, embedders: Mapping[str, int], splitter: Splitter | None
+        self,
+        store: Store,
+        live: LiveIndexes,
+        embedders: Mapping[str, int],
+        splitter: Splitter | None,
+        *,
+        lacking: Sequence[str],
     ) -> None:
+        """`embedders` are the arms' own, by arm; `lacking` are those of the collection that no arm has."""
         self._store = store
         self._live = live
         self._embedders = embedders
         self._splitter = splitter
+        self._lacking = lacking
 
     def add(
         self,
@@ -91,6 +99,12 @@ class Adder:
         self, documents: Sequence[Document], given: Mapping[str, NDArray[np.float32]], progress: Progress
     ) -> _Batch:
         """All of adding a batch that is slow, and changes nothing."""
+        if self._lacking:  # documents without vectors: no arm of that embedder could ever be opened again
+            raise ConfigError(
+                f"the collection holds vectors of {self._lacking[0]}, and was opened without a retriever that has "
+                "this embedder: nothing can be added; open it with the retrievers that it was built with",
+                path="$.retrievers",
+            )
         metadata = [dump_metadata(dict(document.metadata)) for document in documents]
         passages = [[] if self._splitter is None else self._splitter.split(document) for document in documents]
         units: Sequence[Document] = (

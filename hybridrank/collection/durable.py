@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Collection as SizedIterable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -24,6 +22,7 @@ from hybridrank.collection.view import View
 from hybridrank.collection.writer import Writer
 from hybridrank.component import local_only
 from hybridrank.errors import InputError, StorageError
+from hybridrank.files import sync_directory
 from hybridrank.filters import Filter
 from hybridrank.protocols import ImprovingIndex, Indexer
 from hybridrank.splitting import Splitter
@@ -65,9 +64,12 @@ class Collection:
             self.splitter = None if stored is None else Splitter.from_config(stored)
         self._store = store
         self._made: Sequence[Path] = ()  # directories, by `create`
-        self._embedders = embedder_numbers(self.retrievers, reader.embedders(), reader.fingerprints())
+        stored_embedders = reader.embedders()
+        self._embedders = embedder_numbers(self.retrievers, stored_embedders, reader.fingerprints())
         self._live = LiveIndexes(path, store, self.retrievers, self._embedders)
-        self._adder = Adder(store, self._live, self._embedders, self.splitter)
+        at_hand = set(self._embedders.values())
+        lacking = [name for name, number in stored_embedders.items() if number not in at_hand]
+        self._adder = Adder(store, self._live, self._embedders, self.splitter, lacking=lacking)
 
     # ── making, opening, closing ─────────────────────────────────────────────────────────────────────────────
 
@@ -141,8 +143,10 @@ class Collection:
         """Open a collection. `retrievers` override those that it was created with: same vectors, other options.
 
         Without any (``{}``) there is nothing to search by and nothing to embed with; documents are read, deleted
-        and exported all the same. `trust` is as for `Pipeline.open`: without it, stored retrievers that could do
-        harm are not built. `progress` is called with (units, total) while indexes have to be made again.
+        and exported all the same. Adding takes every embedder whose vectors the collection holds.
+
+        `trust` is as for `Pipeline.open`: without it, stored retrievers that could do harm are not built.
+        `progress` is called with (units, total) while indexes have to be made again.
 
         Raises:
             UntrustedConfigError: the stored retrievers take `trust`, and none are given.
@@ -334,6 +338,7 @@ class Collection:
         (len(documents), dim), any length but zero.
 
         Raises:
+            ConfigError: the collection was opened without an embedder whose vectors it holds.
             InputError: something is not a `Document`, two share an id, or metadata has no JSON form. Of a list or
                 a tuple nothing was stored; of what is read one by one, the batches before it were.
             LockedError: another writer was at work for too long.
@@ -500,7 +505,7 @@ def _draft(folder: Path, doing: str) -> Iterator[Path | None]:
                 draft.rename(folder / _DATABASE)
                 written = _files(_DATABASE)
                 for each in (folder, *(each.parent for each in made)):
-                    _sync(each)
+                    sync_directory(each)
             except BaseException:
                 with suppress(OSError):
                     _unlink(folder, (*written, _LOCK))
@@ -540,19 +545,3 @@ def _store(folder: Path) -> Store:
             "or with hybridrank index"
         )
     return Store(database)
-
-
-def _sync(folder: Path) -> None:
-    """Have a directory's entries on the disk, where the system can do that."""
-    if hasattr(os, "O_DIRECTORY"):
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except PermissionError:  # one that may be entered, and not be read
-            return
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a file system that cannot
-                raise
-        finally:
-            os.close(descriptor)

@@ -573,3 +573,28 @@ def test_units_are_what_a_reranker_reads(build, splitter):
     with collection.reading() as view:
         ids = [unit.id for unit in collection.units()]
         assert sorted(view.units(ids)) == sorted(ids)
+
+
+@pytest.mark.parametrize("arms", [{}, {"bm25": BM25()}], ids=["none", "some"])
+def test_nothing_is_added_without_an_embedder_of_the_collection(tmp_path: Path, arms: dict[str, Any]) -> None:
+    """What is stored without its vectors could never be opened with that embedder again."""
+    with Pipeline.build(TOPICS, path=tmp_path / "c", retrievers=ARMS, reranker=None) as pipeline:
+        pipeline.collection.put_source("a.md", "1", [Document("a", "worms")])
+    more = [Document("b", "humus")]
+    with Collection.open(tmp_path / "c", arms) as collection:
+        for add in (
+            lambda: collection.add(more),
+            lambda: collection.add(iter(more)),
+            lambda: collection.put_source("a.md", "2", more),
+        ):
+            with pytest.raises(ConfigError, match=r"vectors of .*ngram.*opened without a retriever") as refused:
+                add()
+            assert refused.value.path == "$.retrievers"
+        assert collection.add([]) == 0
+        assert collection.update_metadata({"a": {"seen": True}}) == collection.delete(["compost"]) == 1
+        collection.compact()
+    with Pipeline.open(tmp_path / "c", retrievers=ARMS) as pipeline:
+        assert pipeline.collection.sources() == {"a.md": "1"}
+        assert found(pipeline, "worms", k=1) == ["a"]
+        assert pipeline.add(more) == 1
+        assert len(pipeline) == len(TOPICS) + 1
