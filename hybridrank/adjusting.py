@@ -9,7 +9,7 @@ from typing import TypeAlias
 from hybridrank.checks import checked_scores
 from hybridrank.deadline import remaining
 from hybridrank.drivers import Call, Outcome
-from hybridrank.errors import BackendTimeoutError, BackendUnavailableError
+from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, described
 from hybridrank.protocols import Adjuster
 from hybridrank.trace import Stage
 from hybridrank.types import Candidates, Ranking, Scores
@@ -47,8 +47,7 @@ def _stage(name: str, candidates: Candidates, outcome: Outcome) -> tuple[Stage, 
     if isinstance(error, BackendTimeoutError) and remaining() is not None:
         return _late(name, candidates, outcome.seconds), None
     if error is not None:
-        said = f"{type(error).__name__}: {error}"
-        return Stage(name, "adjust", outcome.seconds, received=len(candidates), error=said), error
+        return Stage(name, "adjust", outcome.seconds, received=len(candidates), error=described(error)), error
     adjusted: Scores = outcome.value
     ranking = Ranking.of(zip((document.id for document in candidates.documents), adjusted, strict=True))
     return Stage(

@@ -46,6 +46,7 @@ __all__ = [
     "StorageError",
     "UnknownComponentError",
     "UntrustedConfigError",
+    "described",
 ]
 
 
@@ -145,5 +146,13 @@ class SearchError(HybridrankError):
 
     def __init__(self, causes: Mapping[str, BaseException]) -> None:
         self.causes = dict(causes)
-        reasons = "; ".join(f"{name}: {type(error).__name__}: {error}" for name, error in causes.items())
+        reasons = "; ".join(f"{name}: {described(error)}" for name, error in causes.items())
         super().__init__(f"every retriever failed ({reasons})")
+
+
+def described(error: BaseException) -> str:
+    """What an exception is and says, for a trace or a message; some have no message that can be read."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # its own __str__ failed
+        return type(error).__name__

@@ -40,7 +40,6 @@ MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
 """How many values one object may hold, at every depth together."""
 
-_MOST_BITS = 10_000  # of an integer: Python refuses to print more than 4,300 digits
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -169,6 +168,8 @@ class _Refused(Exception):
 class _Strict:
     """Converts values, and refuses what has no JSON form."""
 
+    most_bits = 10_000  # of an integer: Python refuses to print more than 4,300 digits
+
     def __init__(self, depth: int, values: int) -> None:
         self._depth = depth
         self._left = values
@@ -180,7 +181,7 @@ class _Strict:
         if kind is bool or value is None:
             return value
         if kind is int:
-            if value.bit_length() > _MOST_BITS:
+            if value.bit_length() > self.most_bits:
                 raise _Refused("is too large an integer")
             return value
         if kind is float:
@@ -243,6 +244,8 @@ class _Strict:
 
 class _Lenient(_Strict):
     """Converts values, and describes what has no JSON form."""
+
+    most_bits = 1_000  # which can be added to floats: notes are summed
 
     def value(self, value: Any, depth: int) -> Any:
         try:

@@ -37,6 +37,7 @@ from hybridrank.errors import (
     MissingDependencyError,
     ModelError,
     SearchError,
+    described,
 )
 from hybridrank.filters import Filter
 from hybridrank.protocols import (
@@ -439,7 +440,7 @@ class Pipeline:
             if raising or isinstance(scored.error, _SETUP_ERRORS):
                 raise scored.error
             if not scored.late:
-                _log.warning("the reranker failed, results are in fused order: %s", _said(scored.error))
+                _log.warning("the reranker failed, results are in fused order: %s", described(scored.error))
         for place, (number, scores) in enumerate(zip(asked, scored.scores, strict=True)):
             stage = _rerank_stage(shown[number], scores, scored, place)
             if strict and stage.error is not None and not stage.ids:
@@ -493,7 +494,7 @@ class Pipeline:
                 if isinstance(error, _SETUP_ERRORS):
                     raise error
             if errors:
-                _log.warning("adjuster %r failed, results keep their order: %s", name, _said(errors[0]))
+                _log.warning("adjuster %r failed, results keep their order: %s", name, described(errors[0]))
             for search, (stage, _) in zip(asked, adjusted, strict=True):
                 search.stages.append(stage)
 
@@ -528,7 +529,7 @@ class Pipeline:
                 try:
                     rows = checked_vectors(index.vectors(order), count=len(order), source=name, unit=False)
                 except Exception as error:
-                    _log.warning("the vectors of retriever %r cannot be read: %s", name, _said(error))
+                    _log.warning("the vectors of retriever %r cannot be read: %s", name, described(error))
                     return {}
                 return dict(zip(order, rows, strict=True))
         return {}
@@ -593,7 +594,7 @@ class Pipeline:
             raise SearchError(failed) from next(iter(failed.values()))
         for name, failure in failed.items():
             if not _is_late(arms[name]):  # else the deadline was too short, which `degraded` says
-                _log.warning("retriever %r failed, the search goes on without it: %s", name, _said(failure))
+                _log.warning("retriever %r failed, the search goes on without it: %s", name, described(failure))
         return [self._fused_one(arms, number, len(queries), per_document, held) for number in range(len(queries))]
 
     def _fused_one(
@@ -608,7 +609,7 @@ class Pipeline:
         found: Mapping[str, Document] = held or {}
         for name, arm in arms.items():
             if arm.error is not None:
-                said = f"deadline: {arm.error}" if _is_late(arm) else _said(arm.error)
+                said = f"deadline: {arm.error}" if _is_late(arm) else described(arm.error)
                 stages.append(Stage(name, "retrieve", arm.seconds, error=said, batch=batch))
                 continue
             ranking: Ranking = arm.value[number]
@@ -710,10 +711,6 @@ def _held(collection: Collection | MemoryCollection) -> Iterator[tuple[View, lis
                 threading.Thread(target=release, name="hybridrank-left-behind", daemon=True).start()
 
 
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
 def _believed(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Sequence[Ranking]:
     source = f"retriever {name!r}"
     checked = checked_rankings(rankings, queries=len(queries), k=k, source=source)
@@ -782,7 +779,7 @@ def _unknown(name: str, ranking: Ranking) -> str:
         return "deadline: its documents were not fetched"
     problem = f"none of its {len(ranking)} documents is held here, and it brought none along"
     _log.warning("retriever %r: %s (the first is %r)", name, problem, ranking.ids[0])
-    return _said(BackendResponseError(problem))
+    return described(BackendResponseError(problem))
 
 
 def _check_setup(config: PipelineConfig) -> None:
@@ -801,7 +798,7 @@ def _rerank_stage(candidates: Candidates, scores: Scores, scored: Scored, place:
     if place in scored.settled:
         details = {**details, "stopped": f"settled: reranked {len(scores)} of {len(candidates)}"}
     elif len(scores) < len(candidates):
-        error = None if scored.error is None else _said(scored.error)
+        error = None if scored.error is None else described(scored.error)
         if scored.late:
             error = f"deadline: reranked {len(scores)} of {len(candidates)}"
     return Stage(

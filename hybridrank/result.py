@@ -15,6 +15,7 @@ from hybridrank.types import Document, Passage
 __all__ = ["Hit", "SearchResult"]
 
 _PADDING = 3  # columns between those of a table
+_MOST_SAID = 1_000  # characters of a stage's notes, and of why it failed
 _WHY = 16  # columns at most that reasons claim; they are wrapped
 
 
@@ -161,9 +162,14 @@ def _account(stage: Stage) -> str:
     """One line about a stage: its time, what went in and out, and its notes."""
     counts = f"{len(stage.ids)} out" if stage.received is None else f"{stage.received} in, {len(stage.ids)} out"
     batch = f" for {stage.batch} queries" if stage.batch > 1 else ""
-    notes = "".join(f", {name.replace('_', ' ')} {value}" for name, value in stage.details.items() if value)
-    failed = f", {'' if stage.late else 'FAILED: '}{stage.error}" if stage.error is not None else ""
+    notes = _cut("".join(f", {name.replace('_', ' ')} {value}" for name, value in stage.details.items() if value))
+    failed = _cut(f", {'' if stage.late else 'FAILED: '}{stage.error}") if stage.error is not None else ""
     return printable(f"{stage.name}: {stage.seconds * 1000:.1f} ms{batch}, {counts}{notes}{failed}")
+
+
+def _cut(text: str) -> str:
+    """No more of what somebody else said than can be read: the trace has all of it."""
+    return text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…"
 
 
 def _place(document: Document) -> dict[str, Any]:

@@ -336,6 +336,26 @@ def test_a_setup_that_cannot_work_raises_whatever_the_policy(arms, failure):
         pipeline.search(QUESTION)
 
 
+class Wordless(Exception):
+    """An exception whose message cannot be read."""
+
+    def __str__(self):
+        raise ValueError("no words")
+
+
+def test_a_failure_that_cannot_be_put_into_words_is_a_failure_like_any_other():
+    documents = [Document("d", "word")]
+    pipeline = Pipeline.build(
+        documents, retrievers={"bm25": BM25(), "other": Broken(Wordless())}, reranker=Broken(Wordless())
+    )
+    result = pipeline.search("word")
+    assert [hit.document.id for hit in result.hits] == ["d"]
+    assert dict(result.degraded) == {"other": "Wordless", "rerank": "Wordless"}
+    alone = Pipeline.build(documents, retrievers={"other": Broken(Wordless())}, reranker=None)
+    with pytest.raises(SearchError, match="other: Wordless"):
+        alone.search("word")
+
+
 def test_the_reranker_is_not_asked_about_nothing():
     pipeline = Pipeline.build([Document("d", "word")], retrievers={"bm25": BM25()}, reranker=Broken(OSError()))
     result = pipeline.search("absent")

@@ -19,7 +19,7 @@ from judged import dataset
 from rich.console import Console
 from support import TOPICS, Broken, SharedWords
 
-from hybridrank import Document, Pipeline
+from hybridrank import Document, Pipeline, Scores
 from hybridrank.errors import BackendUnavailableError, InputError
 from hybridrank.evaluation import compare, diagnose, evaluate, record
 from hybridrank.evaluation.report import print_report, to_html, to_markdown
@@ -185,6 +185,20 @@ def test_explain_holds_text_only():
     failing = Broken(BackendUnavailableError(f"gone {HOSTILE}"))
     pipeline = Pipeline.build(documents, retrievers={f"a{HOSTILE}": BM25(), "b": BM25()}, reranker=failing)
     assert not effects(pipeline.search(f"worms {HOSTILE}").explain())
+
+
+def test_explain_says_no_more_of_a_stage_than_can_be_read():
+    class Talkative:
+        def score(self, batch):
+            return [Scores([1.0] * len(each), details={"said": "word " * 400_000}) for each in batch]
+
+    pipeline = Pipeline.build([Document("a", "worms")], retrievers={"bm25": BM25()}, reranker=Talkative())
+    result = pipeline.search("worms")
+    assert len(result.trace.stage("rerank").details["said"]) == 2_000_000
+    assert len(result.explain()) < 5_000
+    failing = pipeline.replace(reranker=Broken(BackendUnavailableError("gone " * 400_000)))
+    assert "FAILED: BackendUnavailableError: gone" in " ".join(failing.search("worms").explain().split())
+    assert len(failing.search("worms").explain()) < 5_000
 
 
 # Reports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -125,7 +126,7 @@ def record(
 def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset | QueryLog) -> Path:
     """The file itself, or where in a directory the recording is that this header begins."""
     place = Path(path)
-    if not place.is_dir():
+    if not os.path.isdir(place):  # a name that no file can have is none
         return place
     label = re.sub(r"[^\w.-]+", "-", dataset.label)
     return place / f"{label}-{header.digest}.jsonl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -94,7 +95,7 @@ class Recording:
             StorageError: there is such a file already, or it cannot be written.
         """
         target = Path(path)
-        if target.exists():
+        if os.path.exists(target):  # not Path.exists, which fails for a name that is too long
             raise StorageError(f"{str(target)!r} is there already")
         file = RecordingFile(target)
         with file.appending():
@@ -202,8 +203,8 @@ class RecordingFile:
 
     @property
     def begun(self) -> bool:
-        """Whether there is anything in it."""
-        return self.path.exists() and self.path.stat().st_size > 0
+        """Whether there is anything in it. Within `appending`."""
+        return self._opened.size > 0
 
     def read(self) -> tuple[Header, dict[str, RecordedSearch]]:
         """What it holds, without a last line that was cut off.
@@ -213,8 +214,9 @@ class RecordingFile:
         """
         try:
             content = self.path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read the recording {str(self.path)!r}: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"cannot read the recording {str(self.path)!r}: {reason}") from error
         lines = content.splitlines(keepends=True)
         if not lines:
             raise InputError(f"the recording {str(self.path)!r} is empty")

@@ -22,6 +22,7 @@ from hybridrank.errors import (
     MissingDependencyError,
     ModelError,
     RateLimitedError,
+    described,
 )
 from hybridrank.protocols import Reranker
 from hybridrank.registry import RerankerOption
@@ -151,7 +152,7 @@ class _Search:
             member.circuit.withdrawn(self._turn)
             raise
         except Exception as error:
-            self._failed[member.name] = reason = f"{type(error).__name__}: {error}"
+            self._failed[member.name] = reason = described(error)
             self._last = error
             member.circuit.failed(self._turn, reason)
         except BaseException:  # cancelled, interrupted

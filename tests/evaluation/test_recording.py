@@ -428,6 +428,7 @@ NOTES = {
     "object": object(),
     "names": {1: 2, None: 3, '"trace"': 4},
     "huge": 10**30,
+    "larger than a float": 10**400,
     "lone surrogate": "\ud800",
     "controls": "a\0b\u2028\n\x85",
     "large": "x" * 300_000,
@@ -450,6 +451,30 @@ def test_whatever_a_plugin_notes_can_be_recorded(tmp_path, name):
     trace = pipeline.search("compost").trace
     assert trace.stage("rerank").details["pairs"] == len(trace.stage("rerank").ids)
     assert Trace.from_json(trace.to_json()) == trace
+
+
+def test_a_count_that_no_float_holds_is_not_counted():
+    class Noting:
+        counts = [10**400, 0.5, 7]
+
+        def score(self, batch):
+            return [Scores([1.0] * len(each), details={"units": self.counts.pop()}) for each in batch]
+
+    pipeline = Pipeline.build(TOPICS, retrievers={"bm25": "bm25"}, reranker=Noting())
+    for _ in range(3):
+        assert not pipeline.search("compost").degraded
+    assert pipeline.usage()["units"] == 7.5
+
+
+@pytest.mark.parametrize("name", ["n\0l.jsonl", "n" * 300, "loop.jsonl"])
+def test_a_name_that_no_file_can_have_is_an_error_of_ours(pipeline, tmp_path, name):
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    with pytest.raises(StorageError, match="cannot write the recording"):
+        record(pipeline, dataset(), path=tmp_path / name)
+    with pytest.raises(StorageError, match="cannot write the recording"):
+        record(pipeline, dataset()).save(tmp_path / name)
+    with pytest.raises(InputError, match="cannot read the recording"):
+        Recording.load(tmp_path / name)
 
 
 def test_the_words_of_a_failure_can_be_recorded(tmp_path):
