@@ -58,7 +58,8 @@ def unit_vectors(arm: str, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     import numpy as np
 
-    matrix = np.asarray(rows, np.float32)
+    with np.errstate(over="ignore"):  # what is too large is not finite then
+        matrix = np.asarray(rows, np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, np.newaxis]
     if not np.isfinite(lengths).all() or not lengths.all():
         raise InputError(f"the vectors of {arm!r} hold one that is zero or not finite")

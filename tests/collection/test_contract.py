@@ -375,6 +375,15 @@ def test_vectors_fit_a_generator_too(make: Make) -> None:
     assert len(pipeline) == 2
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [0.0, np.nan, np.inf, 1e300])
+def test_a_vector_without_a_direction_is_refused(make: Make, number: float) -> None:
+    pipeline = make([Document("a", "alpha")], retrievers=ARMS)
+    with pytest.raises(InputError, match="hold one that is zero or not finite"):
+        pipeline.add([Document("b", "beta")], vectors={"dense": np.full((1, 64), number)})
+    assert list(pipeline.collection) == ["a"]
+
+
 def test_a_collection_says_how_it_is(make: Make) -> None:
     collection = make([Document(each, f"alpha {each}") for each in "abc"], retrievers=ARMS).collection
     statistics = collection.statistics()
