@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from hybridrank import forking
 from hybridrank.errors import ConfigError
 
 __all__ = ["Component", "config_error", "dumped", "local_only", "nested", "once"]
@@ -42,7 +43,7 @@ class once(Generic[T]):
     A failure is not remembered: the next use tries again.
     """
 
-    _guard: ClassVar[threading.Lock] = threading.Lock()
+    _guard: ClassVar[threading.Lock] = forking.new_lock()
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
@@ -63,7 +64,7 @@ class once(Generic[T]):
         key = f"once {self._name}"
         if key not in made:
             with self._guard:
-                lock = made.setdefault(f"lock {self._name}", threading.Lock())
+                lock = made.setdefault(f"lock {self._name}", forking.new_lock())
             with lock:
                 if key not in made:
                     made[key] = self._make(instance)

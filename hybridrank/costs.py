@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from hybridrank import forking
 
 __all__ = ["Cost", "Costs"]
 
@@ -35,7 +36,7 @@ class Cost:
 
     def __init__(self, calls: Sequence[tuple[int, float]] = ()) -> None:
         self._calls = deque(calls, maxlen=_KEPT)
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
         self._loaded = False
         self._fixed, self._each, self._margin = _fit(self._calls)
 
@@ -117,7 +118,7 @@ class Costs:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
         self._costs = {name: Cost(calls) for name, calls in _read(path).items()} if path is not None else {}
 
     def of(self, name: str) -> Cost:

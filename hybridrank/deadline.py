@@ -11,23 +11,32 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
 
+from hybridrank.cancelling import is_cancelled
 from hybridrank.errors import BackendTimeoutError
 
-__all__ = ["check", "limited", "remaining"]
+__all__ = ["all_but", "check", "limited", "remaining"]
 
 _ends: ContextVar[float | None] = ContextVar("hybridrank_deadline", default=None)
 
 
 def remaining() -> float | None:
-    """Seconds until the deadline, 0.0 past it; None where there is none.
+    """Seconds until the deadline, 0.0 past it; None where there is none. 0.0 too where nobody waits any more.
 
     >>> remaining()
     >>> with limited(2.0):
     ...     1.9 < remaining() <= 2.0
     True
     """
+    if is_cancelled():
+        return 0.0
     ends = _ends.get()
     return None if ends is None else max(0.0, ends - monotonic())
+
+
+def all_but(part: float) -> float | None:
+    """The seconds that are left but for a part of them; None without a deadline."""
+    seconds = remaining()
+    return None if seconds is None else seconds * (1 - part)
 
 
 @contextmanager

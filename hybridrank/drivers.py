@@ -8,19 +8,19 @@ nobody waiting, what runs on the event loop is cancelled.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, TypeAlias, TypeVar
 
+from hybridrank import forking
 from hybridrank.deadline import remaining
 from hybridrank.errors import BackendUnavailableError, OverloadedError
-from hybridrank.workers import in_task, in_thread, leave, left_behind, submit
+from hybridrank.holds import Hold, Holds
+from hybridrank.workers import Work, in_task, in_thread, leave, left_behind, submit
 
-__all__ = ["Call", "Outcome", "Plan", "Searching", "adrive", "drive", "run_all"]
+__all__ = ["Call", "Outcome", "Plan", "Searching", "adrive", "begin", "come", "drive", "run_all"]
 
 T = TypeVar("T")
 
@@ -56,25 +56,44 @@ Plan: TypeAlias = Generator[Sequence[Call], Sequence[Outcome], T]
 
 
 class Searching:
-    """``with searching:`` counts one search more that goes on, and refuses it where there are `most` already."""
+    """``with searching.one():`` counts a search that goes on, and refuses it where there are `most` already."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._count = 0
-        self._lock = threading.Lock()
+        self._holds = Holds()
+        forking.in_child(self._holds.keep_own)
+
+    def one(self) -> _Search:
+        """Count a search in a `with` block.
+
+        Raises:
+            OverloadedError: there are `most`, when the block begins.
+        """
+        return _Search(self)
+
+
+class _Search:
+    """A search that is counted."""
+
+    __slots__ = ("__weakref__", "_hold", "_searching")
+
+    def __init__(self, searching: Searching) -> None:
+        self._searching = searching
+        self._hold: Hold | None = None
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self._count >= self._most:
-                raise OverloadedError(
-                    f"{self._count} searches are going on or waiting, and max_searches is {self._most}: "
-                    "try again when some have ended"
-                )
-            self._count += 1
+        searching = self._searching
+        self._hold = searching._holds.add(self)
+        if (others := len(searching._holds) - 1) >= searching._most:
+            searching._holds.discard(self._hold)
+            raise OverloadedError(
+                f"{others} searches are going on or waiting, and max_searches is {searching._most}: "
+                "try again when some have ended"
+            )
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._count -= 1
+        if self._hold is not None:
+            self._searching._holds.discard(self._hold)
 
 
 def _run(call: Call) -> Outcome:
@@ -90,40 +109,46 @@ def _late(started: float) -> Outcome:
     return Outcome(None, left_behind(seconds), seconds)
 
 
-def _submit(call: Call, purpose: str) -> Future[Outcome]:
-    return submit(partial(_run, call), backend=call.backend, purpose=purpose)
-
-
-def _come(future: Future[Outcome]) -> Outcome:
+def _come(work: Work[Outcome]) -> Outcome:
     """What a call came to, or the reason for which it was refused."""
     try:
-        return future.result()
+        return work.result()
     except BackendUnavailableError as refused:
         return Outcome(None, refused, 0.0)
 
 
-def run_all(calls: Sequence[Call], *, purpose: str = "arm") -> tuple[list[Outcome], list[Future[Outcome]]]:
+def run_all(calls: Sequence[Call], *, purpose: str = "arm") -> tuple[list[Outcome], list[Work[Outcome]]]:
     """Run calls beside each other and wait for them, until the deadline if there is one.
 
     `purpose` names the workers: what waits for the work of "arm" workers is the work of "search" workers. Returns
     each call's outcome, and of those that were left behind and go on what they will come to.
     """
-    seconds = remaining()
-    if seconds is None:
-        others = [_submit(call, purpose) for call in calls[:-1]]
+    if remaining() is None:
+        others = begin(calls[:-1], purpose=purpose)
         last = _run(calls[-1])
         return [*map(_come, others), last], []
-    started = perf_counter()
-    futures = [_submit(call, purpose) for call in calls]
-    wait(futures, timeout=seconds)
+    return come(calls, begin(calls, purpose=purpose))
+
+
+def begin(calls: Sequence[Call], *, purpose: str = "arm") -> list[Work[Outcome]]:
+    """Begin calls, each in a thread."""
+    return [submit(partial(_run, call), backend=call.backend, purpose=purpose) for call in calls]
+
+
+def come(calls: Sequence[Call], works: Sequence[Work[Outcome]]) -> tuple[list[Outcome], list[Work[Outcome]]]:
+    """Wait for calls that were begun, until the deadline if there is one; returns what `run_all` returns."""
+    started, seconds = perf_counter(), remaining()
+    until = None if seconds is None else monotonic() + seconds
+    for work in works:
+        work.wait(None if until is None else max(0.0, until - monotonic()))
     outcomes, late = [], []
-    for call, future in zip(calls, futures, strict=True):
-        if future.done():
-            outcomes.append(_come(future))
+    for call, work in zip(calls, works, strict=True):
+        if work.finished:
+            outcomes.append(_come(work))
             continue
         outcomes.append(_late(started))
-        if leave(future, backend=call.backend, purpose=purpose):
-            late.append(future)
+        if leave(work, backend=call.backend):
+            late.append(work)
     return outcomes, late
 
 

@@ -19,6 +19,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hybridrank import forking
 from hybridrank.deadline import check
 from hybridrank.errors import BackendError, ModelError
 from hybridrank.models import file_names, resolve
@@ -107,7 +108,8 @@ class Graph:
             with self._turns.one():
                 check("the model")
                 try:
-                    values = self._session.run([output], feed)[0]
+                    with forking.held_off():  # or a child would find ONNX Runtime's own locks as they were
+                        values = self._session.run([output], feed)[0]
                 except Exception as error:  # ONNX Runtime's exceptions have no common base
                     raise BackendError(f"ONNX Runtime failed on {self.path}: {error}") from error
                 return reduce(values, mask)
@@ -170,16 +172,17 @@ def _map(
 
 
 def _session(path: Path) -> Any:
-    import onnxruntime
+    with forking.held_off():  # a module that is just being imported is of no use to a child
+        import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors: those are raised as well
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common base
-        raise ModelError(f"cannot load the ONNX graph {path}: {error}") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors: those are raised as well
+        try:
+            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            raise ModelError(f"cannot load the ONNX graph {path}: {error}") from error
 
 
 def _quantises_activations(path: Path) -> bool:
@@ -241,11 +244,12 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 
     Its settings are not changed after this: doing so while another thread encodes fails ("Already borrowed").
     """
-    from tokenizers import Tokenizer
-
     path = directory / "tokenizer.json"
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        with forking.held_off():
+            from tokenizers import Tokenizer
+
+            tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception
         raise ModelError(f"cannot read the tokenizer {path}: {error}") from error
     tokenizer.no_truncation()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Collection as Sized
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from os import fspath
@@ -26,11 +24,12 @@ from hybridrank.collection.view import View
 from hybridrank.component import Component, nested
 from hybridrank.config import OpenOptions, PipelineConfig, PipelineOptions, ReplaceOptions
 from hybridrank.costs import Cost, Costs
-from hybridrank.deadline import limited, remaining
-from hybridrank.drivers import Call, Outcome, Plan, Searching, adrive, drive, run_all
+from hybridrank.deadline import all_but, limited, remaining
+from hybridrank.drivers import Call, Outcome, Plan, Searching, adrive, drive
 from hybridrank.errors import (
     BackendResponseError,
     BackendTimeoutError,
+    BackendUnavailableError,
     ConfigError,
     HybridrankError,
     InputError,
@@ -52,6 +51,8 @@ from hybridrank.protocols import (
 )
 from hybridrank.reranking import Scored, Scoring, score_all, score_in_time, score_until_settled
 from hybridrank.result import Hit, SearchResult
+from hybridrank.retrieving import LocalArms, Retrieve
+from hybridrank.shielding import shielded
 from hybridrank.trace import Stage, Trace
 from hybridrank.types import Candidates, Document, Passage, Progress, Query, Ranking, Scores
 from hybridrank.usage import Usage
@@ -79,7 +80,7 @@ class _Search(NamedTuple):
 
 
 _RESERVE = 0.05
-"""The part of a deadline that is kept for what comes after the arms and the reranker."""
+"""The part of a deadline that is kept for what comes after remote arms and the reranker."""
 
 
 class Pipeline:
@@ -103,6 +104,7 @@ class Pipeline:
         self._blend = effective(config.blend, self._told)
         self._needs_vectors = any(map(_needs_vectors, config.adjust))
         self._local = _indexers(config)
+        self._arms = LocalArms(self._local, collection)
         self._remote = {
             name: arm
             for name, arm in config.retrievers.items()
@@ -292,7 +294,8 @@ class Pipeline:
             StorageError: a durable collection cannot be read.
         """
         with limited(_seconds(deadline)):
-            return drive(self._plan([_query(query, filters)], k, per_document, min_score))[0]
+            plan = self._plan([_query(query, filters)], k, per_document, min_score)
+            return shielded(partial(drive, plan))[0]
 
     async def asearch(
         self,
@@ -309,7 +312,7 @@ class Pipeline:
         Raises:
             OverloadedError: `max_searches` are going on already. Nothing was done.
         """
-        with self._searching, limited(_seconds(deadline)):
+        with self._searching.one(), limited(_seconds(deadline)):
             return (await adrive(self._plan([_query(query, filters)], k, per_document, min_score)))[0]
 
     def search_many(
@@ -327,7 +330,7 @@ class Pipeline:
         if isinstance(queries, Mapping) or not isinstance(queries, Iterable):
             raise InputError(f"queries must be several queries in their order, not one {type(queries).__name__}")
         batch = [_query(query, filters) for query in queries]
-        return drive(self._plan(batch, k, per_document, min_score)) if batch else []
+        return shielded(partial(drive, self._plan(batch, k, per_document, min_score))) if batch else []
 
     def warm_up(self) -> None:
         """Load what the first search would load, and learn what reranking takes on this machine.
@@ -379,7 +382,7 @@ class Pipeline:
             calls = [_remote_call(name, arm, queries, fetch_k) for name, arm in self._remote.items()]
             if self._local:
                 calls.append(Call(partial(self._retrieve_local, queries, fetch_k, per_document)))
-            with limited(_most()):
+            with limited(all_but(_RESERVE)):
                 outcomes = list((yield calls))
             arms, documents, vectors = {}, {}, {}
             if self._local:
@@ -395,13 +398,18 @@ class Pipeline:
             fused = self._fused(arms, queries, per_document, held=documents)
             searches = [search._replace(vectors=vectors) for search in fused]
         else:
-            (outcome,) = yield [Call(partial(self._search_local, queries, k, fetch_k, per_document))]
+            local = partial(self._search_local, queries, k, fetch_k, per_document)
+            (outcome,) = yield [Call(local, backend=settings.fusion)]
+            if remaining() is not None and isinstance(outcome.error, BackendUnavailableError):
+                outcome = replace(
+                    outcome, error=BackendTimeoutError(str(outcome.error))
+                )  # others were late before
             if _is_late(outcome):
                 searches = self._fused(dict.fromkeys(self._local, outcome), queries, per_document)
             else:
                 searches = outcome.get()
 
-        with limited(_most() if settings.adjust else None):
+        with limited(all_but(_RESERVE) if settings.adjust else None):
             yield from self._rerank(queries, searches, k, strict=min_score is not None)
         yield from self._adjust(queries, searches)
         seconds = perf_counter() - started
@@ -500,24 +508,37 @@ class Pipeline:
 
     def _search_local(self, queries: Sequence[Query], k: int, fetch_k: int, per_document: bool) -> list[_Search]:
         """Retrieve and fuse on one state of the collection, and fetch of it what later stages show."""
-        with _held(self.collection) as (view, late):
-            searches = self._fused(self._arms(view, queries, fetch_k, per_document, late), queries, per_document)
+        with self._arms.retrieving(queries, fetch_k, retrieve=partial(_retrieving, per_document)) as (view, arms):
+            _, vectors = self._let_go(view, arms)
+            searches = self._fused(arms, queries, per_document)
             if self.config.reranker is not None:
                 shown: int | None = max(k, self.config.rerank_k)
             else:
                 shown = None if self.config.adjust else k
             ids = {doc_id for search in searches for doc_id in search.stages[-1].ids[:shown]}
-            found, vectors = view.found(ids), self._vectors(view, ids)
+            found = view.found(ids)
             return [_Search(search.stages, found, vectors) for search in searches]
 
     def _retrieve_local(
         self, queries: Sequence[Query], k: int, per_document: bool
     ) -> tuple[dict[str, Outcome], dict[str, Document], dict[str, NDArray[np.float32]]]:
         """Retrieve on one state of the collection, and fetch all that was found of it."""
-        with _held(self.collection) as (view, late):
-            arms = self._arms(view, queries, k, per_document, late)
-            found = set().union(*(r.ids for arm in arms.values() if arm.error is None for r in arm.value))
-            return arms, dict(view.found(found)), self._vectors(view, found)
+        with self._arms.retrieving(queries, k, retrieve=partial(_retrieving, per_document)) as (view, arms):
+            ids, vectors = self._let_go(view, arms)
+            return arms, dict(view.found(ids)), vectors
+
+    def _let_go(self, view: View, arms: Mapping[str, Outcome]) -> tuple[set[str], dict[str, NDArray[np.float32]]]:
+        """The ids of what the arms have found, and the vectors, where they are needed.
+
+        Lets go of the indexes: fusions are somebody else's code.
+        """
+        ids: set[str] = set()
+        for arm in arms.values():
+            if arm.error is None:
+                ids.update(*(ranking.ids for ranking in arm.value))
+        vectors = self._vectors(view, ids)
+        view.retrieved(ids)
+        return ids, vectors
 
     def _vectors(self, view: View, ids: Sized[str]) -> dict[str, NDArray[np.float32]]:
         """The vectors of these units, if an adjuster needs them, in the first arm that can give them."""
@@ -533,19 +554,6 @@ class Pipeline:
                     return {}
                 return dict(zip(order, rows, strict=True))
         return {}
-
-    def _arms(
-        self, view: View, queries: Sequence[Query], k: int, per_document: bool, late: list[Future[Outcome]]
-    ) -> dict[str, Outcome]:
-        """Run the local arms beside each other; those left behind are added to `late`."""
-        asked = [view.resolve(query) for query in queries]
-        retrieve = _retrieve_parents if per_document and view.splits else _retrieve
-        with limited(_most()):
-            outcomes, left = run_all(
-                [Call(partial(retrieve, n, arm, asked, k), backend=arm) for n, arm in view.indexes.items()]
-            )
-        late += left
-        return dict(zip(view.indexes, outcomes, strict=True))
 
     def _fetch_remote(
         self,
@@ -681,34 +689,11 @@ def _seconds(deadline: float | None) -> float | None:
     return float(deadline)
 
 
-def _most() -> float | None:
-    """The time that is left, but for a reserve; None without a deadline."""
-    seconds = remaining()
-    return None if seconds is None else seconds * (1 - _RESERVE)
-
-
 def _is_late(outcome: Outcome) -> bool:
     """Whether a deadline is why there is no value."""
     return isinstance(outcome.error, BackendTimeoutError) and remaining() is not None
 
 
-@contextmanager
-def _held(collection: Collection | MemoryCollection) -> Iterator[tuple[View, list[Future[Outcome]]]]:
-    """One state of the collection, held until all that was left behind is done with it: a list to be filled."""
-    late: list[Future[Outcome]] = []
-    with ExitStack() as stack:
-        view = stack.enter_context(collection.reading())
-        try:
-            yield view, late
-        finally:
-            if not all(future.done() for future in late):
-                held = stack.pop_all()
-
-                def release() -> None:
-                    wait(late)
-                    held.close()
-
-                threading.Thread(target=release, name="hybridrank-left-behind", daemon=True).start()
 
 
 def _believed(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Sequence[Ranking]:
@@ -722,6 +707,10 @@ def _believed(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Seq
 
 def _retrieve(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Sequence[Ranking]:
     return _believed(name, arm.retrieve(queries, k=k), queries, k)
+
+
+def _retrieving(per_document: bool, view: View) -> Retrieve:
+    return _retrieve_parents if per_document and view.splits else _retrieve
 
 
 def _retrieve_parents(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Sequence[Ranking]:

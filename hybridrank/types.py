@@ -93,13 +93,27 @@ class Passage(Document):
         return "\n".join([*filter(None, (self.title, " > ".join(self.headings))), self.text])
 
 
+def _vector(value: Any, what: str) -> NDArray[np.float32]:
+    import numpy as np
+
+    try:
+        with np.errstate(over="ignore"):  # what is too large is not finite then
+            vector = np.array(value, dtype=np.float32)  # a copy: the caller may write to theirs
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must hold numbers, in the shape (dim,): {error}") from error
+    if vector.ndim != 1 or not np.isfinite(vector).all():
+        raise InputError(f"{what} must be finite and of shape (dim,), not {vector.shape}")
+    return vector
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """What is searched for.
 
     `vector` is the query's embedding, shape (dim,), where the caller already has it: dense retrievers then
-    embed nothing. `ids` restricts the search to these documents, and `filters` to those whose metadata match
-    (`hybridrank.filters` has the language), both before any retriever cuts to its top k.
+    embed nothing. Where several have different embedders, `vectors` maps their names in the pipeline to a vector
+    each, and overrides `vector`. `ids` restricts the search to these documents, and `filters` to those whose
+    metadata match (`hybridrank.filters` has the language), both before any retriever cuts to its top k.
 
     Raises:
         InputError: the text is empty or blank, or a field has the wrong type.
@@ -109,22 +123,19 @@ class Query:
     vector: NDArray[np.float32] | None = None
     ids: frozenset[str] | None = None
     filters: Filter | None = None
+    vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", checked_text(self.text, "a query"))
         if not self.text.strip():
             raise InputError("a query must not be empty or blank")
         if self.vector is not None:
-            import numpy as np
-
-            try:
-                with np.errstate(over="ignore"):  # what is too large is not finite then
-                    vector = np.array(self.vector, dtype=np.float32)  # a copy: the caller may write to theirs
-            except (TypeError, ValueError) as error:
-                raise InputError(f"a query's vector must hold numbers, in the shape (dim,): {error}") from error
-            if vector.ndim != 1 or not np.isfinite(vector).all():
-                raise InputError(f"a query's vector must be finite and of shape (dim,), not {vector.shape}")
-            object.__setattr__(self, "vector", vector)
+            object.__setattr__(self, "vector", _vector(self.vector, "a query's vector"))
+        if not isinstance(self.vectors, Mapping):
+            raise InputError(f"a query's vectors must map arms to vectors, not be a {type(self.vectors).__name__}")
+        if self.vectors:
+            vectors = {arm: _vector(each, f"a query's vector for {arm!r}") for arm, each in self.vectors.items()}
+            object.__setattr__(self, "vectors", vectors)
         if self.ids is not None:
             object.__setattr__(self, "ids", frozenset(document_ids(self.ids, "a query's ids")))
         if self.filters is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
+from hybridrank import forking
 from hybridrank.arguments import prices_of
 from hybridrank.errors import InputError
 from hybridrank.trace import Stage
@@ -17,7 +17,7 @@ class Usage:
     """Sums over the reranking stages of searches; threads may share it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
         self._sums: dict[str, float] = {
             "searches": 0,
             "documents": 0,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from hybridrank.collection.arms import check_fingerprint, fingerprint
@@ -17,6 +18,7 @@ from hybridrank.collection.store import Store
 from hybridrank.collection.vectors import given_vectors, unit_vectors
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.protocols import VectorIndex
+from hybridrank.shielding import Shielded, shielded
 from hybridrank.splitting import Splitter
 from hybridrank.types import Document, Passage, Progress
 
@@ -75,7 +77,8 @@ class Adder:
             for batch, report in self._batched(valid, total, progress, all_given=all_given):
                 rows = slice(done, done + len(batch))
                 some = {arm: unit_vectors(arm, matrix[rows]) for arm, matrix in given.items()}
-                behind.call(self._put, self._prepared(batch, some, report), source)
+                prepared = shielded(partial(self._prepared, batch, some), progress=report)
+                behind.call(partial(self._put, prepared, source))
                 done += len(batch)
         return done
 
@@ -96,7 +99,7 @@ class Adder:
             done += len(batch)
 
     def _prepared(
-        self, documents: Sequence[Document], given: Mapping[str, NDArray[np.float32]], progress: Progress
+        self, documents: Sequence[Document], given: Mapping[str, NDArray[np.float32]], *, progress: Progress
     ) -> _Batch:
         """All of adding a batch that is slow, and changes nothing."""
         if self._lacking:  # documents without vectors: no arm of that embedder could ever be opened again
@@ -206,28 +209,29 @@ class _Behind:
     """Runs one call at a time in another thread, while its caller prepares the next."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hybridrank-store")
-        self._last: Future[None] | None = None
+        self._last: Shielded[None] | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+    def call(self, run: Callable[[], None]) -> None:
         """Run this after what was called before, whose failure is raised."""
         self._finish()
-        self._last = self._pool.submit(function, *arguments)
+        self._last = Shielded(run)
 
     def _finish(self) -> None:
         last, self._last = self._last, None
         if last is not None:
-            last.result()
+            last.wait()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
+        if kind is None:
+            self._finish()
+        elif issubclass(kind, Exception):
+            with suppress(Exception):  # what failed first is told
                 self._finish()
-        finally:
-            self._pool.shutdown()
+        elif self._last is not None:
+            self._last.cancel()
 
 
 def _batches(documents: Iterable[Document], size: int, most: int) -> Iterator[list[Document]]:

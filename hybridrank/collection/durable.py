@@ -25,6 +25,7 @@ from hybridrank.errors import InputError, StorageError
 from hybridrank.files import sync_directory
 from hybridrank.filters import Filter
 from hybridrank.protocols import ImprovingIndex, Indexer
+from hybridrank.shielding import shield, shielded
 from hybridrank.splitting import Splitter
 from hybridrank.types import Document, Progress
 
@@ -74,6 +75,7 @@ class Collection:
     # ── making, opening, closing ─────────────────────────────────────────────────────────────────────────────
 
     @classmethod
+    @shield
     def create(
         cls,
         path: str | PathLike[str],
@@ -132,6 +134,7 @@ class Collection:
         return collection
 
     @classmethod
+    @shield
     def open(
         cls,
         path: str | PathLike[str],
@@ -170,6 +173,7 @@ class Collection:
         return collection
 
     @staticmethod
+    @shield
     def stored_config(path: str | PathLike[str]) -> dict[str, Any]:
         """What the collection at `path` was created with; for a pipeline, its whole configuration.
 
@@ -184,6 +188,7 @@ class Collection:
         finally:
             store.close()
 
+    @shield
     def close(self) -> None:
         """Save the indexes if much has changed, and let go of the files. Nothing is lost by not closing."""
         try:
@@ -231,12 +236,14 @@ class Collection:
         """Hold one state, the newest: inside, the documents and every index belong together."""
         return self._live.reading()
 
+    @shield
     def refresh(self) -> bool:
         """Bring the indexes up to date now, rather than in the next search. True if anything had changed."""
         before = self._live.indexes.sequence
         with self.reading():
             return self._live.indexes.sequence != before
 
+    @shield
     def get(self, ids: SizedIterable[str]) -> dict[str, Document]:
         """Those of the documents that are held, whole."""
         wanted = checked_ids(ids)
@@ -244,6 +251,7 @@ class Collection:
             found = reader.documents(wanted)
         return {doc_id: found[doc_id] for doc_id in wanted if doc_id in found}
 
+    @shield
     def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
         """How many documents there are, or match."""
         with self._store.reading() as reader:
@@ -282,11 +290,13 @@ class Collection:
             yield from units
             last = numbers[-1]
 
+    @shield
     def sources(self) -> dict[str, str]:
         """The sources that were put, by name, with the digests that they were put with."""
         with self._store.reading() as reader:
             return reader.sources()
 
+    @shield
     def statistics(self) -> dict[str, Any]:
         """JSON values: how much there is, how large it is on disk, and how each arm is built."""
         with self.reading() as view, self._store.reading() as reader:
@@ -345,7 +355,7 @@ class Collection:
             StorageError: the disk is full, or the database failed. Nothing of the batch was stored.
         """
         done = self._adder.add(documents, vectors=vectors, progress=progress)
-        self._live.maintain()
+        shielded(self._live.maintain)
         return done
 
     def put_source(
@@ -361,16 +371,25 @@ class Collection:
         """
         text(name, "a source's name")
         text(digest, "a source's digest")
-        with self._store.reading() as reader:
-            before = reader.state().version.sequence + 1
+        before = self._begin_source(name, digest)
         done = self._adder.add(documents, source=name, progress=progress)
+        self._finish_source(name, digest, before)
+        return done
+
+    @shield
+    def _begin_source(self, name: str, digest: str) -> int:
+        with self._store.reading() as reader:
+            return reader.state().version.sequence + 1
+
+    @shield
+    def _finish_source(self, name: str, digest: str, before: int) -> None:
         with self._live.changing("replacing a source") as change:
             source = change.writer.source(name)
             change.remove(change.writer.of_source(name, before=before))
             change.writer.finish_source(source, digest)
         self._live.maintain()
-        return done
 
+    @shield
     def rename_sources(self, names: Mapping[str, str]) -> None:
         """Know sources by other names, such as the paths that files were moved to; nothing else changes.
 
@@ -384,6 +403,7 @@ class Collection:
             for name, new in names.items():
                 change.writer.rename_source(name, new)
 
+    @shield
     def drop_sources(self, names: Iterable[str]) -> int:
         """Delete all documents of these sources, and forget them. Returns how many documents there were."""
         dropped = 0
@@ -404,13 +424,17 @@ class Collection:
             InputError: `ids` is one str, or holds something else than str. Nothing was changed.
         """
         wanted = checked_ids(ids)
-        chosen = None if filters is None else Filter.of(filters)
+        return self._delete(wanted, None if filters is None else Filter.of(filters))
+
+    @shield
+    def _delete(self, wanted: list[str], chosen: Filter | None) -> int:
         with self._live.changing("deleting") as change:
             numbers = change.writer.numbers(ids=wanted, filters=chosen)
             change.remove(numbers)
         self._live.maintain()
         return len(numbers)
 
+    @shield
     def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
         """Set metadata fields of documents, by id: None removes a field. Nothing is indexed or embedded again.
 
@@ -432,6 +456,7 @@ class Collection:
                 change.writer.put_metadata(number, metadata, {**edits.get(doc_id, {}), **fields})
         return len(wanted)
 
+    @shield
     def compact(self) -> None:
         """Reorganise what has grown or shrunk, forget what was deleted, and save the indexes.
 
@@ -440,6 +465,7 @@ class Collection:
         """
         self._live.compact()
 
+    @shield
     def snapshot(self, path: str | PathLike[str]) -> None:
         """Copy the collection, as it stands, to a new or empty directory: open that to restore it.
 

@@ -6,7 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.reader import Reader, Version
+from hybridrank.collection.view import Chosen
 from hybridrank.protocols import Index, Indexer, VectorIndex
 from hybridrank.types import Document, Progress
 
@@ -24,7 +26,8 @@ class Indexes:
 
     `embedders` tells for an arm whose index holds vectors which of the stored ones it takes. `unsaved` counts the
     units that changed since the indexes were loaded or saved, as the `generation` of that name; `mended` says
-    that those saved could not be used.
+    that those saved could not be used. Whoever searches reads the `lock`; `chosen` is what filters chose in this
+    state. `broken` indexes are not to be used: they know nothing yet, or a change failed half way.
     """
 
     def __init__(self, retrievers: Mapping[str, Indexer], embedders: Mapping[str, int]) -> None:
@@ -33,6 +36,9 @@ class Indexes:
         self.generation = ""
         self.unsaved = 0
         self.mended = False
+        self.broken = False
+        self.lock = ReadWriteLock()
+        self.chosen = Chosen()
         self._embedders = embedders
 
     def encode(self, reader: Reader, numbers: Sequence[int], units: Sequence[Document]) -> Added:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 
+from hybridrank import forking
+from hybridrank.cancelling import committing
 from hybridrank.collection.generations import Generations
 from hybridrank.collection.indexes import Added, Indexes
-from hybridrank.collection.locks import ReadWriteLock, WriterLock
+from hybridrank.collection.locks import WriterLock
 from hybridrank.collection.reader import Reader, State, Version, damaged
 from hybridrank.collection.store import Store
 from hybridrank.collection.view import Chosen, View
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _SAVE_AFTER = 10_000  # changed units; or a twentieth of all, if that is more
 _SETTLES = 10.0  # seconds
+_PATIENCE = 5.0  # seconds, with searches that still use the indexes
 _ATTEMPTS = 1000  # of a search to find the indexes where its transaction is: others may change them in between
 
 
@@ -61,17 +63,15 @@ class LiveIndexes:
         self._retrievers = retrievers
         self._embedders = embedders
         self._renew()
+        forking.in_child(self._renew)
 
     def _renew(self) -> None:
         """Hold indexes that know nothing, and locks that nobody has."""
-        self._owner = os.getpid()
         self._writer = WriterLock(self._folder / "writer.lock", timeout=60.0)
-        self._lock = ReadWriteLock()
-        self._catching_up = threading.RLock()
-        self._reloading = threading.Lock()
-        self._chosen = Chosen()
+        self._catching_up = forking.new_rlock()
+        self._reloading = forking.new_lock()
         self._indexes = Indexes(self._retrievers, self._embedders)
-        self._broken = True  # until they are loaded
+        self._indexes.broken = True  # until they are loaded
         self._wrote = False
         self._last = Version(0, b"")  # that this process knows of by having made it
         self.alone = False  # whether nobody else has changed anything since the collection was empty
@@ -80,8 +80,6 @@ class LiveIndexes:
     @property
     def indexes(self) -> Indexes:
         """The indexes as they are now; others may take their place when the database has run far ahead."""
-        if self._owner != os.getpid():  # a fork: other threads' locks came along, but not they
-            self._renew()
         return self._indexes
 
     @contextmanager
@@ -91,16 +89,19 @@ class LiveIndexes:
             known = self.indexes.version  # a transaction that begins now sees this, or what came of it
             with self._store.reading() as reader:  # which is inside the store
                 state = reader.state()
-                if self._indexes.version != state.version or self._broken:
+                if self._indexes.version != state.version or self._indexes.broken:
                     self._catch_up(reader, state, known)
-                with self._lock:
-                    if self._indexes.version == state.version and not self._broken:
+                indexes = self._indexes
+                with indexes.lock.reading() as hold:
+                    if indexes is self._indexes and indexes.version == state.version and not indexes.broken:
                         yield View(
-                            self._indexes.arms,
+                            indexes.arms,
                             splits=self._store.splits,
-                            chosen=self._chosen,
+                            chosen=indexes.chosen,
                             choose=reader.choose,
                             units=reader.units,
+                            hold=hold,
+                            keeps=True,
                         )
                         return
         raise StorageError(f"the indexes of {self._folder} cannot keep up with its changes: try again")
@@ -109,28 +110,36 @@ class LiveIndexes:
     def changing(self, doing: str) -> Iterator[Change]:
         """One transaction, and the same change to the indexes once it is committed."""
         self._store.require_writable()
-        indexes = self.indexes
-        with self._writer.holding(doing), self._store.inside(), self._catching_up:
+        with self._writer.holding(doing), self._catching_up, ExitStack() as stack:
             with self._store.writing() as writer:
                 state = writer.state()
                 self.alone = self.alone and state.version == self._last
-                if self._broken or indexes.version != state.version:
+                if self._indexes.broken or self._indexes.version != state.version:
                     self._catch_up(writer, state, self._indexes.version)
                 change = Change(writer, self._indexes)
                 yield change
                 version = writer.seal(state.version)
+                stack.enter_context(committing())
             self._last = version
             if change.indexes is self._indexes and version != self._indexes.version:
                 self._apply(change.removed, change.added, version)
                 self._wrote = True
 
     def _apply(self, removed: Sequence[str], added: Sequence[Added], version: Version) -> None:
-        """Make the indexes follow, in a step that no search sees half done."""
-        with self._lock.writing():
-            self._broken = True  # a failure leaves it so: the next search loads them anew
-            self._indexes.apply(removed, added, version)
-            self._chosen = Chosen()
-            self._broken = False
+        """Make the indexes follow, in a step that no search sees half done.
+
+        Where an arm hangs in a search, that search keeps these indexes, and new ones take their place.
+        """
+        indexes = self._indexes
+        try:
+            with indexes.lock.writing(_PATIENCE):
+                indexes.broken = True  # a failure leaves it so: the next search loads them again
+                indexes.apply(removed, added, version)
+                indexes.chosen = Chosen()
+                indexes.broken = False
+        except LockedError:
+            _log.warning("a search has used the indexes for more than %g s: they are loaded again", _PATIENCE)
+            self._indexes = self._loaded()
 
     def _catch_up(self, reader: Reader, state: State, known: Version) -> None:
         """Bring the indexes to the state that a transaction sees, or to a later one.
@@ -140,14 +149,15 @@ class LiveIndexes:
         """
         with self._catching_up:
             missed = None
-            if not self._broken and self._indexes.version != known:
+            broken = self._indexes.broken
+            if not broken and self._indexes.version != known:
                 return  # another thread was here meanwhile
-            if not self._broken and known.sequence >= state.floor and reader.follows(known):
+            if not broken and known.sequence >= state.floor and reader.follows(known):
                 if known == state.version:
                     return
                 missed = self._indexes.missed(reader)
             if missed is None:
-                self._adopt(self._loaded())
+                self._indexes = self._loaded()  # searches that are at work keep those that they have
             else:
                 self._apply(*missed, state.version)
         saved = reader.generation()
@@ -156,10 +166,10 @@ class LiveIndexes:
 
     def load(self, progress: Progress | None = None) -> None:
         """Open what was saved, or make the indexes from the database; `progress` counts units of the latter."""
-        with self._store.inside(), self._catching_up:
+        with forking.held_off(), self._catching_up:
             indexes = self._loaded(progress)
             self._last, self.alone = indexes.version, not indexes.sequence
-            self._adopt(indexes)
+            self._indexes = indexes
         self.maintain(mend=indexes.mended)
 
     def _loaded(self, progress: Progress | None = None) -> Indexes:
@@ -194,21 +204,15 @@ class LiveIndexes:
             indexes.generation, indexes.mended = str(tried), problem is not None
             return indexes
 
-    def _adopt(self, indexes: Indexes) -> None:
-        with self._lock.writing():
-            self._indexes = indexes
-            self._chosen = Chosen()
-            self._broken = False
-
     def _reload(self) -> None:
         """Take over a generation that another process has saved: it is in better shape, and shared memory."""
         try:
             indexes = self._loaded()
-            with self._store.inside(), self._catching_up, self._store.reading() as reader:
+            with forking.held_off(), self._catching_up, self._store.reading() as reader:
                 # else it missed removals: the next change tries again
                 known = indexes.sequence >= reader.state().floor and reader.follows(indexes.version)
                 if known and indexes.catch_up(reader):
-                    self._adopt(indexes)
+                    self._indexes = indexes
         except StorageError as error:
             if not self._store.closed:
                 _log.warning("the indexes of %s cannot be loaded anew: %s", self._folder, error)
@@ -237,13 +241,13 @@ class LiveIndexes:
 
     def finish(self) -> None:
         """Save the indexes, if this process has changed much since they were."""
-        if self._wrote and not self._broken:
+        if self._wrote and not self._indexes.broken:
             self._wrote, self._rests_until = False, 0.0
             self.maintain()
 
     def settle(self) -> None:
         """Wait until no indexes are taken over any more: for some seconds, as whoever waits may be in the way."""
-        if self._owner == os.getpid() and self._reloading.acquire(timeout=_SETTLES):
+        if self._reloading.acquire(timeout=_SETTLES):
             self._reloading.release()
 
     def compact(self) -> None:
@@ -273,20 +277,20 @@ class LiveIndexes:
     def _improve_and_save(self, *, purge: bool = False) -> None:
         """With the writer's lock, so that nothing changes meanwhile; searches go on."""
         started = monotonic()
-        with self._store.inside(), self._catching_up:
+        with self._catching_up:
             with self._store.reading() as reader:
                 self._catch_up(reader, reader.state(), self._indexes.version)
             indexes = self._indexes
             try:
                 for index in indexes.arms.values():
                     if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
-                        with self._lock.writing():
+                        with indexes.lock.writing(_PATIENCE):
                             swap()
                 name, digest = self.generations.save(indexes.arms, indexes.sequence)
             except HybridrankError:
                 raise
             except Exception as error:  # files with the right checksums that no index wrote
-                self._broken = True
+                indexes.broken = True
                 raise StorageError(
                     f"the indexes of {self._folder} are damaged; close the collection and remove its directory "
                     f"indexes, which are made again: {error!r}"

@@ -11,22 +11,28 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Self
 
+from hybridrank import forking
+from hybridrank.cancelling import check_cancelled
 from hybridrank.errors import LockedError, StorageError
+from hybridrank.holds import Hold, Holds
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-__all__ = ["ReadWriteLock", "WriterLock"]
+__all__ = ["ReadWriteLock", "Reading", "WriterLock"]
 
 _log = logging.getLogger(__name__)
 
+_LOOKS = 0.05  # seconds after which a waiting thread looks again by itself
+_LONG = 1.0  # seconds of reading, after which a waiting writer lets others read meanwhile
 _POLL = 0.02  # seconds
 _MOST = 4096  # bytes, that who holds the lock says of itself
 _CAREFUL = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
@@ -35,54 +41,153 @@ _CAREFUL = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_N
 class ReadWriteLock:
     """Many readers or one writer. A waiting writer goes before new readers, so that searches cannot starve it.
 
-    ``with lock:`` holds it together with other readers, ``with lock.writing():`` alone. Not reentrant: a thread
-    that reads must not read again before it is done.
+    ``with lock.reading():`` holds it together with other readers, ``with lock.writing():`` alone. Not reentrant: a
+    thread that reads must not read again before it is done. While a reader has been at it for more than a second
+    (an arm that hangs, say) new readers do not wait for the writer that waits for that one.
+
+    A reader's hold belongs to the object that `reading` gives, and ends with it, so that no signal handler's
+    exception can leave it behind. In a forked child, those of other threads have ended.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._readers = 0
-        self._writers = 0  # at work or waiting
-        self._at_work = False
+        self._guard = forking.new_lock()
+        self._readers = Holds()
+        self._writers = 0  # that wait
+        self._at_work: int | None = None  # the thread that writes
+        self._waiting: list[threading.Lock] = []
+        forking.in_child(self._renew)
 
-    def __enter__(self) -> None:
-        with self._changed:
-            while self._writers:
-                self._changed.wait()
-            self._readers += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._readers -= 1
-            if not self._readers and self._writers:
-                self._changed.notify_all()
+    def reading(self) -> Reading:
+        """Hold the lock together with other readers, in a `with` block."""
+        return Reading(self)
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the lock alone."""
-        with self._changed:
+    def writing(self, timeout: float | None = None) -> Iterator[None]:
+        """Hold the lock alone, off forks; wait for so many seconds at most.
+
+        Raises:
+            LockedError: a reader still had it when the time was up.
+        """
+        until = None if timeout is None else monotonic() + timeout
+        with self._guard:
             self._writers += 1
-            while self._readers or self._at_work:
-                self._changed.wait()
-            self._at_work = True
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._writers -= 1
-                self._at_work = False
-                self._changed.notify_all()
+        with ExitStack() as stack:
+            try:
+                while not self._taken(stack):
+                    check_cancelled()
+                    if until is not None and monotonic() >= until:
+                        raise LockedError(
+                            f"a search that is still at work uses the indexes; waited {timeout:g} s, and nothing "
+                            "was changed: an arm hangs, or takes as long",
+                            holder="a search of this process",
+                        )
+            finally:
+                with self._guard:
+                    self._writers -= 1
+                self._tell()
+            try:
+                yield
+            finally:
+                with self._guard:
+                    self._at_work = None
+                self._tell()
+
+    def _taken(self, stack: ExitStack) -> bool:
+        """Take the lock for a writer, if nobody has it; else wait for a while."""
+        with ExitStack() as attempt:
+            attempt.enter_context(forking.held_off())
+            with self._guard:
+                if self._at_work is None and not len(self._readers):
+                    self._at_work = threading.get_ident()
+                    stack.push(attempt.pop_all())
+                    return True
+                turn = self._turn()
+        self._wait(turn)
+        return False
+
+    def _open(self) -> bool:
+        """Whether a reader may go in; with the guard."""
+        if self._at_work is not None:
+            return False
+        if not self._writers:
+            return True
+        first = min((hold.since for hold in self._readers.all()), default=None)
+        return first is not None and monotonic() - first > _LONG
+
+    def _turn(self) -> threading.Lock:
+        """What to wait on, after having looked with the guard; until something changes, or for a moment."""
+        turn = threading.Lock()
+        turn.acquire()
+        self._waiting.append(turn)
+        return turn
+
+    def _wait(self, turn: threading.Lock) -> None:
+        turn.acquire(timeout=_LOOKS)
+        with suppress(ValueError):
+            self._waiting.remove(turn)
+
+    def _tell(self) -> None:
+        """Wake all who wait."""
+        while self._waiting:
+            with suppress(IndexError):
+                self._waiting.pop().release()
+
+    def _renew(self) -> None:
+        self._readers.keep_own()
+        self._writers = 0
+        if self._at_work != threading.get_ident():
+            self._at_work = None
+        self._waiting.clear()
+
+
+class Reading:
+    """A reader's hold on a lock, from the beginning of a `with` block to its end."""
+
+    __slots__ = ("__weakref__", "_hold", "_lock")
+
+    def __init__(self, lock: ReadWriteLock) -> None:
+        self._lock = lock
+        self._hold: Hold | None = None
+
+    def __enter__(self) -> Self:
+        lock = self._lock
+        while True:
+            with lock._guard:
+                if lock._open():
+                    self._hold = lock._readers.add(self)
+                    return self
+                turn = lock._turn()
+            lock._wait(turn)
+            check_cancelled()
+
+    def handed_on(self) -> Reading:
+        """Another hold in place of this one, which is over."""
+        other = Reading(self._lock)
+        if self._hold is not None:
+            other._hold = self._lock._readers.add(other)
+            other._hold.since = self._hold.since
+            self.__exit__()
+        return other
+
+    def __exit__(self, *_: object) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            with self._lock._guard:
+                self._lock._readers.discard(hold)
+        if self._lock._writers:
+            self._lock._tell()
 
 
 class WriterLock:
     """The right to change a collection: one thread of one process has it. A killed process loses it at once.
 
-    The operating system keeps the lock, on the file at `path`; who holds it stands in that file.
+    The operating system keeps the lock, on the file at `path`; who holds it stands in that file. Holding it holds
+    off forks, so that no child has it open.
     """
 
     def __init__(self, path: Path, *, timeout: float) -> None:
         self.path = path
-        self._threads = threading.Lock()
+        self._threads = forking.new_lock()
         self._doing = ""
         self.timeout = timeout
 
@@ -95,24 +200,35 @@ class WriterLock:
             StorageError: the file cannot be locked: the directory is gone, or its file system has no locks.
         """
         limit = self.timeout if timeout is None else timeout
-        deadline = monotonic() + limit
-        if not self._threads.acquire(timeout=limit):
-            raise self._refusal(f"another thread of this process ({self._doing})", limit)
+        until = monotonic() + limit
+        while not self._threads.acquire(timeout=max(0.0, min(_LOOKS, until - monotonic()))):
+            if monotonic() >= until:
+                raise self._refusal(f"another thread of this process ({self._doing})", limit)
+            check_cancelled()
         try:
-            while (descriptor := self._locked()) is None:
-                if monotonic() > deadline:
-                    raise self._refusal(self._named_holder(), limit)
-                sleep(_POLL)
-            try:
+            with ExitStack() as stack:
+                while (descriptor := self._taken(stack)) is None:
+                    if monotonic() >= until:
+                        raise self._refusal(self._named_holder(), limit)
+                    check_cancelled()
+                    sleep(_POLL)
                 self._doing = doing
                 with suppress(OSError):  # a full disk must not keep anybody from deleting
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, json.dumps(_about_us(doing)).encode(), 0)
                 yield
-            finally:
-                _release(descriptor, self.path)
         finally:
             self._threads.release()
+
+    def _taken(self, stack: ExitStack) -> int | None:
+        """The descriptor of the file, locked until the stack is unwound; None where another process has it."""
+        with ExitStack() as attempt:
+            attempt.enter_context(forking.held_off())
+            descriptor = self._locked()
+            if descriptor is not None:
+                attempt.callback(_release, descriptor, self.path)
+                stack.push(attempt.pop_all())
+            return descriptor
 
     def _locked(self) -> int | None:
         """The descriptor of the file, locked; None where another process has it."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from hybridrank import forking
+from hybridrank.cancelling import check_cancelled, committing
 from hybridrank.collection.documents import (
     checked,
     checked_changes,
@@ -18,9 +20,10 @@ from hybridrank.collection.documents import (
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.vectors import given_vectors, unit_vectors
 from hybridrank.collection.view import Chosen, View
-from hybridrank.errors import InputError
+from hybridrank.errors import InputError, LockedError
 from hybridrank.filters import Filter
 from hybridrank.protocols import ImprovingIndex, Index
+from hybridrank.shielding import shield
 from hybridrank.splitting import Splitter
 from hybridrank.types import Document, Progress
 
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["MemoryCollection"]
+
+_PATIENCE = 60.0  # seconds, with other writers, and with searches that are still at work
+_LOOKS = 0.05  # seconds
 
 
 class MemoryCollection:
@@ -45,7 +51,7 @@ class MemoryCollection:
         self._passages: dict[str, Sequence[Document]] = {}  # by document, where there is a splitter
         self._units: dict[str, Document] = self._documents if splitter is None else {}
         self._lock = ReadWriteLock()
-        self._writer = threading.Lock()
+        self._writer = forking.new_lock()
         self._chosen = Chosen()
 
     def with_arms(self, arms: Mapping[str, str]) -> MemoryCollection:
@@ -60,13 +66,15 @@ class MemoryCollection:
     @contextmanager
     def reading(self) -> Iterator[View]:
         """Hold off writers: inside, the documents and every index belong to one state."""
-        with self._lock:
+        with self._lock.reading() as hold:
             yield View(
                 self.indexes,
                 splits=self.splitter is not None,
                 chosen=self._chosen,
                 choose=self._choose,
                 units=self._held_units,
+                hold=hold,
+                keeps=False,
             )
 
     def _held_units(self, ids: Collection[str]) -> dict[str, Document]:
@@ -144,7 +152,16 @@ class MemoryCollection:
             InputError: something is not a `Document`, two share an id, metadata has no JSON form, or the vectors
                 do not fit. Nothing was changed.
         """
-        batch = tuple(checked(documents))
+        return self._add(tuple(checked(documents)), vectors, progress=progress)
+
+    @shield
+    def _add(
+        self,
+        batch: Sequence[Document],
+        vectors: Mapping[str, NDArray[np.float32]] | None,
+        *,
+        progress: Progress | None = None,
+    ) -> int:
         matrices = given_vectors(vectors, self.indexes, count=len(batch), splits=self.splitter is not None)
         given = {arm: unit_vectors(arm, rows) for arm, rows in matrices.items()}
         if not batch:
@@ -152,20 +169,20 @@ class MemoryCollection:
         passages = {} if self.splitter is None else {each.id: self.splitter.split(each) for each in batch}
         units: Sequence[Document] = [p for some in passages.values() for p in some] if passages else batch
         ids = [unit.id for unit in units]
-        with self._writer:
-            encoded = []
-            for number, (name, index) in enumerate(self.indexes.items()):
-                report = None
-                if progress is not None:
-
-                    def report(done: int, of: int, before: int = number) -> None:
-                        share = (before + (done / of if of else 1.0)) / len(self.indexes)
-                        progress(int(len(batch) * share), len(batch))
-
-                encoded.append(given[name] if name in given else index.encode(units, progress=report))
+        encoded = []
+        for number, (name, index) in enumerate(self.indexes.items()):
+            report = None
             if progress is not None:
-                progress(len(batch), len(batch))
-            with self._lock.writing():
+
+                def report(done: int, of: int, before: int = number) -> None:
+                    share = (before + (done / of if of else 1.0)) / len(self.indexes)
+                    progress(int(len(batch) * share), len(batch))
+
+            encoded.append(given[name] if name in given else index.encode(units, progress=report))
+        if progress is not None:
+            progress(len(batch), len(batch))
+        with self._its_turn():
+            with self._changing():
                 replaced = [unit.id for each in batch for unit in self._passages.get(each.id, ())]
                 for index, prepared in zip(self.indexes.values(), encoded, strict=True):
                     if replaced:
@@ -183,6 +200,29 @@ class MemoryCollection:
             self._improve()
         return len(batch)
 
+    @contextmanager
+    def _its_turn(self) -> Iterator[None]:
+        """One writer after another."""
+        until = monotonic() + _PATIENCE
+        while not self._writer.acquire(timeout=_LOOKS):
+            check_cancelled()
+            if monotonic() >= until:
+                raise LockedError(
+                    f"the collection is being changed by another thread; waited {_PATIENCE:g} s, and nothing was "
+                    "changed: try again when that is done",
+                    holder="another thread of this process",
+                )
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Exclude searches: what is changed inside is changed whole, or, where nobody waits for it, not at all."""
+        with self._lock.writing(_PATIENCE), committing():
+            yield
+
     def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
         """Drop documents by id, and those that match; ids that are not held are passed over. Returns how many.
 
@@ -190,9 +230,12 @@ class MemoryCollection:
             InputError: `ids` is one str, or holds something else than str. Nothing was changed.
         """
         wanted = checked_ids(ids)
-        chosen = None if filters is None else Filter.of(filters)
-        with self._writer:
-            with self._lock.writing():
+        return self._delete(wanted, None if filters is None else Filter.of(filters))
+
+    @shield
+    def _delete(self, wanted: Collection[str], chosen: Filter | None) -> int:
+        with self._its_turn():
+            with self._changing():
                 gone = {document.id for document in self._held(wanted)}
                 if chosen is not None:
                     gone.update(document.id for document in self._matching(chosen))
@@ -208,6 +251,7 @@ class MemoryCollection:
             self._improve()
         return len(gone)
 
+    @shield
     def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
         """Set metadata fields of documents, by id: None takes a field away. Nothing is indexed again.
 
@@ -217,7 +261,7 @@ class MemoryCollection:
             InputError: there is no such document, or a value has no JSON form. Nothing was changed.
         """
         wanted = checked_changes(changes)
-        with self._writer, self._lock.writing():
+        with self._its_turn(), self._changing():
             for doc_id in wanted:
                 if doc_id not in self._documents:
                     raise InputError(f"there is no document {doc_id!r}; nothing was changed")
@@ -232,13 +276,14 @@ class MemoryCollection:
             self._chosen = Chosen()
         return len(wanted)
 
+    @shield
     def compact(self) -> None:
         """Reorganize the indexes where that pays. Searches go on meanwhile; other writers wait."""
-        with self._writer:
+        with self._its_turn():
             self._improve()
 
     def _improve(self) -> None:
         for index in self.indexes.values():
             if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
-                with self._lock.writing():
+                with suppress(LockedError), self._lock.writing(_PATIENCE):  # the next change comes to it
                     swap()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-from weakref import WeakSet
 
+from hybridrank import forking
 from hybridrank.collection.reader import Reader
 from hybridrank.collection.schema import FORMAT, check_schema, connect, failure, told, upgrade
 from hybridrank.collection.writer import Writer
@@ -19,8 +18,6 @@ from hybridrank.errors import StorageError
 
 __all__ = ["Store"]
 
-_FORK_WAITS = 30.0  # seconds, for what other threads have begun
-_stores: WeakSet[Store] = WeakSet()
 _Reader = TypeVar("_Reader", bound=Reader)
 
 
@@ -44,17 +41,16 @@ class Store:
         self.identity = ""
         self._immutable = False
         self._files: tuple[object, ...] = ()  # that the connections have open; none while there are no connections
-        self._guard = threading.Condition(threading.Lock())
+        self._guard = forking.new_lock()
         self._idle: list[sqlite3.Connection] = []
         self._lent = 0  # connections
         self._keeper: sqlite3.Connection | None = None  # see `_shut`; after `_idle`, so that it goes last
-        self._inside: list[int] = []  # threads, as often as they are
-        self._forks = 0  # under way
         self._lost = False  # forked all the same
         self.closed = False
-        _stores.add(self)
+        forking.before(self._close_idle)
+        forking.in_child(self._forked)
         try:
-            with told(path), self.inside():
+            with told(path), forking.held_off():
                 self._prepare()
         except BaseException:
             self.close()
@@ -135,44 +131,19 @@ class Store:
             what = "lost its write-ahead log, or got another one,"
         raise StorageError(f"the collection at {folder} {what} while it was open: close it, and open it again")
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Hold off forks. Whoever holds a lock that others wait for inside must be inside before."""
-        me = threading.get_ident()
+    def _close_idle(self) -> None:
+        """Before a fork, with nobody at work: no connection comes along."""
         with self._guard:
-            self._guard.wait_for(lambda: not self._forks or me in self._inside)
-            self._inside.append(me)
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._inside.remove(me)
-                self._guard.notify_all()
-
-    def before_fork(self) -> None:
-        """Wait for other threads, and close all connections."""
-        me = threading.get_ident()
-        with self._guard:
-            self._forks += 1
-            self._guard.wait_for(lambda: all(thread == me for thread in self._inside), timeout=_FORK_WAITS)
             idle, self._idle = self._idle, []
             self._shut(idle)
 
-    def after_fork(self) -> None:
-        """Go on, in the parent."""
-        with self._guard:
-            self._forks = max(0, self._forks - 1)  # the store may be younger than the fork
-            self._guard.notify_all()
-
-    def forked(self) -> None:
-        """Go on, in the child: alone."""
-        self._guard = threading.Condition(threading.Lock())
-        self._forks, self._lost = 0, bool(self._inside or self._idle or self._keeper)
+    def _forked(self) -> None:
+        self._lost = self._lost or bool(self._lent or self._idle or self._keeper)
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection for the caller alone."""
-        with told(self.path), self.inside():
+        with told(self.path), forking.held_off():
             with self._guard:
                 if self.closed:
                     raise StorageError(f"the collection at {self.path.parent} has been closed")
@@ -197,7 +168,7 @@ class Store:
                 finally:
                     with self._guard:
                         self._lent -= 1
-                        if connection is not None and not self.closed and not self._forks:
+                        if connection is not None and not self.closed:
                             self._idle.append(connection)
                         else:
                             self._shut([] if connection is None else [connection])
@@ -327,19 +298,3 @@ def _refuse_links(path: Path) -> None:
 
 def _writable(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _each(call: Callable[[Store], None]) -> Callable[[], None]:
-    def on_all() -> None:
-        for store in list(_stores):
-            call(store)
-
-    return on_all
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
-    os.register_at_fork(
-        before=_each(Store.before_fork),
-        after_in_parent=_each(Store.after_fork),
-        after_in_child=_each(Store.forked),
-    )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from hybridrank import forking
+from hybridrank.collection.locks import Reading
 from hybridrank.errors import StorageError
 from hybridrank.filters import Filter
 from hybridrank.protocols import Index
 from hybridrank.types import Document, Query
+from hybridrank.workers import Work
 
 __all__ = ["Chosen", "View"]
 
@@ -24,7 +27,7 @@ class Chosen:
 
     def __init__(self) -> None:
         self._found: OrderedDict[Any, frozenset[str]] = OrderedDict()
-        self._guard = threading.Lock()
+        self._guard = forking.new_lock()
 
     def get(self, query: Query, choose: Choose) -> frozenset[str]:
         """Ids of the units that a query's ids and filters leave."""
@@ -43,7 +46,8 @@ class Chosen:
 class View:
     """What the indexes and the documents of a collection say together.
 
-    The indexes hold *units*: documents, or where the collection `splits`, passages.
+    The indexes hold *units*: documents, or where the collection `splits`, passages. `hold` is what keeps writers
+    from the indexes; `keeps` says that `units` knows this state without it.
     """
 
     def __init__(
@@ -54,12 +58,39 @@ class View:
         chosen: Chosen,
         choose: Choose,
         units: Callable[[Collection[str]], Mapping[str, Document]],
+        hold: Reading,
+        keeps: bool,
     ) -> None:
         self.indexes = indexes
         self.splits = splits
         self.units = units
         self._chosen = chosen
         self._choose = choose
+        self._hold = hold
+        self._keeps = keeps
+
+    @property
+    def state(self) -> object:
+        """The same object for as long as nothing changes."""
+        return self._chosen
+
+    def retrieved(self, ids: Collection[str]) -> None:
+        """Let go of the indexes; `units` goes on to know these units as they are now."""
+        if not self._keeps:
+            kept = self.units(ids)
+            self.units = lambda ids: {unit: kept[unit] for unit in ids if unit in kept}
+        self._hold.__exit__()
+
+    def leave(self, works: Sequence[Work[Any]]) -> None:
+        """Leave the indexes to calls that nobody waits for any more: nothing changes them until those are done."""
+        hold, last = self._hold.handed_on(), threading.Lock()
+
+        def done() -> None:
+            if all(work.finished for work in works) and last.acquire(blocking=False):
+                hold.__exit__()
+
+        for work in works:
+            work.when_done(done)
 
     def found(self, ids: Collection[str]) -> Mapping[str, Document]:
         """Units that the indexes found, by id.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import threading
 from pathlib import Path
 
+from hybridrank import forking
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.loading.reading import Note, Reading
 from hybridrank.loading.titles import telling_title
 
 __all__ = ["read_pdf"]
 
-_ONE_AT_A_TIME = threading.Lock()  # PDFium is not made for threads
+_ONE_AT_A_TIME = forking.new_lock()  # PDFium is not made for threads
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
 _HYPHEN = re.compile("[\ufffe\x02](?=(.?))")  # what PDFium makes of one at a line's end
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")

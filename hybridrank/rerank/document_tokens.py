@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from hybridrank import forking
 from hybridrank.tokenising import tokenised
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class DocumentTokens:
         self._most = most
         self._kept: OrderedDict[bytes, NDArray[np.int32]] = OrderedDict()
         self._size = 0
-        self._guard = threading.Lock()
+        self._guard = forking.new_lock()
 
     def of(self, text: str) -> NDArray[np.int32]:
         """The tokens of this text, all of them: shape (n,), not to be written to.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import json
 import shutil
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 from pydantic import Field, model_validator
 
+from hybridrank import forking
 from hybridrank.component import Component
 from hybridrank.errors import InputError, StorageError
 from hybridrank.retrieval.ids import IdTable
@@ -111,7 +111,7 @@ class BM25Index:
         self._inverted = InvertedIndex()
         self._ids = IdTable()
         self._scorers: dict[tuple[float, float], Scorer] = {}
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from hybridrank import forking
 from hybridrank.checks import checked_vectors
 from hybridrank.component import Component
 from hybridrank.errors import BackendResponseError, InputError, StorageError
@@ -106,7 +106,7 @@ class FaissIndex:
 
     def __init__(self, component: Faiss) -> None:
         self.component = component
-        self._checking = threading.Lock()
+        self._checking = forking.new_lock()
         self._dim: int | None = None  # that the factory was checked for
         self._vectors: Vectors | None = None  # made when the first vectors say their dimension
         self._ids = IdTable()

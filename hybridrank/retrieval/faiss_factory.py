@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import threading
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridrank import forking
 from hybridrank.errors import ConfigError
 
 __all__ = [
@@ -27,15 +28,16 @@ __all__ = [
 ]
 
 _largest = 0  # bytes
-_bounding = threading.Lock()
+_bounding = forking.new_lock()
 _MARGIN = 2**20  # bytes
 _SMALL = 2**26  # multiplications (some 20 ms) below which a search is not worth a thread pool
 
 
 def faiss() -> Any:
     """FAISS, imported at first use; untyped, since the type stubs that it ships know only some of it."""
-    import faiss as library
-
+    if (library := sys.modules.get("faiss")) is None or not hasattr(library, "omp_set_num_threads"):
+        with forking.held_off():  # a module that is just being imported is of no use to a child
+            import faiss as library
     return library
 
 
@@ -166,3 +168,15 @@ def threads_for(multiplications: float) -> Iterator[None]:
         yield
     finally:
         library.omp_set_num_threads(threads)
+
+
+def _forked() -> None:
+    """Have this thread search alone, in a child: OpenMP still counts on the threads that it had in the parent.
+
+    OpenMP keeps a team of threads for each thread that calls it: the child's other threads, all new, get new ones.
+    """
+    if (library := sys.modules.get("faiss")) is not None and hasattr(library, "omp_set_num_threads"):
+        library.omp_set_num_threads(1)
+
+
+forking.in_child(_forked)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridrank import forking
 from hybridrank.retrieval.faiss_factory import faiss, inverted, parameters, scanned, threads_for
 
 __all__ = ["Floats", "Rows", "Vectors"]
@@ -90,7 +91,7 @@ def _nearest(index: Any, queries: Floats, k: int, chosen: NDArray[np.bool_] | No
     """
     size = min(k + _MARGIN, count)
     widen = index.ntotal / count
-    with threads_for(queries.size * scanned(index, count, widen=widen)):
+    with forking.held_off(), threads_for(queries.size * scanned(index, count, widen=widen)):
         found = index.search(queries, size, params=parameters(index, chosen, widen=widen))
     for query, scores, rows in zip(queries, *found, strict=True):
         wider, deeper = widen, size
@@ -103,7 +104,7 @@ def _nearest(index: Any, queries: Floats, k: int, chosen: NDArray[np.bool_] | No
                 deeper = min(4 * len(rows), count)
             else:
                 break
-            with threads_for(query.size * scanned(index, count, widen=wider)):
+            with forking.held_off(), threads_for(query.size * scanned(index, count, widen=wider)):
                 again = index.search(query[None], deeper, params=parameters(index, chosen, widen=wider))
             scores, rows = again[0][0], again[1][0]
         yield rows if rows[-1] >= 0 else rows[rows >= 0]

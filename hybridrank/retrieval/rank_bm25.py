@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
+from hybridrank import forking
 from hybridrank.component import Component
 from hybridrank.errors import InputError
 from hybridrank.text import Language, analyzer
@@ -63,7 +63,7 @@ class RankBM25Index:
         self._terms: dict[str, list[str]] = {}
         self._model: Model | None = None
         self._ids: list[str] = []
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
 
     def __len__(self) -> int:
         return len(self._terms)

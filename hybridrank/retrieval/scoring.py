@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridrank import forking
 from hybridrank.retrieval.postings import Ints, InvertedIndex
 
 __all__ = ["Formula", "Scorer"]
@@ -122,7 +123,7 @@ class Scorer:
         self._terms: dict[int, _Term] = {}
         self._room = self._budget = 2 * inverted.nbytes
         self._mean_idf: tuple[tuple[int, int], float] | None = None
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
         self._buffers = threading.local()
 
     @property

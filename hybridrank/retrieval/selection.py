@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hybridrank import forking
 
 __all__ = ["Selections"]
 
@@ -21,7 +22,7 @@ class Selections:
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[frozenset[str], NDArray[np.int32]]] = {}
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
 
     def rows(self, ids: frozenset[str], find: Callable[[frozenset[str]], NDArray[np.int32]]) -> NDArray[np.int32]:
         """What `find` found for these ids, or finds now."""

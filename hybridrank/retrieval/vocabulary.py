@@ -7,7 +7,6 @@ addressing, linear probing): the processor fetches many slots at once, and other
 from __future__ import annotations
 
 import secrets
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridrank import forking
 from hybridrank.text import Analyzer
 
 __all__ = ["Vocabulary"]
@@ -107,7 +107,7 @@ class Vocabulary:
         self._analyzer = analyzer
         self._short = _Table()
         self._long: dict[bytes, int] = {}
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
 
     def number(self, texts: Sequence[str]) -> tuple[Ints, Ints]:
         """The number of the term of every word of the texts, -1 for a stop word, and how many words each text has.
