@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import TIMEOUT_MAX
 from time import monotonic
 
 from hybridrank.cancelling import is_cancelled
@@ -45,7 +46,7 @@ def limited(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    outer, ends = _ends.get(), monotonic() + seconds
+    outer, ends = _ends.get(), monotonic() + min(seconds, TIMEOUT_MAX)  # longer waits do not exist
     token = _ends.set(ends if outer is None else min(outer, ends))
     try:
         yield

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from threading import get_ident
 from time import monotonic, sleep
 from typing import Any, TypeVar
-from weakref import WeakMethod, WeakSet
+from weakref import WeakMethod, ref
 
 from hybridrank.holds import Holds
 
@@ -31,7 +31,7 @@ WAITS = 30.0
 
 _POLL = 0.0005  # seconds
 
-_locks: WeakSet[Any] = WeakSet()
+_locks: set[ref[Any]] = set()
 _before: dict[Any, None] = {}
 _in_child: dict[Any, None] = {}
 _inside = Holds()
@@ -40,15 +40,16 @@ _forking: set[int] = set()  # threads
 
 def new_lock() -> threading.Lock:
     """A `threading.Lock` that a forked child finds free."""
-    lock = threading.Lock()
-    _locks.add(lock)
-    return lock
+    return _free_in_child(threading.Lock())
 
 
 def new_rlock() -> Any:
     """A `threading.RLock` that a forked child finds free."""
-    lock = threading.RLock()
-    _locks.add(lock)
+    return _free_in_child(threading.RLock())
+
+
+def _free_in_child(lock: Any) -> Any:
+    _locks.add(ref(lock, _locks.discard))
     return lock
 
 
@@ -130,8 +131,9 @@ def _forked_parent() -> None:
 def _forked_child() -> None:
     _forking.clear()
     _inside.keep_own()
-    for lock in list(_locks):
-        lock._at_fork_reinit()
+    for each in list(_locks):
+        if (lock := each()) is not None:
+            lock._at_fork_reinit()
     _call_all(_in_child)
 
 

@@ -20,6 +20,7 @@ from hybridrank.blending import ByConfidence, blend, blended, effective, told_by
 from hybridrank.checks import checked_rankings, checked_vectors
 from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.documents import detached
+from hybridrank.collection.live_index import LiveIndex
 from hybridrank.collection.view import View
 from hybridrank.component import Component, nested
 from hybridrank.config import OpenOptions, PipelineConfig, PipelineOptions, ReplaceOptions
@@ -230,9 +231,11 @@ class Pipeline:
 
     @property
     def retrievers(self) -> Mapping[str, Retriever]:
-        """The arms at work, by name: an index for a local one, else the configured retriever itself."""
-        with self.collection.reading() as view:
-            return {**self._remote, **view.indexes}
+        """The arms at work, by name: an index for a local one, else the configured retriever itself.
+
+        What is called of an index runs on one state of the collection, as a search does.
+        """
+        return {**self._remote, **{name: LiveIndex(self.collection.reading, name) for name in self._local}}
 
     def __len__(self) -> int:
         return len(self.collection)
@@ -684,9 +687,10 @@ def _discard(collection: Collection, error: BaseException) -> None:
 def _seconds(deadline: float | None) -> float | None:
     if deadline is None:
         return None
-    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < float("inf"):
-        raise InputError(f"deadline must be a positive number of seconds, not {deadline!r}")
-    return float(deadline)
+    seconds = real_number(deadline, "deadline")
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"deadline must be a positive number of seconds, not {deadline!r}; None is no limit")
+    return seconds
 
 
 def _is_late(outcome: Outcome) -> bool:

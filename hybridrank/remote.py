@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import random
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
-from functools import partial
+from queue import SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hybridrank import forking
 from hybridrank.component import config_error
 from hybridrank.deadline import check, remaining
 from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, RateLimitedError
@@ -77,7 +76,7 @@ class _Slots:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._served: set[asyncio.Future[None]] = set()
         # Reentrant: a coroutine that the garbage collector closes gives its slot back wherever it was collected.
-        self._lock = threading.RLock()
+        self._lock = forking.new_rlock()
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
@@ -153,8 +152,11 @@ class Remote:
         self._limits = limits
         self._name = name
         self._quickest = 0.0  # seconds that the quickest answer took; 0.0 before there is one
-        self._turns = _Turns(limits)
-        _remotes.add(self)
+        self._renew()
+        forking.in_child(self._renew)
+
+    def _renew(self) -> None:
+        self._turns = _Turns(self._limits)
 
     async def call(self, attempt: Callable[[], Awaitable[T]]) -> tuple[T, int]:
         """Await ``attempt()`` in its turn, and say how many retries its answer took.
@@ -247,11 +249,11 @@ def blocking(coroutine: Coroutine[Any, Any, T]) -> T:
         raise RuntimeError("blocking() was called where it would wait for itself: await the coroutine instead")
     loop = background.loop
     tasks: list[asyncio.Task[T]] = []
-    answer: Future[T] = Future()
+    answer: SimpleQueue[asyncio.Task[T]] = SimpleQueue()
 
     def start() -> None:
         tasks.append(loop.create_task(coroutine))
-        tasks[0].add_done_callback(partial(_hand_over, answer))
+        tasks[0].add_done_callback(answer.put)
 
     def stop() -> None:
         if tasks:
@@ -261,20 +263,13 @@ def blocking(coroutine: Coroutine[Any, Any, T]) -> T:
 
     try:
         loop.call_soon_threadsafe(start)
-        return answer.result()
+        task = answer.get()
     except BaseException:
-        if not answer.done():
-            loop.call_soon_threadsafe(stop)  # after `start`, if that was called at all
+        loop.call_soon_threadsafe(stop)  # after `start`, if that was called at all
         raise
-
-
-def _hand_over(answer: Future[T], task: asyncio.Task[T]) -> None:
     if task.cancelled():
-        answer.cancel()
-    elif (error := task.exception()) is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(task.result())
+        raise CancelledError
+    return task.result()
 
 
 class _Background:
@@ -302,9 +297,8 @@ class _Background:
         self.thread.join(wait)
 
 
-_guard = threading.Lock()
+_guard = forking.new_lock()
 _background: _Background | None = None
-_remotes: WeakSet[Remote] = WeakSet()
 _parents: list[_Background | None] = []
 
 
@@ -322,17 +316,14 @@ def _at_exit() -> None:
 
 
 def _after_fork() -> None:
-    """Leave the parent's loop, calls and locks alone, which have no thread here.
+    """Leave the parent's loop and calls alone, which have no thread here.
 
     The loop is kept, so that it is never collected: closing its connections would disturb the parent's.
     """
-    global _background, _guard
+    global _background
     _parents.append(_background)
-    _background, _guard = None, threading.Lock()
-    for remote in _remotes:
-        remote._turns = _Turns(remote._limits)
+    _background = None
 
 
 atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forking.in_child(_after_fork)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hybridrank.arguments import document_ids
@@ -140,6 +140,12 @@ class Query:
             object.__setattr__(self, "ids", frozenset(document_ids(self.ids, "a query's ids")))
         if self.filters is not None:
             object.__setattr__(self, "filters", Filter.of(self.filters))
+
+    def for_arm(self, name: str) -> Query:
+        """The query with the vector that is for the arm of this name, if there is one."""
+        if not self.vectors:
+            return self
+        return replace(self, vector=self.vectors.get(name, self.vector), vectors={})
 
     @classmethod
     def of(cls, value: str | Query) -> Query:

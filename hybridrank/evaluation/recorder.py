@@ -19,6 +19,7 @@ from hybridrank.evaluation.querylog import QueryLog
 from hybridrank.evaluation.recording import RecordedSearch, Recording, RecordingFile, judged, named_after
 from hybridrank.evaluation.settings import Header, settings_of
 from hybridrank.evaluation.sharing import Sharing
+from hybridrank.shielding import shielded
 from hybridrank.trace import Trace
 from hybridrank.types import Document, Passage
 
@@ -163,8 +164,12 @@ def _searched(header: Header) -> dict[str, Any]:
 
 def _units(pipeline: Pipeline, trace: Trace) -> dict[str, Document]:
     """The candidates of a search, by id: those that are held here."""
-    with pipeline.collection.reading() as view:
-        return dict(view.units({doc_id for stage in trace.stages for doc_id in stage.ids}))
+
+    def read() -> dict[str, Document]:
+        with pipeline.collection.reading() as view:
+            return dict(view.units({doc_id for stage in trace.stages for doc_id in stage.ids}))
+
+    return shielded(read)
 
 
 def _resumed(file: RecordingFile, header: Header, dataset: Dataset | QueryLog) -> dict[str, RecordedSearch]:

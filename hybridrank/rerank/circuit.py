@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from asyncio import Future as AsyncFuture
 from collections.abc import Callable
 from concurrent.futures import Future
 from time import monotonic
 from typing import Any, Literal
 from weakref import WeakSet
+
+from hybridrank import forking
 
 __all__ = ["LEFT_BEHIND", "Circuit"]
 
@@ -30,7 +31,7 @@ class Circuit:
         self._failures = failures
         self._rest = rest
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = forking.new_lock()
         self._failed = 0  # in a row
         self._opened: float | None = None
         self._probing = False
@@ -38,6 +39,12 @@ class Circuit:
         # weak, since a task that nothing can wake any more is collected, and no longer at work
         self._left: WeakSet[Future[Any] | AsyncFuture[Any]] = WeakSet()
         self.reason = ""
+        forking.in_child(self._renew)
+
+    def _renew(self) -> None:
+        """The parent's calls tell a child nothing any more."""
+        self._probing = False
+        self._left = WeakSet()
 
     @property
     def state(self) -> Literal["closed", "open", "half-open"]:

@@ -16,16 +16,14 @@ may have it open; only the last damaged one is kept.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import struct
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from weakref import WeakSet
 from zlib import crc32
 
+from hybridrank import forking
 from hybridrank.deadline import remaining
 from hybridrank.errors import StorageError
 
@@ -48,8 +46,6 @@ INSERT OR IGNORE INTO clock VALUES (1, x'');
 COMMIT;
 """
 
-_stores: WeakSet[ScoreStore] = WeakSet()
-
 
 class ScoreStore:
     """Scores by key in `folder`, in about `max_bytes` (the write-ahead log, some 4 MiB, comes on top).
@@ -62,13 +58,11 @@ class ScoreStore:
         self._folder = folder
         self._max_bytes = max_bytes
         self._number: int | None = None  # of the file in use
-        self._reset()
-        _stores.add(self)
-
-    def _reset(self) -> None:
-        self._guard = threading.Lock()
-        self._writing = threading.Lock()
+        self._guard = forking.new_lock()
+        self._writing = forking.new_lock()
         self._idle: list[sqlite3.Connection] = []
+        forking.before(self._close_idle)
+        forking.in_child(self._forget_idle)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Those of the scores that are there.
@@ -146,7 +140,9 @@ class ScoreStore:
         """A connection for the caller alone; a file that turns out to be damaged is given up."""
         number: int | None = None
         connection: sqlite3.Connection | None = None
+        off = ExitStack()
         try:
+            off.enter_context(forking.held_off())
             with self._guard:
                 if self._number is None:
                     self._folder = self._folder.expanduser()
@@ -170,6 +166,7 @@ class ScoreStore:
             if connection is not None:
                 with suppress(sqlite3.Error):
                     connection.close()  # and roll back
+            off.close()
 
     def _open(self, file: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(file, timeout=_patience(), isolation_level=None, check_same_thread=False)
@@ -205,15 +202,14 @@ class ScoreStore:
         names = (path.stem.rpartition("-")[2] for path in self._folder.glob(f"scores-{_FORMAT}-*.sqlite3"))
         return [int(name) for name in names if name.isdecimal()]
 
-    def before_fork(self) -> None:
-        """Close what is idle: SQLite's connections must not come along into a child."""
+    def _close_idle(self) -> None:
+        """Before a fork: SQLite's connections must not come along into a child."""
         with self._guard:
             while self._idle:
                 self._idle.pop().close()
 
-    def forked(self) -> None:
-        """Begin anew, in the child: its locks may be held by threads that did not come along."""
-        self._reset()
+    def _forget_idle(self) -> None:
+        self._idle = []
 
 
 class _Damaged(Exception):
@@ -258,17 +254,3 @@ def _patience() -> float:
     """Seconds to wait for others: half of what the deadline leaves, and not much anyway."""
     left = remaining()
     return _WAIT if left is None else min(_WAIT, left / 2)
-
-
-def _before_fork() -> None:
-    for store in list(_stores):
-        store.before_fork()
-
-
-def _forked() -> None:
-    for store in list(_stores):
-        store.forked()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
-    os.register_at_fork(before=_before_fork, after_in_child=_forked)

@@ -37,7 +37,8 @@ def test_what_is_deleted_and_compacted_meanwhile_does_not_come_back(tmp_path: Pa
         writer.compact()
         writer.add([documents["d0"]])
         with reader._live._catching_up:  # as a search that follows a change holds it
-            reader.refresh()
+            with reader.reading():  # follows, in this thread
+                pass
             thread = taking_over()
             while not has_loaded(thread):
                 time.sleep(0.001)

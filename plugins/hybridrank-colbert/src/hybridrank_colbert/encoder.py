@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from hybridrank import forking
 from hybridrank.deadline import check, remaining
 from hybridrank.errors import BackendError, BackendTimeoutError, ConfigError, MissingDependencyError, ModelError
 
@@ -59,7 +60,7 @@ class Encoder:
     tokenizer: Tokenizer
     query: Side
     document: Side
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    turn: threading.Lock = field(default_factory=forking.new_lock)
 
     def tokens(self, text: str) -> Encoding:
         """A text's tokens, without special ones and the prompt."""
@@ -81,7 +82,8 @@ class Encoder:
         with self._its_turn():
             check(f"{self.name!r}")
             try:
-                made = side.run(list(texts))
+                with forking.held_off():
+                    made = side.run(list(texts))
             except (RuntimeError, MemoryError) as error:
                 if _out_of_memory(error):
                     raise BackendError(

@@ -14,14 +14,13 @@ may have it open; only the last damaged one is kept.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hybridrank import forking
 from hybridrank.deadline import remaining
 from hybridrank.errors import StorageError
 
@@ -31,7 +30,6 @@ KEY_BYTES = 16
 _FORMAT = 1  # raise it when the table, the keys or the values change: files of other formats are passed over
 _WAIT = 5.0  # seconds, for others who write; less where the deadline is near
 _MANY = 500  # parameters in one statement
-_FORK_WAITS = 30.0  # seconds
 
 _TABLE = "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, value BLOB NOT NULL)"
 
@@ -117,7 +115,7 @@ class TokenStore:
             if create:
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             number = max(self._numbers(), default=1)
-            with _no_fork(), closing(self._open(self._file(number), create=create)) as connection:
+            with forking.held_off(), closing(self._open(self._file(number), create=create)) as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:
             if number is not None and _is_damage(error):
@@ -175,37 +173,3 @@ def _patience() -> float:
     """Seconds to wait for others: half of what the deadline leaves, and not for ever anyway."""
     left = remaining()
     return _WAIT if left is None else min(_WAIT, left / 2)
-
-
-# What SQLite knows of its locks must not come along into a forked child: a fork waits until no connection is open.
-
-_gate = threading.Condition(threading.Lock())
-_open_connections = 0
-
-
-@contextmanager
-def _no_fork() -> Iterator[None]:
-    global _open_connections
-    with _gate:
-        _open_connections += 1
-    try:
-        yield
-    finally:
-        with _gate:
-            _open_connections -= 1
-            _gate.notify_all()
-
-
-def _before_fork() -> None:
-    _gate.acquire()
-    _gate.wait_for(lambda: _open_connections == 0, timeout=_FORK_WAITS)
-
-
-def _forked() -> None:
-    global _gate, _open_connections
-    _gate = threading.Condition(threading.Lock())
-    _open_connections = 0
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
-    os.register_at_fork(before=_before_fork, after_in_parent=lambda: _gate.release(), after_in_child=_forked)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from hybridrank import Component
+from hybridrank import Component, forking
 from hybridrank.component import once
 from hybridrank.deadline import check
 from hybridrank.errors import (
@@ -50,7 +50,7 @@ class LoadedModel:
     model: Any
     device: torch.device
     window: int
-    running: threading.Lock = field(default_factory=threading.Lock)
+    running: threading.Lock = field(default_factory=forking.new_lock)
 
     def run(
         self,
@@ -82,7 +82,8 @@ class LoadedModel:
             chosen = order[start : start + batch_size].tolist()
             try:
                 features = collate([rows[at] for at in chosen])
-                with self.running if self.device.type == "mps" else nullcontext(), torch.inference_mode():
+                turn = self.running if self.device.type == "mps" else nullcontext()
+                with turn, forking.held_off(), torch.inference_mode():
                     made = self.model(batch_to_device(features, self.device), **options)[output].float().cpu()
             except HybridrankError:
                 raise
