@@ -114,8 +114,8 @@ def test_a_search_that_hangs_keeps_nobody_else(build: Callable[..., Pipeline], o
     pipeline = build(**options)
     if "memory" in request.node.callspec.id and "hanging" in options["retrievers"]:
         pytest.skip("the writer is refused: see below")
-    in_a_thread(lambda: pipeline.search("hang"))
-    assert pipeline.search("hang", deadline=0.2).degraded
+    in_a_thread(lambda: pipeline.search("hang compost"))
+    assert pipeline.search("hang compost", deadline=0.2).degraded
     goes_on(pipeline)
 
 
@@ -124,8 +124,8 @@ def test_in_memory_a_writer_is_refused_in_the_end_while_searches_go_on(monkeypat
 
     monkeypatch.setattr(memory, "_PATIENCE", 3.0)
     pipeline = Pipeline.build(TOPICS, retrievers={"bm25": BM25(), "hanging": HangingArm()}, reranker=None)
-    in_a_thread(lambda: pipeline.search("hang"))
-    assert pipeline.search("hang", deadline=0.2).degraded
+    in_a_thread(lambda: pipeline.search("hang compost"))
+    assert pipeline.search("hang compost", deadline=0.2).degraded
     refused: list[BaseException] = []
 
     def write() -> None:
@@ -167,10 +167,10 @@ def test_documents_whose_embedding_hangs_keep_no_other_writer(build: Callable[..
 def test_threads_that_are_left_behind_do_not_pile_up(build: Callable[..., Pipeline]) -> None:
     pipeline = build(retrievers={"bm25": BM25(), "dense": Faiss(embedder=Hanging())})
     for _ in range(8):
-        pipeline.search("hang", deadline=0.02)
+        pipeline.search("hang compost", deadline=0.02)
     before = threading.active_count()
     for _ in range(60):
-        assert pipeline.search("hang", deadline=0.02).degraded
+        assert pipeline.search("hang compost", deadline=0.02).degraded
     assert threading.active_count() <= before + 4
 
 
@@ -179,7 +179,7 @@ def test_hanging_searches_take_no_thread_from_other_pipelines_or_searches() -> N
     other = Pipeline.build(TOPICS, retrievers={"bm25": BM25()}, reranker=SharedWords())
 
     async def run() -> None:
-        tasks = [asyncio.create_task(hanging.asearch("hang")) for _ in range(80)]
+        tasks = [asyncio.create_task(hanging.asearch("hang compost")) for _ in range(80)]
         await asyncio.sleep(0.1)
         assert (await asyncio.wait_for(other.asearch("compost"), 60)).hits
         assert (await asyncio.wait_for(hanging.asearch("compost"), 60)).hits
