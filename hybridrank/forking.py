@@ -40,17 +40,20 @@ _forking: set[int] = set()  # threads
 
 def new_lock() -> threading.Lock:
     """A `threading.Lock` that a forked child finds free."""
-    return _free_in_child(threading.Lock())
+    lock = threading.Lock()
+    _free_in_child(lock)
+    return lock
 
 
 def new_rlock() -> Any:
     """A `threading.RLock` that a forked child finds free."""
-    return _free_in_child(threading.RLock())
-
-
-def _free_in_child(lock: Any) -> Any:
-    _locks.add(ref(lock, _locks.discard))
+    lock = threading.RLock()
+    _free_in_child(lock)
     return lock
+
+
+def _free_in_child(lock: Any) -> None:
+    _locks.add(ref(lock, _locks.discard))
 
 
 def in_child(call: Callable[[], None]) -> None:

@@ -371,13 +371,13 @@ class Collection:
         """
         text(name, "a source's name")
         text(digest, "a source's digest")
-        before = self._begin_source(name, digest)
+        before = self._next_number()
         done = self._adder.add(documents, source=name, progress=progress)
         self._finish_source(name, digest, before)
         return done
 
     @shield
-    def _begin_source(self, name: str, digest: str) -> int:
+    def _next_number(self) -> int:
         with self._store.reading() as reader:
             return reader.state().version.sequence + 1
 
