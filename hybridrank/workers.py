@@ -252,13 +252,11 @@ class _Worker(threading.Thread):
         self.ready.acquire()
 
     def run(self) -> None:
-        while True:
-            if self.work is not None:
-                self.work.run()
-            if not self._workers.next(self):
-                return
-            if self.work is None:
-                self.ready.acquire()
+        while self.work is not None:
+            self.work.run()
+            self.work = None  # and what it holds
+            if self._workers.next(self):
+                self.ready.acquire()  # released once it has work again
 
 
 class _Workers:
@@ -287,9 +285,8 @@ class _Workers:
         return work
 
     def next(self, worker: _Worker) -> bool:
-        """Give the worker its next work, or have it wait for some; False if it shall end."""
+        """Give the worker its next work, if there is some; else it shall wait until it has (True), or end."""
         with self._guard:
-            worker.work = None
             if worker not in self._threads:
                 return False
             worker.since = monotonic()
@@ -297,7 +294,7 @@ class _Workers:
                 work = self._waiting.popleft()
                 if not work.begun:
                     worker.work = work
-                    return True
+                    return False
             if len(self._threads) > self._most:
                 self._threads.discard(worker)
                 return False
