@@ -311,14 +311,17 @@ class _Workers:
         self.hurry()
 
     def hurry(self) -> None:
-        """Begin with the next work that waits, if most threads are at long calls."""
-        new = None
+        """Begin with more of the work that waits, as far as threads are at long calls."""
+        hired = []
         with self._guard:
-            while self._waiting and self._waiting[0].begun:
+            while self._waiting:
+                if not self._waiting[0].begun:
+                    if (new := self._hired(self._waiting[0])) is None:
+                        break
+                    hired.append(new)
                 self._waiting.popleft()
-            if self._waiting and (new := self._hired(self._waiting[0])) is not None:
-                self._waiting.popleft()
-        self._start(new)
+        for new in hired:
+            self._start(new)
 
     def _hired(self, work: Work[Any]) -> _Worker | None:
         """A new worker for this work, unless there are enough; with the guard."""
