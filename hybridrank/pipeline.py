@@ -687,7 +687,10 @@ def _discard(collection: Collection, error: BaseException) -> None:
 def _seconds(deadline: float | None) -> float | None:
     if deadline is None:
         return None
-    seconds = real_number(deadline, "deadline")
+    try:
+        seconds = real_number(deadline, "deadline")
+    except InputError:
+        seconds = 0.0
     if not 0 < seconds < float("inf"):
         raise InputError(f"deadline must be a positive number of seconds, not {deadline!r}; None is no limit")
     return seconds

@@ -114,9 +114,12 @@ def test_a_search_that_hangs_keeps_nobody_else(build: Callable[..., Pipeline], o
     pipeline = build(**options)
     if "memory" in request.node.callspec.id and "hanging" in options["retrievers"]:
         pytest.skip("the writer is refused: see below")
-    in_a_thread(lambda: pipeline.search("hang compost"))
+    hanging = in_a_thread(lambda: pipeline.search("hang compost"))
     assert pipeline.search("hang compost", deadline=0.2).degraded
     goes_on(pipeline)
+    go.set()
+    hanging.join(60)
+    assert not hanging.is_alive()
 
 
 def test_in_memory_a_writer_is_refused_in_the_end_while_searches_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +156,8 @@ def test_a_hanging_fusion_lets_writers_in(build: Callable[..., Pipeline]) -> Non
     writing.join(60)
     assert not writing.is_alive()
     assert searching.is_alive()
+    go.set()
+    searching.join(60)
 
 
 def test_documents_whose_embedding_hangs_keep_no_other_writer(build: Callable[..., Pipeline]) -> None:

@@ -596,7 +596,7 @@ def test_a_forked_child_searches_with_threads_of_its_own(pipeline):
 
 
 def test_a_collection_is_a_document_store(pipeline):
-    collection = MemoryCollection(pipeline.retrievers)
+    collection = MemoryCollection({name: arm.create_index() for name, arm in pipeline.config.retrievers.items()})
     assert isinstance(collection, DocumentStore)
     collection.add(TOPICS)
     assert list(collection) == [document.id for document in TOPICS]

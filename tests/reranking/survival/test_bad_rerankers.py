@@ -256,7 +256,7 @@ def test_what_ignores_its_cancellation_is_left_behind_and_then_not_called(around
             for _ in range(8):
                 check_degraded(await pipeline.asearch("waste", deadline=0.3), around)
             assert 1 <= len(member.waits) <= 4
-            assert pipeline._searching._count == 0
+            assert len(pipeline._searching._holds) == 0
         finally:
             member.heeds = True
         for event in member.waits:
