@@ -701,8 +701,6 @@ def _is_late(outcome: Outcome) -> bool:
     return isinstance(outcome.error, BackendTimeoutError) and remaining() is not None
 
 
-
-
 def _believed(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Sequence[Ranking]:
     source = f"retriever {name!r}"
     checked = checked_rankings(rankings, queries=len(queries), k=k, source=source)
