@@ -601,7 +601,7 @@ class Pipeline:
         for failure in failed.values():
             if isinstance(failure, InputError):  # the query's fault, not the arm's
                 raise failure
-        if len(failed) == len(arms) and not all(map(_is_late, arms.values())):
+        if len(failed) == len(arms) and not any(map(_is_late, arms.values())):  # being late raises nothing
             raise SearchError(failed) from next(iter(failed.values()))
         for name, failure in failed.items():
             if not _is_late(arms[name]):  # else the deadline was too short, which `degraded` says
