@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection as Sized
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import fspath
 from platform import node
@@ -78,6 +78,21 @@ class _Search(NamedTuple):
     stages: list[Stage]
     found: Mapping[str, Document]
     vectors: Mapping[str, NDArray[np.float32]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Local:
+    """What the local arms found, in which state of the collection; and documents and vectors of some of it."""
+
+    arms: Mapping[str, Outcome]
+    found: frozenset[str] = frozenset()
+    state: object = None
+    documents: Mapping[str, Document] = field(default_factory=dict)
+    vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def is_past(self, view: View) -> bool:
+        """Whether the collection has changed since."""
+        return self.state is not None and view.state is not self.state
 
 
 _RESERVE = 0.05
@@ -384,25 +399,22 @@ class Pipeline:
         if self._remote:
             calls = [_remote_call(name, arm, queries, fetch_k) for name, arm in self._remote.items()]
             if self._local:
-                calls.append(Call(partial(self._retrieve_local, queries, fetch_k, per_document)))
+                calls.append(Call(partial(self._retrieve_local, queries, k, fetch_k, per_document)))
             with limited(all_but(_RESERVE)):
                 outcomes = list((yield calls))
-            arms, documents, vectors = {}, {}, {}
+            local = _Local({})
             if self._local:
                 whole = outcomes.pop()
-                if _is_late(whole):
-                    arms = dict.fromkeys(self._local, whole)
-                else:
-                    arms, documents, vectors = whole.get()
-            arms.update(zip(self._remote, outcomes, strict=True))
-            (fetched,) = yield [Call(partial(self._fetch_remote, queries, arms, documents, vectors))]
-            if not _is_late(fetched):
-                fetched.get()
-            fused = self._fused(arms, queries, per_document, held=documents)
-            searches = [search._replace(vectors=vectors) for search in fused]
+                local = _Local(dict.fromkeys(self._local, whole)) if _is_late(whole) else whole.get()
+            remote = dict(zip(self._remote, outcomes, strict=True))
+            (joined,) = yield [Call(partial(self._join, queries, k, fetch_k, per_document, local, remote))]
+            if _is_late(joined):
+                searches = self._fused({**local.arms, **remote}, queries, per_document, held=local.documents)
+            else:
+                searches = joined.get()
         else:
-            local = partial(self._search_local, queries, k, fetch_k, per_document)
-            (outcome,) = yield [Call(local, backend=settings.fusion)]
+            whole_search = partial(self._search_local, queries, k, fetch_k, per_document)
+            (outcome,) = yield [Call(whole_search, backend=settings.fusion)]
             if remaining() is not None and isinstance(outcome.error, BackendUnavailableError):
                 outcome = replace(
                     outcome, error=BackendTimeoutError(str(outcome.error))
@@ -514,31 +526,92 @@ class Pipeline:
         with self._arms.retrieving(queries, fetch_k, retrieve=partial(_retrieving, per_document)) as (view, arms):
             _, vectors = self._let_go(view, arms)
             searches = self._fused(arms, queries, per_document)
-            if self.config.reranker is not None:
-                shown: int | None = max(k, self.config.rerank_k)
-            else:
-                shown = None if self.config.adjust else k
-            ids = {doc_id for search in searches for doc_id in search.stages[-1].ids[:shown]}
-            found = view.found(ids)
+            found = view.found(self._shown(searches, k))
             return [_Search(search.stages, found, vectors) for search in searches]
 
-    def _retrieve_local(
-        self, queries: Sequence[Query], k: int, per_document: bool
-    ) -> tuple[dict[str, Outcome], dict[str, Document], dict[str, NDArray[np.float32]]]:
-        """Retrieve on one state of the collection, and fetch all that was found of it."""
-        with self._arms.retrieving(queries, k, retrieve=partial(_retrieving, per_document)) as (view, arms):
-            ids, vectors = self._let_go(view, arms)
-            return arms, dict(view.found(ids)), vectors
+    def _most_shown(self, k: int) -> int | None:
+        """How many of the fused candidates later stages and the result show; None for all of them."""
+        if self.config.reranker is not None:
+            return max(k, self.config.rerank_k)
+        return None if self.config.adjust else k
 
-    def _let_go(self, view: View, arms: Mapping[str, Outcome]) -> tuple[set[str], dict[str, NDArray[np.float32]]]:
-        """The ids of what the arms have found, and the vectors, where they are needed.
+    def _shown(self, searches: Sequence[_Search], k: int) -> set[str]:
+        most = self._most_shown(k)
+        return {doc_id for search in searches for doc_id in search.stages[-1].ids[:most]}
+
+    def _retrieve_local(self, queries: Sequence[Query], k: int, fetch_k: int, per_document: bool) -> _Local:
+        """What the local arms find where others are remote, and the documents at the top of each.
+
+        Those are most likely shown; what else is shown will be fetched when all arms are fused.
+        """
+        with self._arms.retrieving(queries, fetch_k, retrieve=partial(_retrieving, per_document)) as (view, arms):
+            rankings = [ranking for arm in arms.values() if arm.error is None for ranking in arm.value]
+            top = {doc_id for ranking in rankings for doc_id in ranking.ids[: self._most_shown(k)]}
+            vectors = self._vectors(view, top)
+            return _Local(arms, _found_by(arms), view.state, dict(view.found(top)), vectors)
+
+    def _join(
+        self,
+        queries: Sequence[Query],
+        k: int,
+        fetch_k: int,
+        per_document: bool,
+        local: _Local,
+        remote: Mapping[str, Outcome],
+    ) -> list[_Search]:
+        """Fuse what all arms found, and fetch what later stages show, of one state of the collection."""
+        searches = self._joined(queries, k, per_document, local, remote)
+        if searches is None:  # the collection has changed since the local arms were asked
+            with self._arms.retrieving(queries, fetch_k, retrieve=partial(_retrieving, per_document)) as (
+                view,
+                arms,
+            ):
+                ids, vectors = self._let_go(view, arms, _absent(remote))
+                local = _Local(arms, _found_by(arms), None, dict(view.units(ids)), vectors)
+            searches = self._joined(queries, k, per_document, local, remote)
+        return searches or []
+
+    def _joined(
+        self,
+        queries: Sequence[Query],
+        k: int,
+        per_document: bool,
+        local: _Local,
+        remote: Mapping[str, Outcome],
+    ) -> list[_Search] | None:
+        """As `_join`; None where the collection is not in the state any more that the local arms have searched.
+
+        Nothing is held while the fusion works, which is somebody else's code.
+        """
+        held, vectors = dict(local.documents), dict(local.vectors)
+        filtered = any(query.filters is not None for query in queries)
+        wanted = _absent(remote) - held.keys() - (frozenset() if filtered else local.found)
+        if wanted:
+            with self.collection.reading() as view:
+                if local.is_past(view):
+                    return None
+                held.update(view.units(wanted))
+        arms = {**local.arms, **self._heeding(queries, remote, held)}
+        searches = self._fused(arms, queries, per_document, held=held, local=local.found)
+        ids = self._shown(searches, k)
+        missing = ids.difference(*(search.found for search in searches))
+        unread = ids - vectors.keys() if self._needs_vectors else set()
+        if missing or unread:
+            with self.collection.reading() as view:
+                if local.is_past(view):
+                    return None
+                held.update(view.found(missing))
+                vectors.update(self._vectors(view, unread))
+        return [_Search(search.stages, {**held, **search.found}, vectors) for search in searches]
+
+    def _let_go(
+        self, view: View, arms: Mapping[str, Outcome], others: Set[str] = frozenset()
+    ) -> tuple[Set[str], dict[str, NDArray[np.float32]]]:
+        """The ids of what the arms have found, and `others`; and the vectors, where they are needed.
 
         Lets go of the indexes: fusions are somebody else's code.
         """
-        ids: set[str] = set()
-        for arm in arms.values():
-            if arm.error is None:
-                ids.update(*(ranking.ids for ranking in arm.value))
+        ids = _found_by(arms) | others
         vectors = self._vectors(view, ids)
         view.retrieved(ids)
         return ids, vectors
@@ -558,31 +631,20 @@ class Pipeline:
                 return dict(zip(order, rows, strict=True))
         return {}
 
-    def _fetch_remote(
-        self,
-        queries: Sequence[Query],
-        arms: dict[str, Outcome],
-        documents: dict[str, Document],
-        vectors: dict[str, NDArray[np.float32]],
-    ) -> None:
-        """Fetch what remote arms found and did not bring along; an arm that did not heed a filter has failed."""
-        answers = [(name, arms[name]) for name in self._remote if arms[name].error is None]
-        found = {doc_id for _, arm in answers for r in arm.value for doc_id in r.ids}
-        wanted = {doc_id for _, arm in answers for r in arm.value for doc_id in r.ids if doc_id not in r.documents}
-        missing = wanted - documents.keys()
-        unread = found - vectors.keys() if self._needs_vectors else set()
-        if missing or unread:
-            with self.collection.reading() as view:
-                documents.update(view.units(missing))
-                vectors.update(self._vectors(view, unread))
-        for name, arm in answers:
-            for query, ranking in zip(queries, arm.value, strict=True):
-                known = {**documents, **ranking.documents}
-                if query.filters is not None and not all(
-                    query.filters.matches(known[doc_id].metadata) for doc_id in ranking.ids if doc_id in known
-                ):
+    def _heeding(
+        self, queries: Sequence[Query], remote: Mapping[str, Outcome], held: Mapping[str, Document]
+    ) -> dict[str, Outcome]:
+        """The remote arms' answers; an arm that did not heed a filter has failed."""
+        arms = dict(remote)
+        for name, arm in remote.items():
+            for query, ranking in zip(queries, arm.value or (), strict=arm.error is None):
+                if query.filters is None:
+                    continue
+                known = [ranking.documents.get(doc_id) or held.get(doc_id) for doc_id in ranking.ids]
+                if not all(query.filters.matches(document.metadata) for document in known if document is not None):
                     problem = f"retriever {name!r} returned documents that do not match the query's filters"
                     arms[name] = Outcome(None, BackendResponseError(problem), arm.seconds)
+        return arms
 
     def _fused(
         self,
@@ -591,10 +653,12 @@ class Pipeline:
         per_document: bool,
         *,
         held: Mapping[str, Document] | None = None,
+        local: Set[str] = frozenset(),
     ) -> list[_Search]:
         """The stages of each query up to its fusion, and the documents that are at hand for it.
 
-        `held` are those that were fetched; without it no arm is remote, and all that is found can be fetched.
+        `held` are those that were fetched, and of those in `local` the others can be; without `held` no arm is
+        remote, and all that is found can be fetched.
         """
         arms = {name: arms[name] for name in self.config.retrievers}  # in the configuration's order
         failed = {name: arm.error for name, arm in arms.items() if arm.error is not None}
@@ -606,7 +670,10 @@ class Pipeline:
         for name, failure in failed.items():
             if not _is_late(arms[name]):  # else the deadline was too short, which `degraded` says
                 _log.warning("retriever %r failed, the search goes on without it: %s", name, described(failure))
-        return [self._fused_one(arms, number, len(queries), per_document, held) for number in range(len(queries))]
+        return [
+            self._fused_one(arms, number, len(queries), per_document, held, local)
+            for number in range(len(queries))
+        ]
 
     def _fused_one(
         self,
@@ -615,6 +682,7 @@ class Pipeline:
         batch: int,
         per_document: bool,
         held: Mapping[str, Document] | None,
+        local: Set[str],
     ) -> _Search:
         stages, rankings = [], {}
         found: Mapping[str, Document] = held or {}
@@ -626,7 +694,7 @@ class Pipeline:
             ranking: Ranking = arm.value[number]
             if ranking.documents:
                 found = {**ranking.documents, **found}
-            lost = held is not None and len(ranking) > 0 and found.keys().isdisjoint(ranking.ids)
+            lost = held is not None and len(ranking) > 0 and not any(i in found or i in local for i in ranking.ids)
             unknown = _unknown(name, ranking) if lost else None
             stages.append(
                 Stage(
@@ -656,14 +724,14 @@ class Pipeline:
             raise BackendResponseError("the fusion returned documents that no retriever had found")
         details: Mapping[str, Any] = fused.details
         ids, scores = fused.ids, fused.scores
-        if held is not None and not found.keys() >= set(ids):
-            known = [(i, s) for i, s in zip(ids, scores, strict=True) if i in found]
+        if held is not None and not all(i in found or i in local for i in ids):
+            known = [(i, s) for i, s in zip(ids, scores, strict=True) if i in found or i in local]
             details = {**details, "unknown_documents": len(ids) - len(known)}
             ids, scores = tuple(i for i, _ in known), tuple(s for _, s in known)
         if per_document and (held is not None or self.collection.splitter is not None):
             best: dict[str, tuple[str, float]] = {}
             for unit, score in zip(ids, scores, strict=True):
-                best.setdefault(_parent(unit, found), (unit, score))
+                best.setdefault(_parent(unit, found, splits=self.collection.splitter is not None), (unit, score))
             if len(best) < len(ids):
                 details = {**details, "passages": len(ids)}
             ids, scores = tuple(unit for unit, _ in best.values()), tuple(score for _, score in best.values())
@@ -737,11 +805,11 @@ def _down_to(ranking: Ranking, parents: Sequence[str], k: int) -> Ranking:
     return replace(ranking, ids=ranking.ids[:end], scores=ranking.scores[:end])
 
 
-def _parent(unit: str, found: Mapping[str, Document]) -> str:
+def _parent(unit: str, found: Mapping[str, Document], *, splits: bool) -> str:
     """The document that a unit is, or is a passage of: what a remote arm brought along may be either."""
     document = found.get(unit)
-    if document is None:
-        return unit.rpartition("#")[0]
+    if document is None:  # a unit of the collection
+        return unit.rpartition("#")[0] if splits else unit
     return document.parent if isinstance(document, Passage) else unit
 
 
@@ -776,10 +844,22 @@ def _unknown(name: str, ranking: Ranking) -> str:
     return described(BackendResponseError(problem))
 
 
+def _found_by(arms: Mapping[str, Outcome]) -> frozenset[str]:
+    """The ids that arms have found, for all queries."""
+    rankings = [ranking for arm in arms.values() if arm.error is None for ranking in arm.value]
+    return frozenset().union(*(ranking.ids for ranking in rankings))
+
+
+def _absent(remote: Mapping[str, Outcome]) -> set[str]:
+    """The ids of documents that remote arms have found and did not bring along."""
+    rankings = [ranking for arm in remote.values() if arm.error is None for ranking in arm.value]
+    return {doc_id for ranking in rankings for doc_id in ranking.ids if doc_id not in ranking.documents}
+
+
 def _check_setup(config: PipelineConfig) -> None:
     """Have every part say now what would make all of its calls fail."""
-    for field in type(config).model_fields:
-        for part in nested(getattr(config, field)):
+    for name in type(config).model_fields:
+        for part in nested(getattr(config, name)):
             if isinstance(part, ChecksSetup):
                 part.check_setup()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from threading import Event
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from support import TOPICS, Broken, Elsewhere, SharedWords
 
-from hybridrank import Component, Pipeline
+from hybridrank import Component, Document, Pipeline
+from hybridrank.collection.view import View
 from hybridrank.errors import AuthenticationError, BackendUnavailableError, InputError
 from hybridrank.keys import api_key
 from hybridrank.rerank import Cached, Cascade, Fallback
@@ -214,3 +216,79 @@ def test_an_arm_with_some_documents_that_nobody_holds_is_sound(arms):
     result = pipeline.search(QUESTION)
     assert result.degraded == {}
     assert result.trace.stage("fusion").details["unknown_documents"] == 1
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """The ids that searches fetch from a collection, whatever they make of them."""
+    ids = []
+
+    class Watched(View):
+        def __init__(self, *indexes, units, **options):
+            super().__init__(*indexes, units=lambda wanted: ids.extend(wanted) or units(wanted), **options)
+
+    monkeypatch.setattr("hybridrank.collection.memory.View", Watched)
+    monkeypatch.setattr("hybridrank.collection.live.View", Watched)
+    return ids
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("bring", [False, True])
+def test_a_remote_arm_does_not_make_every_local_candidate_be_fetched(arms, fetched, tmp_path, durable, bring):
+    documents = [Document(f"d{n:03}", f"worms and soil {'waste ' * (n % 7)}{n}") for n in range(120)]
+    far = Elsewhere(
+        [documents[7], Document("far", "waste waste waste waste waste waste waste waste")], bring=bring
+    )
+    options = {"path": tmp_path / "col"} if durable else {}
+    fusion = {"use": "rrf", "k": 5, "weights": {"far": 9.0}}
+    pipeline = Pipeline.build(documents, retrievers={**arms, "far": far}, fusion=fusion, reranker=None, **options)
+    for k in (3, 10):
+        fetched.clear()
+        result = pipeline.search("waste soil", k=k)
+        assert len(set(fetched)) <= 3 * k + 2  # the top of each arm, and what the fusion shows
+        assert len(result.hits) == k
+        assert result.degraded == {}
+        assert ("far" in ids(result)) is bring
+        assert ids(result) == list(result.trace.stage("fusion").ids[:k])
+        assert "d007" in ids(result)
+    for options in ({"reranker": SharedWords(), "rerank_k": 6}, {"adjust": ["mmr"]}):
+        assert len(pipeline.replace(**options).search("waste soil", k=4).hits) == 4
+    pipeline.close()
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_what_changes_while_a_remote_arm_works_is_seen_whole(arms, tmp_path, durable):
+    """Local arms and documents are of one state, also where that is a later one than when the search began."""
+    documents = [Document(f"d{n}", f"worms {n} soil") for n in range(9)]
+
+    class Changing(Elsewhere):
+        def retrieve(self, queries, *, k):
+            if "d3" in pipeline.collection:
+                begun.wait(5)
+                pipeline.delete(["d3", "d4"])
+                pipeline.add([Document("d5", "waste"), Document("new", "worms soil soil")])
+            return super().retrieve(queries, k=k)
+
+    begun = Event()
+    bm25 = arms["bm25"]
+    options = {"path": tmp_path / "col"} if durable else {}
+    pipeline = Pipeline.build(
+        documents,
+        retrievers={"bm25": bm25, "far": Changing([documents[0]], bring=False)},
+        reranker=None,
+        **options,
+    )
+    rank = pipeline._retrieve_local
+
+    def ranked(*arguments):
+        try:
+            return rank(*arguments)
+        finally:
+            begun.set()
+
+    pipeline._retrieve_local = ranked
+    result = pipeline.search("worms soil", k=20)
+    assert not {"d3", "d4", "d5"} & set(ids(result))
+    assert "new" in ids(result)
+    assert set(result.trace.stage("bm25").ids) == set(ids(result))
+    pipeline.close()
