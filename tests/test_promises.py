@@ -257,9 +257,10 @@ def test_a_remote_arm_does_not_make_every_local_candidate_be_fetched(arms, fetch
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_what_changes_while_a_remote_arm_works_is_seen_whole(arms, tmp_path, durable):
-    """Local arms and documents are of one state, also where that is a later one than when the search began."""
-    documents = [Document(f"d{n}", f"worms {n} soil") for n in range(9)]
+@pytest.mark.parametrize("k", [1, 20])
+def test_what_changes_while_a_remote_arm_works_is_seen_whole(arms, tmp_path, durable, k):
+    """Rankings and documents are of one state, before the change or after it."""
+    documents = [Document(f"d{n}", f"worms {n} soil {'soil' * (n > 0)}") for n in range(9)]
 
     class Changing(Elsewhere):
         def retrieve(self, queries, *, k):
@@ -275,6 +276,7 @@ def test_what_changes_while_a_remote_arm_works_is_seen_whole(arms, tmp_path, dur
     pipeline = Pipeline.build(
         documents,
         retrievers={"bm25": bm25, "far": Changing([documents[0]], bring=False)},
+        fusion={"use": "rrf", "weights": {"far": 9.0}},
         reranker=None,
         **options,
     )
@@ -287,8 +289,10 @@ def test_what_changes_while_a_remote_arm_works_is_seen_whole(arms, tmp_path, dur
             begun.set()
 
     pipeline._retrieve_local = ranked
-    result = pipeline.search("worms soil", k=20)
-    assert not {"d3", "d4", "d5"} & set(ids(result))
-    assert "new" in ids(result)
-    assert set(result.trace.stage("bm25").ids) == set(ids(result))
+    result = pipeline.search("worms soil", k=k)
+    before, after = {f"d{n}" for n in range(9)}, {"d0", "d1", "d2", "d6", "d7", "d8", "new"}
+    assert set(result.trace.stage("bm25").ids) == (before if k == 20 else after)
+    assert ids(result)[0] == "d0"
+    if k == 20:  # every document was fetched with the rankings
+        assert set(ids(result)) == before
     pipeline.close()
