@@ -291,6 +291,10 @@ class Pipeline:
     ) -> SearchResult:
         """Find the best `k` documents, or passages where documents are split; fewer where fewer were found.
 
+        For pages of results, take the tail of a larger `k`. With `k` beyond `fetch_k`, the arms fetch deeper and
+        the order may change, so that pages repeat and skip documents: set `fetch_k` to the end of the last page,
+        and keep it for every page.
+
         `filters` choose documents by their metadata, before any arm cuts to its best; `hybridrank.filters` has
         the language. `per_document` gives each document's best passage alone, so that `k` documents are found.
 

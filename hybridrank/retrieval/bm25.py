@@ -13,6 +13,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from hybridrank import forking
@@ -23,12 +24,13 @@ from hybridrank.retrieval.postings import Ints, InvertedIndex, Postings
 from hybridrank.retrieval.scoring import Formula, Scorer
 from hybridrank.retrieval.vocabulary import Vocabulary
 from hybridrank.text import Language, analyzer
+from hybridrank.text.words import slices
 from hybridrank.types import Document, Progress, Query, Ranking
 
 __all__ = ["BM25", "BM25Index"]
 
 _MAX_K1 = 1000.0
-_FORMAT = 2
+_FORMAT = 3
 _NO_INTS = np.zeros(0, dtype=np.int32)
 
 
@@ -44,6 +46,12 @@ class BM25(Component):
       idf of all terms.
     - ``bm25l``: `delta` (0.5) is added to the normalised tf (Lv and Zhai, 2011, "When documents are very long").
     - ``bm25+``: `delta` (1.0) is added to the weight (Lv and Zhai, 2011, "Lower-bounding term frequency").
+
+    A document's length is its number of words, without stop words and compounds. In a query, the parts of a
+    compound such as ``AB-1234/X`` have weight 1, and the compound itself has 0.5. A query of stop words alone
+    searches for these, in the documents that hold them all if there are any. A single Chinese, Japanese, Korean or
+    Thai character finds every word that contains it. The first 4,096 terms of a query are used. `language` and
+    `fold_accents` are described in docs/text-analysis.md.
 
     The last three give the scores of the package rank_bm25, and with them two of its habits: its BM25L
     multiplies the weight once more by tf, and its BM25Plus gives `delta` times idf for a term that the document
@@ -62,6 +70,7 @@ class BM25(Component):
     delta: float | None = Field(default=None, ge=0, le=1000)
     epsilon: float | None = Field(default=None, ge=0, le=1000)
     language: Language = "english"
+    fold_accents: bool | None = None
 
     @model_validator(mode="after")
     def _read_every_option(self) -> BM25:
@@ -89,10 +98,15 @@ class BM25(Component):
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """Documents ready to be added: the number of tokens of each, and their postings, rows from 0."""
+    """Documents ready to be added: the number of terms of each, their postings, rows from 0, and their stop words.
 
+    The numbers of terms are those of `vocabulary`.
+    """
+
+    vocabulary: Vocabulary
     lengths: Ints
     postings: Postings
+    stop_words: NDArray[np.uint8]
 
 
 class BM25Index:
@@ -107,8 +121,10 @@ class BM25Index:
 
     def __init__(self, component: BM25) -> None:
         self.component = component
-        self._vocabulary = Vocabulary(analyzer(component.language))
-        self._inverted = InvertedIndex()
+        self._analyzer = analyzer(component.language, component.fold_accents)
+        self._vocabulary = Vocabulary(self._analyzer)
+        width = -(-len(self._analyzer.stop_words) // 8)
+        self._inverted = InvertedIndex(stop_words=np.zeros((0, width), dtype=np.uint8))
         self._ids = IdTable()
         self._scorers: dict[tuple[float, float], Scorer] = {}
         self._lock = forking.new_lock()
@@ -121,31 +137,51 @@ class BM25Index:
 
     def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> _Encoded:
         """Split the documents into terms and count them."""
-        parts: list[tuple[Ints, Ints]] = []
+        vocabulary = self._vocabulary  # `improve` may put another in its place meanwhile
+        terms, rows = [_NO_INTS], [_NO_INTS]
+        lengths = np.zeros(len(documents), dtype=np.int32)
+        stop_words = np.zeros((len(documents), self._inverted.stop_words.shape[1]), dtype=np.uint8)
         texts: list[str] = []
+        owners: list[int] = []
         size = 0
-        for done, document in enumerate(documents, 1):
-            texts.append(text := document.content)
-            size += len(text)
-            if size >= self._CHUNK or done == len(documents):
-                parts.append(self._vocabulary.number(texts))
-                texts, size = [], 0
-                if progress:
-                    progress(done, len(documents))
-        numbers = np.concatenate([_NO_INTS, *(numbers for numbers, _ in parts)])
-        sizes = np.concatenate([_NO_INTS, *(sizes for _, sizes in parts)])
-        rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        indexed = numbers >= 0
-        rows = rows[indexed]
-        lengths = np.bincount(rows, minlength=len(sizes)).astype(np.int32)
-        return _Encoded(lengths, Postings.of_tokens(numbers[indexed], rows))
+
+        def number() -> None:
+            tokens = vocabulary.number(texts, owners)
+            terms.append(tokens.terms)
+            rows.append(tokens.rows)
+            held = slice(owners[0], owners[-1] + 1)
+            lengths[held] += np.bincount(tokens.lengths - held.start, minlength=held.stop - held.start)
+            bits = np.zeros((held.stop - held.start, stop_words.shape[1] * 8), dtype=np.uint8)
+            bits[tokens.stop_rows - held.start, tokens.stop_words] = 1
+            stop_words[held] |= np.packbits(bits, axis=1, bitorder="little")
+
+        for row, document in enumerate(documents):
+            for text in slices(document.content):
+                texts.append(text)
+                owners.append(row)
+                size += len(text)
+                if size >= self._CHUNK:
+                    number()
+                    texts, owners, size = [], [], 0
+                    if progress:
+                        progress(row, len(documents))
+        if texts:
+            number()
+        if progress and len(documents):
+            progress(len(documents), len(documents))
+        postings = Postings.of_tokens(np.concatenate(terms), np.concatenate(rows))
+        return _Encoded(vocabulary, lengths, postings, stop_words)
 
     def add(self, ids: Sequence[str], encoded: _Encoded) -> None:
         """Hold the encoded documents under `ids` (distinct), in place of any already held under them."""
         if len(ids) != len(encoded.lengths):
             raise InputError(f"{len(ids)} ids for {len(encoded.lengths)} encoded documents")
+        postings = encoded.postings
+        if encoded.vocabulary is not self._vocabulary:
+            names = encoded.vocabulary.names()
+            postings = postings.renamed(self._vocabulary.adopt([names[n] for n in postings.terms.tolist()]))
         self._drop(self._ids.append(ids))
-        self._inverted.append(encoded.lengths, encoded.postings)
+        self._inverted.append(encoded.lengths, postings, encoded.stop_words)
 
     def delete(self, ids: Collection[str]) -> None:
         """Drop these documents; ids that are not held are passed over."""
@@ -158,14 +194,15 @@ class BM25Index:
     def improve(self) -> Callable[[], None] | None:
         """Leave out what was deleted, if that is a twentieth of all, or else merge segments where they are many.
 
-        Does so beside searches, changing nothing, and returns the quick step that puts the result in place.
+        With it go the terms that no document holds any more. Does so concurrently with searches, changing nothing,
+        and returns the quick step that puts the result in place.
         """
-        if len(self._inverted) > self._inverted.live * 20 // 19:
-            inverted, kept = self._inverted.compacted()
+        if len(self._inverted) > self._inverted.live * 20 // 19 or self._unused * 2 > len(self._vocabulary.terms):
+            vocabulary, inverted, kept = self._compacted()
             ids = self._ids.kept(kept)
 
             def compact() -> None:
-                self._inverted, self._ids = inverted, ids
+                self._vocabulary, self._inverted, self._ids = vocabulary, inverted, ids
                 self._scorers = {}
 
             return compact
@@ -173,10 +210,22 @@ class BM25Index:
             return partial(self._inverted.replace, *merged)
         return None
 
+    @property
+    def _unused(self) -> int:
+        """How many terms no row holds, at least: of encoded documents that were never added, or not yet."""
+        return len(self._vocabulary.terms) - self._inverted.terms
+
+    def _compacted(self) -> tuple[Vocabulary, InvertedIndex, Ints]:
+        """What is held without dropped rows, with terms numbered from 0; and the number here of each row there."""
+        names = self._vocabulary.names()
+        inverted, kept = self._inverted.compacted()
+        vocabulary = Vocabulary(self._analyzer, [names[number] for number in inverted.whole.terms.tolist()])
+        return vocabulary, inverted.numbered(), kept
+
     def statistics(self) -> dict[str, int | float]:
         """How much is held: of `rows`, a `dead` share was deleted since the last compaction.
 
-        `terms` counts all that ever came, until the index is saved; `bytes` are those of the postings.
+        `terms` counts all that came since then; `bytes` are those of the postings and of the stop words' bits.
         """
         inverted = self._inverted
         return {
@@ -217,11 +266,12 @@ class BM25Index:
         if not len(row):
             raise InputError(f"no document is held under the id {doc_id!r}")
         text = Query.of(query).text
-        names = {self._vocabulary.terms.get(t): t for t in analyzer(self.component.language).terms(text)}
-        numbers, hits, weights = self._scorer(k1, b).weights(self._vocabulary.count(text), row)
+        found = self._vocabulary.query(text)
+        names = {key: name for name, (key, _) in found.items()}
+        keys, hits, weights = self._scorer(k1, b).weights(dict(found.values()), row)
         if not hits.any():
             return {}
-        return {names[n]: weight for n, weight in zip(numbers, weights[:, 0].tolist(), strict=True)}
+        return {names[key]: weight for key, weight in zip(keys, weights[:, 0].tolist(), strict=True)}
 
     def _scorer(self, k1: float | None, b: float | None) -> Scorer:
         options = self.component
@@ -249,8 +299,14 @@ class BM25Index:
             return scorer
 
     def _rank(self, scorer: Scorer, query: Query, k: int) -> Ranking:
-        counts = self._vocabulary.count(query.text)
+        counts = dict(self._vocabulary.query(query.text).values())
         among = None if query.ids is None else self._ids.selected(query.ids)
+        stop_words = [-1 - key for key in counts if isinstance(key, int) and key < 0]
+        if stop_words:  # a query of these alone: one of them says next to nothing
+            all_held = self._inverted.holding_all(stop_words)
+            if among is not None:
+                all_held = np.intersect1d(among, all_held, assume_unique=True)
+            among = all_held if len(all_held) else among
         rows = scorer.best(counts, k, among=among)
         scores, matched = scorer.scores(counts, rows)
         rows, scores = rows[matched], scores[matched]
@@ -279,19 +335,19 @@ class BM25Index:
         path = Path(path)
         if path.exists():
             raise InputError(f"{path} exists already: save the index under another path, then move it")
-        inverted, kept = self._inverted.compacted()
+        vocabulary, inverted, kept = self._compacted()
         postings = inverted.whole
-        terms = list(self._vocabulary.terms)
         texts = {
             "index": {
                 "format": _FORMAT,
-                "analyzer": analyzer(self.component.language).identity,
+                "analyzer": self._analyzer.identity,
                 "component": self.component.to_config(),
             },
-            "terms": [terms[number] for number in postings.terms.tolist()],
+            "terms": vocabulary.names(),
         }
         arrays = {
             "lengths": inverted.lengths,
+            "stop_words": inverted.stop_words,
             "starts": postings.starts,
             "rows": postings.rows,
             "counts": postings.counts,
@@ -338,30 +394,29 @@ class BM25Index:
             raise StorageError(
                 f"the index at {folder} was saved with options that cannot be read: {error}"
             ) from error
-        words = analyzer(index.component.language)
+        words = index._analyzer
         if words.identity != identity:
             raise StorageError(
                 f"the index at {folder} was built with the analyzer {identity}, not {words.identity}: "
-                "index the documents anew, or use the language that it was built with"
+                "index the documents anew, or use the language and accents that it was built with"
             )
         try:
             ids, terms = IdTable.load(folder / "ids"), _read(folder, "terms")
-            lengths, starts, rows, counts = (
+            lengths, stop_words, starts, rows, counts = (
                 np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-                for name in ("lengths", "starts", "rows", "counts")
+                for name in ("lengths", "stop_words", "starts", "rows", "counts")
             )
-            sizes = len(ids), ids.total, len(terms) + 1, len(rows), len(rows)
-            if (
-                sizes != (len(lengths), len(lengths), len(starts), starts[-1], len(counts))
-                or starts[0] != 0
-                or (starts[:-1] > starts[1:]).any()
-            ):
+            bits = len(lengths), index._inverted.stop_words.shape[1]
+            sizes = len(ids), ids.total, bits, len(terms) + 1, len(rows), len(rows)
+            held = len(lengths), len(lengths), stop_words.shape, len(starts), starts[-1], len(counts)
+            sound = starts[0] == 0 and not (starts[:-1] > starts[1:]).any() and stop_words.dtype == np.uint8
+            if sizes != held or not sound:
                 raise ValueError("its files do not belong together")
         except (OSError, ValueError, EOFError, TypeError) as error:
             raise StorageError(f"the BM25 index at {folder} is damaged: {error}") from error
         postings = Postings(np.arange(len(terms), dtype=np.int32), starts, rows, counts)
         index._vocabulary = Vocabulary(words, terms)
-        index._inverted = InvertedIndex(postings, np.array(lengths))
+        index._inverted = InvertedIndex(postings, np.array(lengths), stop_words)
         index._ids = ids
         return index
 

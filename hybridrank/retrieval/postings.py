@@ -10,14 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ints", "InvertedIndex", "Postings"]
+__all__ = ["Ints", "InvertedIndex", "Key", "Postings"]
 
 Ints: TypeAlias = NDArray[np.integer]
+
+Key: TypeAlias = int | tuple[tuple[int, ...], tuple[int, ...]]
+"""What postings are found by: a term's number; ``-1 - n`` for the stop word n; or terms that count as one, in two
+groups, where the group with the higher count in a row says how often the one occurs there.
+"""
 
 
 class Postings:
@@ -61,8 +66,10 @@ class Postings:
     @classmethod
     def merged(cls, parts: Sequence[Postings]) -> Postings:
         """Merge parts, each of whose rows come after those of the part before."""
-        if len(parts) == 1:
-            return parts[0]
+        return parts[0] if len(parts) == 1 else cls._sorted(parts)
+
+    @classmethod
+    def _sorted(cls, parts: Sequence[Postings]) -> Postings:
         sizes = [len(part) for part in parts]
         offsets = np.cumsum([0, *sizes[:-1]])
         terms = np.concatenate([part.terms for part in parts])
@@ -93,6 +100,10 @@ class Postings:
         used = lengths > 0
         return Postings(self.terms[used], np.append(0, np.cumsum(lengths[used])), rows[keep], self.counts[keep])
 
+    def renamed(self, terms: Ints) -> Postings:
+        """Give ``terms[i]``, distinct and in any order, the postings of the i-th term."""
+        return Postings._sorted([Postings(terms, self.starts, self.rows, self.counts)]) if len(self) else self
+
     def shifted(self, by: int) -> Postings:
         """Give each row the number that is higher by `by`."""
         return Postings(self.terms, self.starts, self.rows + np.int32(by), self.counts) if by else self
@@ -107,7 +118,10 @@ class Postings:
 
 
 class InvertedIndex:
-    """Postings that grow and shrink, with the length of each row in tokens."""
+    """Postings that grow and shrink, with the length of each row in tokens.
+
+    Stop words have no postings, which would double the index: each has one bit in every row, set where it occurs.
+    """
 
     _ALIKE = 4
     """So many segments of like size become one; sizes are alike within powers of this."""
@@ -118,8 +132,14 @@ class InvertedIndex:
     _MANY = 8
     """So many segments at the end that could be one are worth improving."""
 
-    def __init__(self, postings: Postings | None = None, lengths: Ints | None = None) -> None:
+    def __init__(
+        self,
+        postings: Postings | None = None,
+        lengths: Ints | None = None,
+        stop_words: NDArray[np.uint8] | None = None,
+    ) -> None:
         self._lengths = np.zeros(0, dtype=np.int32) if lengths is None else lengths
+        self._stop_words = np.zeros((0, 0), dtype=np.uint8) if stop_words is None else stop_words
         self._rows = self.live = len(self._lengths)
         self._segments = [postings] if postings else []
         self._ends = [self._rows] if postings else []
@@ -137,6 +157,11 @@ class InvertedIndex:
         return self._lengths[: self._rows]
 
     @property
+    def stop_words(self) -> NDArray[np.uint8]:
+        """The bits of the stop words in each row, uint8."""
+        return self._stop_words[: self._rows]
+
+    @property
     def whole(self) -> Postings:
         """All postings; of one segment, as it is."""
         return Postings.merged(self._segments) if self._segments else _NO_POSTINGS
@@ -152,18 +177,20 @@ class InvertedIndex:
         return sum(map(len, self._segments))
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the postings."""
-        return sum(segment.nbytes for segment in self._segments)
+    def terms(self) -> int:
+        """How many terms any row holds, dropped ones among them; more where several segments hold one."""
+        return sum(len(segment.terms) for segment in self._segments)
 
-    def append(self, lengths: Ints, postings: Postings) -> None:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the postings, and of the stop words' bits."""
+        return sum(segment.nbytes for segment in self._segments) + self.stop_words.nbytes
+
+    def append(self, lengths: Ints, postings: Postings, stop_words: NDArray[np.uint8]) -> None:
         """Add one row for each of `lengths`; the rows of `postings` count from the first of them."""
         first, self._rows = self._rows, self._rows + len(lengths)
-        if self._rows > len(self._lengths):
-            grown = np.empty(self._rows * 5 // 4, dtype=np.int32)
-            grown[:first] = self._lengths[:first]
-            self._lengths = grown
-        self._lengths[first : self._rows] = lengths
+        self._lengths = _grown(self._lengths, first, lengths)
+        self._stop_words = _grown(self._stop_words, first, stop_words)
         self.live += len(lengths)
         self.tokens += int(lengths.sum(dtype=np.int64))
         if len(postings):
@@ -227,10 +254,62 @@ class InvertedIndex:
         postings = self.whole
         if self.live < self._rows:
             postings = postings.renumbered(np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32))
-        return InvertedIndex(postings if len(postings) else None, self.lengths[kept]), kept
+        stop_words = self.stop_words[kept]
+        return InvertedIndex(postings if len(postings) else None, self.lengths[kept], stop_words), kept
 
-    def find(self, term: int, *, since: int = 0) -> tuple[Ints, Ints]:
-        """The rows from `since` on that hold `term`, ascending, dropped ones left out, and how often each does."""
+    def numbered(self) -> InvertedIndex:
+        """A copy of one segment whose i-th term, in the order of their numbers, has the number i."""
+        postings = self.whole
+        if len(postings):
+            numbers = np.arange(len(postings.terms), dtype=np.int32)
+            postings = Postings(numbers, postings.starts, postings.rows, postings.counts)
+        return InvertedIndex(postings if len(postings) else None, self.lengths.copy(), self.stop_words)
+
+    def find(self, key: Key, *, since: int = 0) -> tuple[Ints, Ints]:
+        """The rows from `since` on that hold `key`, ascending, dropped ones left out, and how often each does.
+
+        How often it holds a stop word is not known, and said to be once.
+        """
+        if isinstance(key, tuple):
+            return self._find_any(key, since)
+        rows: Ints
+        counts: Ints
+        if key < 0:
+            byte, bit = divmod(-1 - key, 8)
+            rows = np.flatnonzero(self.stop_words[since:, byte] >> bit & 1).astype(np.int32) + np.int32(since)
+            counts = np.ones(len(rows), dtype=np.uint8)
+        else:
+            rows, counts = self._find_term(key, since)
+        if self.live < self._rows:
+            alive = self._lengths[rows] >= 0
+            rows, counts = rows[alive], counts[alive]
+        return rows, counts
+
+    def holding_all(self, stop_words: Sequence[int]) -> NDArray[np.int32]:
+        """The rows that hold all of these stop words, ascending, dropped ones left out."""
+        bits = np.zeros(self._stop_words.shape[1] * 8, dtype=np.uint8)
+        bits[list(stop_words)] = 1
+        wanted = np.packbits(bits, bitorder="little")
+        held = self.lengths >= 0
+        for byte in np.flatnonzero(wanted).tolist():
+            held &= self.stop_words[:, byte] & wanted[byte] == wanted[byte]
+        return np.flatnonzero(held).astype(np.int32)
+
+    def _find_any(self, groups: tuple[tuple[int, ...], tuple[int, ...]], since: int) -> tuple[Ints, Ints]:
+        sums = []
+        for group in groups:
+            found = [self.find(term, since=since) for term in group]
+            rows = np.concatenate([_NO_POSTINGS.rows, *(rows for rows, _ in found)])
+            rows, places = np.unique(rows, return_inverse=True)
+            sums.append((rows, np.bincount(places, np.concatenate([[], *(counts for _, counts in found)]))))
+        both = np.union1d(sums[0][0], sums[1][0])
+        most = np.zeros(len(both), dtype=np.int64)
+        for rows, counts in sums:
+            places = both.searchsorted(rows)
+            most[places] = np.maximum(most[places], counts.astype(np.int64))
+        return both, most
+
+    def _find_term(self, term: int, since: int) -> tuple[Ints, Ints]:
         found = [
             segment.find(term) for segment, end in zip(self._segments, self._ends, strict=True) if end > since
         ]
@@ -244,9 +323,6 @@ class InvertedIndex:
         if since:
             first = rows.searchsorted(np.int32(since))
             rows, counts = rows[first:], counts[first:]
-        if self.live < self._rows:
-            alive = self._lengths[rows] >= 0
-            rows, counts = rows[alive], counts[alive]
         return rows, counts
 
     def document_frequencies(self) -> Ints:
@@ -262,3 +338,15 @@ class InvertedIndex:
 
 
 _NO_POSTINGS = Postings.of_tokens(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
+
+
+def _grown(array: NDArray[Any], rows: int, more: NDArray[Any]) -> NDArray[Any]:
+    """The first `rows` of an array and those that come now, in it where there is room, else in a larger one."""
+    total = rows + len(more)
+    if total > len(array) or not array.flags.writeable:
+        grown = np.empty((total * 5 // 4, *more.shape[1:]), dtype=more.dtype)
+        if rows:
+            grown[:rows] = array[:rows]
+        array = grown
+    array[rows:total] = more
+    return array

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from hybridrank import forking
 from hybridrank.component import Component
 from hybridrank.errors import InputError
 from hybridrank.text import Language, analyzer
+from hybridrank.text.words import units
 from hybridrank.types import Document, Progress, Query, Ranking
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class RankBM25(Component):
     delta: float | None = Field(default=None, ge=0, le=1000)
     epsilon: float | None = Field(default=None, ge=0, le=1000)
     language: Language = "english"
+    fold_accents: bool | None = None
 
     @model_validator(mode="after")
     def _read_every_option(self) -> RankBM25:
@@ -54,42 +56,52 @@ class RankBM25(Component):
         return RankBM25Index(self)
 
 
+class _Encoded(NamedTuple):
+    """A document's terms, the stop words that it has, and its length in words."""
+
+    terms: list[str]
+    stop_words: list[str]
+    length: int
+
+
 class RankBM25Index:
-    """The terms of each document, and rank_bm25's model of them, made at the first search after a change."""
+    """The terms of each document, and rank_bm25's models of them, made at the first search after a change."""
 
     def __init__(self, component: RankBM25) -> None:
         self.component = component
-        self._analyzer = analyzer(component.language)
-        self._terms: dict[str, list[str]] = {}
-        self._model: Model | None = None
-        self._ids: list[str] = []
+        self._analyzer = analyzer(component.language, component.fold_accents)
+        self._documents: dict[str, _Encoded] = {}
+        self._models: tuple[list[str], list[Model | None]] | None = None
         self._lock = forking.new_lock()
 
     def __len__(self) -> int:
-        return len(self._terms)
+        return len(self._documents)
 
     def __contains__(self, doc_id: object, /) -> bool:
-        return doc_id in self._terms
+        return doc_id in self._documents
 
-    def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> list[list[str]]:
+    def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> list[_Encoded]:
         """Split the documents into terms."""
         encoded = []
         for document in documents:
-            encoded.append(self._analyzer.terms(document.content))
+            text = document.content
+            terms = self._analyzer.terms(text)
+            stop_words = sorted(self._analyzer.stop_words.keys() & self._analyzer.words(text))
+            encoded.append(_Encoded(terms, stop_words, self._analyzer.length(text)))
             if progress:
                 progress(len(encoded), len(documents))
         return encoded
 
-    def add(self, ids: Sequence[str], encoded: list[list[str]]) -> None:
+    def add(self, ids: Sequence[str], encoded: list[_Encoded]) -> None:
         """Hold the encoded documents under `ids` (distinct), in place of any already held under them."""
-        self._terms.update(zip(ids, encoded, strict=True))
-        self._model = None
+        self._documents.update(zip(ids, encoded, strict=True))
+        self._models = None
 
     def delete(self, ids: Collection[str]) -> None:
         """Drop these documents; ids that are not held are passed over."""
         for doc_id in ids:
-            self._terms.pop(doc_id, None)
-        self._model = None
+            self._documents.pop(doc_id, None)
+        self._models = None
 
     def retrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
         """Rank the best `k` documents that hold any term of each query.
@@ -99,31 +111,48 @@ class RankBM25Index:
         """
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
-        if not any(self._terms.values()):  # rank_bm25 divides by the number of terms
-            return [Ranking() for _ in queries]
         with self._lock:
-            if self._model is None:
-                self._ids = list(self._terms)
-                self._model = self._build()
-            model, ids = self._model, self._ids
-        rankings = []
-        for query in queries:
-            terms = self._analyzer.terms(query.text)
-            known = set(terms)
+            if self._models is None:
+                held = self._documents.values()
+                terms, stop_words = ([each.terms for each in held], [each.stop_words for each in held])
+                self._models = list(self._documents), [self._build(terms), self._build(stop_words)]
+            ids, models = self._models
+        return [self._rank(ids, models, query, k) for query in queries]
+
+    def _rank(self, ids: list[str], models: Sequence[Model | None], query: Query, k: int) -> Ranking:
+        scores: dict[str, float] = {}
+        terms, stop_words = self._analyzer.query(query.text)
+        for model, asked in zip(models, (terms, stop_words), strict=True):
+            if model is None or not asked:
+                continue
+            weights = {each: weight for term, weight in asked.items() for each in _spelled_out(term, model.idf)}
             rows = [
                 row
                 for row, counts in enumerate(model.doc_freqs)
-                if not known.isdisjoint(counts) and (query.ids is None or ids[row] in query.ids)
+                if not weights.keys().isdisjoint(counts) and (query.ids is None or ids[row] in query.ids)
             ]
-            scores = model.get_batch_scores(terms, rows) if rows else []
-            rankings.append(Ranking.of(zip((ids[row] for row in rows), scores, strict=True), k=k))
-        return rankings
+            if asked is stop_words:
+                rows = [row for row in rows if weights.keys() <= model.doc_freqs[row].keys()] or rows
+            for term, weight in weights.items() if rows else ():
+                for row, score in zip(rows, model.get_batch_scores([term], rows), strict=True):
+                    scores[ids[row]] = scores.get(ids[row], 0.0) + weight * score
+        return Ranking.of(scores.items(), k=k)
 
-    def _build(self) -> Model:
+    def _build(self, terms: list[list[str]]) -> Model | None:
         from rank_bm25 import BM25L, BM25Okapi, BM25Plus
 
+        if not any(terms):  # rank_bm25 divides by their number
+            return None
         options = self.component
         model = {"okapi": BM25Okapi, "l": BM25L, "plus": BM25Plus}[options.variant]
         extra = {"delta": options.delta, "epsilon": options.epsilon}
         given = {name: value for name, value in extra.items() if value is not None}
-        return model(list(self._terms.values()), k1=options.k1, b=options.b, **given)
+        made: Model = model(terms, k1=options.k1, b=options.b, **given)
+        made.doc_len = [each.length for each in self._documents.values()]
+        made.avgdl = sum(made.doc_len) / len(made.doc_len) or 1.0
+        return made
+
+
+def _spelled_out(term: str, known: Iterable[str]) -> Iterable[str]:
+    """Give the terms that hold a single character of a spaceless script; any other term itself."""
+    return [each for each in known if term in units(each)] if len(units(term)) == 1 else [term]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridrank import forking
-from hybridrank.retrieval.postings import Ints, InvertedIndex
+from hybridrank.retrieval.postings import Ints, InvertedIndex, Key
 
 __all__ = ["Formula", "Scorer"]
 
@@ -120,7 +120,7 @@ class Scorer:
         self._average = self._average_now()
         self._first_rows = len(inverted)
         self._first_dropped = len(inverted.dropped)
-        self._terms: dict[int, _Term] = {}
+        self._terms: dict[Key, _Term] = {}
         self._room = self._budget = 2 * inverted.nbytes
         self._mean_idf: tuple[tuple[int, int], float] | None = None
         self._lock = forking.new_lock()
@@ -143,11 +143,11 @@ class Scorer:
         """How far impacts can be off, relatively, because of the average length that they were made with."""
         return abs(self._average_now() / self._average - 1.0)
 
-    def best(self, query: Mapping[int, int], k: int, *, among: Ints | None = None) -> Ints:
+    def best(self, query: Mapping[Key, float], k: int, *, among: Ints | None = None) -> Ints:
         """Rows among which are the best `k` and all that tie with the last of them; ascending, int32.
 
-        `query` maps each term to how often it comes in the query, here and below. `among` (ascending, int32) are
-        the only rows that count, where it is given.
+        `query` maps each term to its weight, here and below. `among` (ascending, int32) are the only rows that
+        count, where it is given.
         """
         rows = len(self._inverted)
         if among is not None and len(among) * _FEW <= rows:
@@ -186,7 +186,7 @@ class Scorer:
             rows = rows[self._inverted.lengths[rows] >= 0]
         return rows if among is None else rows[np.isin(rows, among, assume_unique=True)]
 
-    def _sums(self, found: list[tuple[_Term, int]]) -> NDArray[np.float32]:
+    def _sums(self, found: list[tuple[_Term, float]]) -> NDArray[np.float32]:
         """The impacts of all terms, summed for each row; zeros follow, to make up the last group."""
         rows = len(self._inverted)
         padded: NDArray[np.float32] | None = getattr(self._buffers, "sums", None)
@@ -207,7 +207,7 @@ class Scorer:
         sums[self._inverted.dropped[self._first_dropped :]] = 0
         return padded
 
-    def scores(self, query: Mapping[int, int], rows: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def scores(self, query: Mapping[Key, float], rows: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """The score of each of `rows` (ascending, int32), and whether it holds any of the terms."""
         scores = np.zeros(len(rows))
         _, hits, weights = self.weights(query, rows)
@@ -216,8 +216,8 @@ class Scorer:
         return scores, np.any(hits, axis=0)
 
     def weights(
-        self, query: Mapping[int, int], rows: Ints
-    ) -> tuple[list[int], NDArray[np.bool_], NDArray[np.float64]]:
+        self, query: Mapping[Key, float], rows: Ints
+    ) -> tuple[list[Key], NDArray[np.bool_], NDArray[np.float64]]:
         """The query's terms that any document holds; which of `rows` hold each; what each adds to their scores."""
         found = [(key, term, times) for key, times in query.items() if (term := self._term(key)).df]
         counts = np.empty((len(found), len(rows)))
@@ -231,7 +231,7 @@ class Scorer:
         weights *= np.array([self._idf(term.df) * times for _, term, times in found])[:, np.newaxis]
         return [key for key, _, _ in found], hits, weights
 
-    def _term(self, key: int) -> _Term:
+    def _term(self, key: Key) -> _Term:
         """The postings of a term, as the index is now."""
         terms = self._terms  # another thread may put an empty one in its place
         old = terms.get(key)
@@ -246,7 +246,7 @@ class Scorer:
             self._terms[key] = made
         return made
 
-    def _make(self, key: int) -> _Term:
+    def _make(self, key: Key) -> _Term:
         rows, counts = self._inverted.find(key)
         total = len(self._inverted)
         idf = self._idf(len(rows)) if len(rows) else 0.0
@@ -255,7 +255,7 @@ class Scorer:
             impacts, counts = _spread(total, rows, impacts), _spread(total, rows, counts)
         return _Term(rows, counts, impacts, idf, dense, len(rows), total, len(self._inverted.dropped))
 
-    def _followed(self, key: int, term: _Term) -> _Term:
+    def _followed(self, key: Key, term: _Term) -> _Term:
         """Bring a term up to date: with the rows that came, without counting those that were dropped."""
         inverted, total = self._inverted, len(self._inverted)
         gone = np.sort(inverted.dropped[term.dropped :])

@@ -7,25 +7,30 @@ addressing, linear probing): the processor fetches many slots at once, and other
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridrank import forking
+from hybridrank.retrieval.postings import Key
 from hybridrank.text import Analyzer
+from hybridrank.text.compounds import SEAM, readable, seams, spans
+from hybridrank.text.words import stream, units
 
-__all__ = ["Vocabulary"]
+__all__ = ["Tokens", "Vocabulary"]
 
 Ints: TypeAlias = NDArray[Any]
 Halves: TypeAlias = NDArray[np.uint64]  # the first or the last eight bytes of words
 
 _WIDTH = 16  # bytes of UTF-8 in a slot; longer words are few, and have a dict
-_SPACE = ord(" ")
-_UNKNOWN = -2
-_NOT_INDEXED = -1
+_LONGEST = 4 * 256  # bytes of a word that are looked at
+_MARGIN = b"    "
+_UNKNOWN = np.iinfo(np.int32).min
+_NO_TERM = _UNKNOWN + 1
+_MOST = 4096  # terms of a query that count
 
 
 def _masks() -> NDArray[np.uint64]:
@@ -96,10 +101,24 @@ class _Table:
             left, slots = left[stay], (slots[stay] + 1) & self._last
 
 
+class Tokens(NamedTuple):
+    """The terms and the stop words of texts by number, int32, each with the row of its text.
+
+    `lengths` has the row of every word that counts for the length of its text.
+    """
+
+    lengths: Ints
+    terms: Ints
+    rows: Ints
+    stop_words: Ints
+    stop_rows: Ints
+
+
 class Vocabulary:
     """The terms of an index, numbered in the order of their coming, and the words that stand for them in texts.
 
-    Threads may share it.
+    The code of a word is the number of its term; ``-1 - n`` for the stop word n; or a lower number for a word of
+    two terms. Threads may share a vocabulary.
     """
 
     def __init__(self, analyzer: Analyzer, terms: Sequence[str] = ()) -> None:
@@ -107,57 +126,150 @@ class Vocabulary:
         self._analyzer = analyzer
         self._short = _Table()
         self._long: dict[bytes, int] = {}
+        self._pairs: list[tuple[int, int]] = []
+        self._first_pair = -1 - len(analyzer.stop_words)
+        self._holding: dict[str, tuple[set[int], set[int]]] = {}
+        self._sought = 0
         self._lock = forking.new_lock()
 
-    def number(self, texts: Sequence[str]) -> tuple[Ints, Ints]:
-        """The number of the term of every word of the texts, -1 for a stop word, and how many words each text has.
+    def adopt(self, terms: Sequence[str]) -> Ints:
+        """The number here of each of these terms, int32; those that are new get one."""
+        with self._lock:
+            return np.array([self.terms.setdefault(term, len(self.terms)) for term in terms], dtype=np.int32)
 
-        Both are int32. Terms that were not met before get a number.
-        """
-        encoded = [self._analyzer.spaced(text).encode() for text in texts]
-        buffer = np.frombuffer(b" ".join([b"", *encoded, b" " * _WIDTH]), dtype=np.uint8)
-        is_word = buffer > _SPACE
-        edges = np.flatnonzero(is_word[1:] != is_word[:-1])
-        edges += 1
-        starts, ends = edges[::2], edges[1::2]
+    def names(self) -> list[str]:
+        """The terms by number."""
+        with self._lock:
+            return list(self.terms)
+
+    def number(self, texts: Sequence[str], rows: Sequence[int]) -> Tokens:
+        """The terms of the texts, each of them one of `slices`; `rows` are theirs. New terms get a number."""
+        alphabet = self._analyzer.alphabet
+        plain = [text.isascii() and alphabet.ascii is not None for text in texts]
+        raw = [text.encode() for text, is_plain in zip(texts, plain, strict=True) if is_plain]
+        buffer = np.frombuffer(b" ".join([_MARGIN, *raw, _MARGIN]), dtype=np.uint8)
+        changes = seams(buffer)
+        if raw:
+            assert alphabet.ascii is not None
+            buffer = np.frombuffer(buffer.tobytes().translate(alphabet.ascii), dtype=np.uint8)
+            buffer = _without_loose_apostrophes(buffer)
+        other = [
+            stream(text, alphabet).encode() for text, is_plain in zip(texts, plain, strict=True) if not is_plain
+        ]
         # each text begins behind one more space than those before it
-        borders = np.cumsum([1, *(len(text) + 1 for text in encoded)])
-        sizes = np.diff(starts.searchsorted(borders)).astype(np.int32)
-        return self._numbers(buffer, starts, ends), sizes
+        sizes = [len(text) + 1 for text in raw]
+        if len(changes):
+            buffer = np.insert(buffer, changes, ord(SEAM))
+            borders = np.cumsum([len(_MARGIN) + 1, *sizes])
+            borders += changes.searchsorted(borders)
+        else:
+            borders = np.cumsum([len(_MARGIN) + 1, *sizes])
+        if other:
+            more = b" ".join([b"", *other, _MARGIN, b""])
+            borders = np.append(borders[:-1], len(buffer) + np.cumsum([1, *(len(text) + 1 for text in other)]))
+            buffer = np.append(buffer, np.frombuffer(more, dtype=np.uint8))
+        starts, ends, plain_words = spans(buffer)
+        order = [row for row, is_plain in zip(rows, plain, strict=True) if is_plain]
+        order += [row for row, is_plain in zip(rows, plain, strict=True) if not is_plain]
+        text_of = borders[:-1].searchsorted(starts, side="right") - 1
+        word_rows = np.array(order, dtype=np.int32)[text_of]
+        codes = self._codes(np.append(buffer, _PADDING), starts, ends)
+        counted = codes[:plain_words]
+        counted = (counted >= 0) | (counted <= self._first_pair) & (counted > _NO_TERM)
+        return self._tokens(word_rows[:plain_words][counted], codes, word_rows)
 
-    def _numbers(self, buffer: Ints, starts: Ints, ends: Ints) -> Ints:
-        """The numbers of the words at ``buffer[start:end]``; `_WIDTH` bytes or more follow each start."""
+    def _tokens(self, lengths: Ints, codes: Ints, rows: Ints) -> Tokens:
+        if self._pairs and len(paired := np.flatnonzero((codes <= self._first_pair) & (codes > _NO_TERM))):
+            both = np.array(self._pairs, dtype=np.int32)[self._first_pair - codes[paired]]
+            codes = np.append(codes, both[:, 1])
+            codes[paired] = both[:, 0]
+            rows = np.append(rows, rows[paired])
+        is_term = codes >= 0
+        is_stop_word = ~is_term & (codes > self._first_pair)
+        return Tokens(lengths, codes[is_term], rows[is_term], -1 - codes[is_stop_word], rows[is_stop_word])
+
+    def _codes(self, buffer: Ints, starts: Ints, ends: Ints) -> Ints:
+        """The codes of the words at ``buffer[start:end]``; `_WIDTH` bytes or more follow each start."""
         windows = np.ndarray(len(buffer) - _WIDTH + 1, f"V{_WIDTH}", buffer, strides=(1,))
         halves = windows[starts].view("<u8").reshape(-1, 2)
         lengths = ends - starts
         covered = np.minimum(lengths, _WIDTH)
         first, second = (halves[:, half] & _MASKS[half][covered] for half in range(2))
         with self._lock:
-            numbers = self._short.find(first, second)
-            numbers[lengths > _WIDTH] = _UNKNOWN
+            codes = self._short.find(first, second)
+            codes[lengths > _WIDTH] = _UNKNOWN
             met: dict[bytes, int] = {}
             places = []
-            unknown = np.flatnonzero(numbers == _UNKNOWN)
+            unknown = np.flatnonzero(codes == _UNKNOWN)
+            data = buffer.tobytes()
+            clipped = np.minimum(ends[unknown], starts[unknown] + _LONGEST)
             for place, start, end in zip(
-                unknown.tolist(), starts[unknown].tolist(), ends[unknown].tolist(), strict=True
+                unknown.tolist(), starts[unknown].tolist(), clipped.tolist(), strict=True
             ):
-                word = buffer[start:end].tobytes()
+                word = data[start:end]
                 known = self._long if len(word) > _WIDTH else met
-                if (number := known.get(word)) is None:
-                    number = known[word] = self._learn(word.decode())
+                if (code := known.get(word)) is None:
+                    code = known[word] = self._learn(word.decode(errors="ignore"))
                     if known is met:
                         places.append(place)
-                numbers[place] = number
+                codes[place] = code
             if places:
-                self._short = self._short.add(first[places], second[places], numbers[places])
-        return numbers
+                self._short = self._short.add(first[places], second[places], codes[places])
+        return codes
 
     def _learn(self, word: str) -> int:
-        term = self._analyzer.term(word)
-        return _NOT_INDEXED if term is None else self.terms.setdefault(term, len(self.terms))
+        if not word.isalnum():
+            word = readable(word)
+        if (stop_word := self._analyzer.stop_words.get(word)) is not None:
+            return -1 - stop_word
+        terms = self._analyzer.stems(word)
+        if len(terms) == 1:
+            return self.terms.setdefault(terms[0], len(self.terms))
+        if not terms:
+            return _NO_TERM
+        first, second = (self.terms.setdefault(term, len(self.terms)) for term in terms)
+        self._pairs.append((first, second))
+        return self._first_pair + 1 - len(self._pairs)
 
-    def count(self, text: str) -> dict[int, int]:
-        """Count each term of a query that any document brought, in the order of coming; learns nothing."""
-        counts = Counter(self.terms.get(term, _NOT_INDEXED) for term in self._analyzer.terms(text))
-        counts.pop(_NOT_INDEXED, None)
-        return counts
+    def query(self, text: str) -> dict[str, tuple[Key, float]]:
+        """The key and the weight of each term of a query that any document brought; learns nothing.
+
+        A query of stop words alone has those; a single character of a spaceless script stands for all terms that
+        hold it. The first `_MOST` count.
+        """
+        terms, stop_words = self._analyzer.query(text)
+        found: dict[str, tuple[Key, float]] = {
+            word: (-1 - self._analyzer.stop_words[word], weight) for word, weight in stop_words.items()
+        }
+        for term, weight in terms.items():
+            if len(found) == _MOST:
+                break
+            if len(units(term)) == 1:
+                found[term] = self._with(term), weight
+            elif (number := self.terms.get(term)) is not None:
+                found[term] = number, weight
+        return found
+
+    def _with(self, unit: str) -> Key:
+        """The terms that begin with this one character, itself among them, and the others that end with it."""
+        with self._lock:
+            for term, number in islice(self.terms.items(), self._sought, None):
+                for place, each in enumerate(units(term)):
+                    self._holding.setdefault(each, (set(), set()))[place].add(number)
+            self._sought = len(self.terms)
+            begin, end = self._holding.get(unit, ((), ()))
+            return tuple(sorted(begin)), tuple(sorted(end))
+
+
+_PADDING = np.zeros(_WIDTH, dtype=np.uint8)
+
+
+def _without_loose_apostrophes(buffer: Ints) -> Ints:
+    """Make spaces of the apostrophes that do not stand between two letters or digits."""
+    places = np.flatnonzero(buffer == ord("'"))
+    if not len(places):
+        return buffer
+    inner = [(near != ord("'")) & (near > ord(" ")) for near in (buffer[places - 1], buffer[places + 1])]
+    buffer = buffer.copy()
+    buffer[places[~(inner[0] & inner[1])]] = ord(" ")
+    return buffer

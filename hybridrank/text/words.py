@@ -1,31 +1,38 @@
-"""Text -> normalised words.
+"""Text -> a stream of normalized words, and the words of a stream.
 
-Text is brought to Unicode's NFKC form and case-folded; what no reader sees (soft hyphens, joiners, bidirectional
-marks, variation selectors) is dropped, and a typographic apostrophe becomes ``'``.
+Text is brought to Unicode's NFKC form and case-folded; invisible characters (soft hyphens, joiners, bidirectional
+marks, variation selectors) are dropped, and a typographic apostrophe becomes ``'``.
 
 A word is a run of letters, digits and the marks on them, in any script. An apostrophe inside a word belongs to it
 (``o'reilly``, ``it's``: stemmers know what to do with it), and so does the zero-width non-joiner between Arabic
 letters, which is part of Persian spelling. Everything else separates words: punctuation, symbols, emoji, a mark
-on nothing. The underscore separates too, so that the question "parse json" finds ``parse_json``, and
-``parse_json`` still finds itself by its two words; camelCase stays one word.
+on nothing.
+
+What people type as one string is a word of its own, in addition to its parts: see `hybridrank.text.compounds`.
 
 Scripts that write no spaces between words (`SPACELESS`) give overlapping pairs of characters instead, as in
 Lucene's CJKBigramFilter; a run of one character gives that character. A character takes its marks along: a Thai
 consonant with its vowel sign and tone mark is one unit, as is a Khmer or Burmese stack, so that no pair begins
 with a mark or ends before one. Korean is among them although it writes spaces, because its particles are
 suffixes that no stemmer here knows.
+
+Nothing here takes more than linear time, and no call holds the interpreter's lock for long: text is cut into
+slices between words, and normalized in pieces of `_PIECE` characters, since `unicodedata.normalize` is quadratic
+in a run of marks.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-__all__ = ["SCHEME", "SPACELESS", "Alphabet", "spaced", "split"]
+from hybridrank.text.compounds import CAMEL, CODES, SEAM, split_token
 
-SCHEME = 1
+__all__ = ["SCHEME", "SPACELESS", "Alphabet", "slices", "split", "stream", "units"]
+
+SCHEME = 2
 """Raise this when the same text gives other words or terms than before: it is part of an analyzer's identity."""
 
 SPACELESS = (
@@ -46,7 +53,18 @@ SPACELESS = (
 )
 """Blocks whose letters are indexed as pairs, first and last code point; their digits are digits like any other."""
 
+_SLICE = 2**14
+_ASCII_SLICE = 2**18
+"""A longer text is processed in slices of so many characters."""
+
+_PIECE = 2**10
+"""Characters normalized in one call."""
+
+_BREAKS = ' \n\t\r\v\f;!?()[]{}<>"\u3000。、；！？「」『』（）'
+"""Characters that end every word, pair and compound: a slice ends behind one of them."""
+
 _APOSTROPHES = "'‘’‛ʼ"  # the last is a letter to Unicode, and an apostrophe to who types it
+_HYPHENS = "‐‑‒–−"
 _ZWNJ = "\u200c"
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200d-\u200f\u202a-\u202e\u2060-\u206f"
@@ -55,22 +73,31 @@ _UNSEEN = re.compile(
 _ARABIC = "[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff]"
 _LOOSE_ZWNJ = re.compile(f"(?<!{_ARABIC}){_ZWNJ}|{_ZWNJ}(?!{_ARABIC})")
 
-# In translated text, where a NUL stands before every spaceless letter:
+# In translated text, where a NUL stands before every spaceless letter, and codes for the symbols of compounds:
 _INNER = f"'{_ZWNJ}"
-_WORD = re.compile(rf"\w(?:.*[^{_INNER}])?")
-_RUN_OR_WORD = re.compile(rf"(?:\0\w[^\w\s\0{_INNER}]*)+|[^\s\0]+")
+_IN_CODE = "".join(CODES.values()) + SEAM
+_CODE = re.compile(f"[{_IN_CODE}]")
+_RUN_OR_WORD = re.compile(rf"(?:\0\w[^\w\s\0{_INNER}{_IN_CODE}]*)+|[^\s\0]+")
+_LOOSE = re.compile(rf"(?:^|(?<=[{_IN_CODE}]))[^\w{_IN_CODE}]++|[{_INNER}]++(?=$|[{_IN_CODE}])")
+_LOOSE_APOSTROPHE = re.compile("(?<![a-z0-9])'|'(?![a-z0-9])")
 _STACKERS = "\u1039\u17d2"  # the Burmese and the Khmer sign that put the next consonant below the last
+_UNIT = re.compile(rf"\w(?:[^\w{_INNER}]|(?<=[{_STACKERS}])\w)*")
+_SEAM_IN_TEXT = "\ufdd0"  # no character: no text has it
 
 
 class Alphabet(dict[int, str]):
     """A table for `str.translate`, filled as characters are met.
 
-    It folds a character of a word, puts a NUL before a spaceless letter, drops what is unseen, and makes a
-    space of the rest. `spelling` holds what a language reads otherwise.
+    It folds the case of a word's characters, puts a NUL before a spaceless letter, drops what is invisible, gives
+    the symbols of compounds their codes, and makes a space of the rest. `spelling` holds what a language reads
+    otherwise. `ascii` does the same to the bytes of ASCII text; it is None where that needs other characters.
     """
 
     def __init__(self, spelling: Mapping[str, str]) -> None:
-        super().__init__({ord("'"): "'"} | {ord(written): read for written, read in spelling.items()})
+        super().__init__({ord("'"): "'", ord("İ"): "i", ord(_SEAM_IN_TEXT): SEAM})
+        self.update({ord(written): read for written, read in spelling.items()})
+        characters = "".join(map(self.__getitem__, range(128)))
+        self.ascii = characters.encode().ljust(256) if characters.isascii() else None
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -86,56 +113,115 @@ def _read(char: str) -> str:
         return char
     if _UNSEEN.match(char):
         return ""
+    if code := CODES.get("-" if char in _HYPHENS else char):
+        return code
     category = unicodedata.category(char)
     if category in ("Mn", "Mc"):
         return char
     if not char.isalnum():
         return " "
-    spaceless = category != "Nd" and any(first <= ord(char) <= last for first, last in SPACELESS)
-    return f"\0{char}" if spaceless else char
+    return f"\0{char}" if category != "Nd" and _spaceless(char) else char
 
 
-def spaced(text: str, alphabet: Alphabet) -> str:
-    """Give the words of a text in order, with a space or more between any two: what `split` gives, quicker."""
-    return _spaced_ascii(text, alphabet) if text.isascii() else " ".join(split(text, alphabet))
+def _spaceless(char: str) -> bool:
+    return any(first <= ord(char) <= last for first, last in SPACELESS)
 
 
-def split(text: str, alphabet: Alphabet) -> list[str]:
-    """Give the words of a text, in order."""
-    if text.isascii():
-        return _spaced_ascii(text, alphabet).split()
-    text = unicodedata.normalize("NFKC", text)
+def slices(text: str) -> Iterator[str]:
+    """Cut a long text between words, or inside a word or a run of pairs that is longer than a slice."""
+    size = _ASCII_SLICE if text.isascii() else _SLICE
+    start = 0
+    while len(text) - start > size:
+        end = max(text.rfind(char, start, start + size) for char in _BREAKS) + 1
+        if end > start:
+            yield text[start:end]
+            start = end
+        else:
+            end = _safe(text, start, start + size)
+            yield text[start:end]
+            last = _safe(text, start, end - 1)
+            both = last > start and _spaceless(text[last]) and _spaceless(text[end])
+            start = last if both else end  # they make a pair
+    yield text[start:] if start else text
+
+
+def split(text: str, alphabet: Alphabet) -> tuple[list[str], list[str]]:
+    """Give the words of a text, in order: those that are no compounds, and the compounds."""
+    words: list[str] = []
+    compounds: list[str] = []
+    for piece in slices(text):
+        for token in stream(piece, alphabet).split():
+            if token.isalnum():
+                words.append(token)
+            else:
+                split_token(token, words, compounds)
+    return words, compounds
+
+
+def stream(text: str, alphabet: Alphabet) -> str:
+    """Give the words of one of `slices`, with a space or more between any two that are not of one compound."""
+    if text.isascii() and alphabet.ascii is not None:
+        text = CAMEL.sub(rf"{_SEAM_IN_TEXT}\g<0>", text)
+        text = text.encode().translate(alphabet.ascii).decode() if text.isascii() else text.translate(alphabet)
+        return _LOOSE_APOSTROPHE.sub(" ", text) if "'" in text else text
+    text = "".join(unicodedata.normalize("NFKC", piece) for piece in _pieces(text))
     if _ZWNJ in text:
         text = _LOOSE_ZWNJ.sub("", text)
-    text = unicodedata.normalize("NFKC", text.translate(alphabet))
+    if "\u0307" in text:
+        text = text.replace("i\u0307", "i")  # what other case foldings make of İ
+    text = CAMEL.sub(rf"{_SEAM_IN_TEXT}\g<0>", text)
+    text = "".join(unicodedata.normalize("NFKC", piece.translate(alphabet)) for piece in _pieces(text))
     text = text.replace("''", "  ")
     if "\0" not in text:
-        return _trimmed(text.split())
+        return " ".join(token if token.isalnum() else _trimmed(token) for token in text.split())
     words = []
     for token in _RUN_OR_WORD.findall(text):
         if token[0] != "\0":
-            words += _trimmed([token])
+            words.append(_trimmed(token))
             continue
         for stacker in _STACKERS:
             token = token.replace(f"{stacker}\0", stacker)
-        units = token[1:].split("\0")
-        words += [first + second for first, second in pairwise(units)] if len(units) > 1 else units
-    return words
+        each = token[1:].split("\0")
+        words += [first + second for first, second in pairwise(each)] if len(each) > 1 else each
+    return " ".join(words)
 
 
-def _spaced_ascii(text: str, alphabet: Alphabet) -> str:
-    text = text.translate(alphabet)
-    if "'" in text:
-        text = f" {text} ".replace("''", "  ").replace(" '", "  ").replace("' ", "  ")
-    return text
+def units(word: str) -> list[str]:
+    """Give the one or two characters, with their marks, of a spaceless word; none of any other."""
+    return _UNIT.findall(word) if word and not word[0].isascii() and _spaceless(word[0]) else []
 
 
-def _trimmed(tokens: list[str]) -> list[str]:
-    """Take apostrophes, and marks on nothing, from the ends of tokens, and tokens of nothing else altogether."""
-    words = []
-    for token in tokens:
-        if token[0].isalnum() and token[-1] not in _INNER:
-            words.append(token)
-        elif word := _WORD.search(token):
-            words.append(word.group())
-    return words
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a text so that its pieces can be normalized each by itself, but for a piece of marks alone."""
+    start = 0
+    while len(text) - start > _PIECE:
+        end = _safe(text, start, start + _PIECE)
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
+
+
+def _safe(text: str, start: int, end: int) -> int:
+    """Give the last place up to `end`, after `start`, before a character that combines with nothing before it."""
+    for place in range(end, start, -1):
+        char = text[place]
+        if char.isascii() or (
+            char.isalnum()
+            and text[place - 1] not in _STACKERS
+            and (first := unicodedata.normalize("NFKD", char)[0]).isalnum()
+            and not "\u1160" <= first <= "\u11ff"
+            and not "\ud7b0" <= first <= "\ud7ff"
+            and not _UNSEEN.match(char)
+        ):
+            return place
+    return end
+
+
+def _trimmed(token: str) -> str:
+    """Take apostrophes, and marks on nothing, from the ends of a token's words."""
+    if token.isascii():
+        if "'" not in token:
+            return token
+    elif token[0].isalnum() and token[-1] not in _INNER and not _CODE.search(token):
+        return token
+    return _LOOSE.sub(" ", token)

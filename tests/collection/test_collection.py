@@ -318,6 +318,42 @@ def test_another_language_is_indexed_again(tmp_path: Path, caplog: pytest.LogCap
     assert "cannot be used and are made again" in caplog.text
 
 
+def test_indexes_of_an_earlier_analysis_are_made_again_without_embedding(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = {"bm25": BM25(), "dense": Faiss(embedder=NgramEmbedder())}
+    with monkeypatch.context() as earlier:
+        earlier.setattr("hybridrank.retrieval.bm25._FORMAT", 2)
+        with Pipeline.build(TOPICS, path=tmp_path / "c", retrievers=arms, reranker=None) as pipeline:
+            pipeline.collection.compact()
+
+    def embed(*_: object, **__: object) -> None:
+        raise AssertionError("embedded again")
+
+    with monkeypatch.context() as later, caplog.at_level(logging.WARNING):
+        later.setattr(NgramEmbedder, "embed", embed)
+        with Pipeline.open(tmp_path / "c", retrievers=arms, reranker=None) as pipeline:
+            assert pipeline.collection.statistics()["arms"]["bm25"]["documents"] == len(TOPICS)
+    assert "made again" in caplog.text
+    assert "reads format 3" in caplog.text
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_terms_of_no_document_are_forgotten(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "c" if durable else None
+    with Pipeline.build(
+        [Document("seed", "seed")], path=path, retrievers={"bm25": BM25()}, reranker=None
+    ) as pipeline:
+        for turn in range(5):
+            pipeline.add([Document(f"d{n}", f"turn{turn}word{n} common") for n in range(40)])
+        pipeline.delete([f"d{n}" for n in range(39)])
+        if durable:
+            pipeline.collection.compact()  # in memory, this happens by itself
+        assert pipeline.collection.statistics()["arms"]["bm25"]["terms"] == 3
+        assert found(pipeline, "turn4word39", k=9) == ["d39"]
+        assert found(pipeline, "turn3word39", k=9) == []
+
+
 def test_build_refuses_what_is_there(tmp_path: Path) -> None:
     Pipeline.build(TOPICS, path=tmp_path / "c", retrievers={"bm25": BM25()}).close()
     (tmp_path / "d").mkdir()

@@ -1,5 +1,6 @@
 """BM25's options, ties, and unusual documents and queries."""
 
+import numpy as np
 import pytest
 
 from hybridrank.errors import ConfigError, InputError
@@ -65,14 +66,171 @@ def test_an_empty_index_finds_nothing(component):
 
 
 def test_blank_documents_are_held_and_never_found(component):
-    index = build(component, {"blank": "", "spaces": " \n", "stop": "the of", "a": "wind"})
+    index = build(component, {"blank": "", "spaces": " \n", "symbols": "+ -", "a": "wind"})
     assert len(index) == 4
     assert "blank" in index
     assert index.retrieve([Query("wind the")], k=9)[0].ids == ("a",)
-    only_blank = build(component, {"blank": "", "stop": "the of"})
+    only_blank = build(component, {"blank": "", "symbols": "+ -"})
     assert only_blank.retrieve([Query("wind"), Query("the")], k=9) == [
         *component.create_index().retrieve([Query("wind"), Query("the")], k=9)
     ]
+
+
+def found(index, text, **options):
+    return index.retrieve([Query(text, **options)], k=99)[0].ids
+
+
+def test_a_query_of_stop_words_alone_finds_the_documents_that_hold_them_all(component):
+    held = {
+        "band": "The Who released Tommy",
+        "play": "To be, or not to be",
+        "shop": "The IT department",
+        "only": "who and the",
+        "none": "wind",
+    }
+    index = build(component, held)
+    assert set(found(index, "The Who")) == {"band", "only"}
+    assert found(index, "to be or not to be") == ("play",)
+    assert found(index, "IT") == ("shop",)
+    assert set(found(index, "the it who")) == {"band", "shop", "only"}  # none holds all
+    assert found(index, "the who", ids=frozenset({"shop", "none"})) == ("shop",)
+    assert found(index, "who released it") == ("band",)  # with other words, stop words do not count
+    assert found(index, "unheard the") == ()
+    index.delete(["band", "play"])
+    index.add(["only"], index.encode([Document("only", "to be")]))
+    assert found(index, "the who") == ("shop",)
+    assert found(index, "to be or not to be") == ("only",)
+
+
+def test_stop_words_do_not_count_for_the_length(component):
+    index = build(component, {"a": "wind the of and", "b": "wind", "c": "rain", "d": "snow"})
+    scores = index.retrieve([Query("wind")], k=9)[0].scores
+    assert scores[0] == scores[1]
+
+
+CODE = {
+    "plus": "Templates in C++ explained",
+    "sharp": "Generics in C# explained",
+    "c": "Pointers in C explained",
+    "part": "Part AB-1234/X is in stock now",
+    "parts": "Part AB 1234, box X",
+    "new": "Notes of version 1.2.3",
+    "old": "Notes of version 3.2.1",
+    "mail": "Contact john.doe@example.com",
+    "liam": "Contact doe.example@john.com",
+    "host": "Host 10.0.0.1",
+    "other host": "Host 1.0.0.10",
+    "snake": "call parse_json twice",
+    "ekans": "call json parse twice",
+    "camel": "call parseJson once",
+    "kebab": "my-component here",
+    "babek": "component my here",
+    "dot": "the .NET runtime",
+    "net": "the net runtime",
+    "price": "it costs $100 now",
+    "count": "it counts 100 now",
+    "share": "some 50% of it",
+    "fifty": "some 50 of it",
+    "day": "on 2020-01-02 it was",
+    "yad": "on 02 01 2020 it was",
+    "init": "def __init__ here",
+    "tini": "def init here",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("C++", "plus"),
+        ("c#", "sharp"),
+        ("AB-1234/X", "part"),
+        ("1.2.3", "new"),
+        ("john.doe@example.com", "mail"),
+        ("10.0.0.1", "host"),
+        ("parse_json", "snake"),
+        ("parseJson", "camel"),
+        ("my-component", "kebab"),
+        ("my\u2011component", "kebab"),
+        (".NET", "dot"),
+        ("$100", "price"),
+        ("50%", "share"),
+        ("2020-01-02", "day"),
+        ("__init__", "init"),
+    ],
+)
+def test_a_compound_finds_itself_first_and_then_its_parts(component, text, first):
+    ids = found(build(component, {**CODE, **{f"x{n}": "rain" for n in range(60)}}), text)
+    assert ids[0] == first
+    assert len(ids) > 1
+    assert found(build(component, CODE), "json parse")[0] in {"snake", "ekans", "camel"}
+
+
+SINGLE = {
+    "cat": "我的猫很可爱",
+    "tea": "中国茶文化",
+    "water": "물은 생명이다",
+    "cafe": "駅前の猫カフェ",
+    "alone": "猫、犬",
+    "half": "ﾈｺのｴｻ",
+    "thai": "กินข้าว",
+    "rare": "𠮷野家",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("猫", {"cat", "cafe", "alone"}),
+        ("茶", {"tea"}),
+        ("물", {"water"}),
+        ("猫 餌", {"cat", "cafe", "alone"}),
+        ("我", {"cat"}),
+        ("化", {"tea"}),
+        ("可爱", {"cat"}),
+        ("エ", {"half"}),
+        ("ｴ", {"half"}),
+        ("𠮷", {"rare"}),
+        ("家", {"rare"}),
+        ("ข้", {"thai"}),
+        ("犬", {"alone"}),
+        ("狗", set()),
+        ("cat 茶", {"tea"}),
+    ],
+)
+def test_a_single_character_finds_every_word_that_holds_it(component, text, ids):
+    index = build(type(component)(variant=component.variant, language="none"), SINGLE)
+    assert set(found(index, text)) == ids
+    index.delete(["cat"])
+    index.add(["late"], index.encode([Document("late", "花猫")]))
+    assert set(found(index, text)) == ids - {"cat"} | ({"late"} if "猫" in text else set())
+
+
+def test_a_single_character_counts_as_often_as_it_comes():
+    held = {"one": "我的猫很可", "two": "猫的猫很可", "three": "猫猫和猫很", "lone": "猫、我的很可"}
+    index = build(BM25(language="none", k1=1.0, b=0.0), held)
+    idf = np.log1p((4 - 4 + 0.5) / (4 + 0.5))
+    ranking = index.retrieve([Query("猫")], k=9)[0]
+    expected = {"one": 1, "two": 2, "three": 3, "lone": 1}
+    for doc_id, score in zip(ranking.ids, ranking.scores, strict=True):
+        tf = expected[doc_id]
+        assert score == pytest.approx(idf * tf / (tf + 1.0))
+    assert index.explain("猫", "two") == {"猫": pytest.approx(ranking.scores[1])}
+
+
+@pytest.mark.parametrize("text", ["cafe", "café", "CAFE\u0301", "Cafés"])
+def test_accents_are_folded_unless_told_otherwise(component, text):
+    held = {"c": "A Café in Zürich", "b": "rain"}
+    assert found(build(component, held), text) == ("c",)
+    unfolded = build(type(component)(variant=component.variant, fold_accents=False), held)
+    assert found(unfolded, text) == (() if text == "cafe" else ("c",))
+
+
+def test_a_long_query_is_cut_to_its_first_terms(monkeypatch):
+    monkeypatch.setattr("hybridrank.retrieval.vocabulary._MOST", 40)
+    index = build(BM25(language=None), {f"d{n}": f"w{n}" for n in range(50)})
+    everything = " ".join(f"w{n}" for n in range(50))
+    ranking = index.retrieve([Query("unheard " * 100 + everything)], k=99)[0]
+    assert set(ranking.ids) == {f"d{n}" for n in range(40)}
 
 
 def test_only_documents_with_a_term_of_the_query_are_found(component):

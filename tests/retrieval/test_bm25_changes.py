@@ -19,6 +19,7 @@ IDS = [f"d{n:02}" for n in range(40)]
 WORDS = ["ant", "bee", "cat", "dog", "eel", "fox"]  # so few that ties and words in most documents are common
 QUERIES = [Query("ant"), Query("bee bee cat"), Query("eel unheard fox ant dog"), Query("unheard")]
 QUERIES += [Query("cat dog", ids=frozenset(IDS[::2])), Query("ant", ids=frozenset())]
+QUERIES += [Query("who the"), Query("猫 ant-bee")]
 
 SELECTED = frozenset([*IDS[::3], *(f"base{n:03}" for n in range(0, 400, 2))])  # the same object at every search
 QUERIES += [Query("bee dog", ids=SELECTED)]
@@ -28,7 +29,7 @@ BASE = {  # so many, of such like lengths, that a few changes leave weights that
 }
 
 ids = st.sampled_from(IDS)
-texts = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
+texts = st.lists(st.sampled_from([*WORDS, "the", "who", "猫猫犬", "犬猫", "ant-bee"]), max_size=6).map(" ".join)
 
 
 def build(component, held):
@@ -42,11 +43,12 @@ class Changes(RuleBasedStateMachine):
 
     @initialize(
         variant=st.sampled_from(["lucene", "okapi", "bm25l", "bm25+"]),
+        language=st.sampled_from([None, "english"]),
         held=st.dictionaries(ids, texts, max_size=40),
         base=st.sampled_from([{}, BASE]),
     )
-    def start(self, variant, held, base):
-        self.component = BM25(variant=variant, language=None)
+    def start(self, variant, language, held, base):
+        self.component = BM25(variant=variant, language=language)
         self.held = {**base, **held}
         self.index = build(self.component, self.held)
         self.folder = TemporaryDirectory()
@@ -106,6 +108,73 @@ class Changes(RuleBasedStateMachine):
 
 TestChanges = Changes.TestCase
 TestChanges.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+
+
+def test_terms_of_no_document_go_with_the_improvement():
+    index = BM25().create_index()
+    for n in range(40):
+        documents = [Document(f"d{m}", f"seed number{n}x{m} the") for m in range(25)]
+        index.add([document.id for document in documents], index.encode(documents))
+    before = index.retrieve([Query("seed number39x7"), Query("the")], k=50)
+    assert index.statistics()["terms"] == 1 + 40 * 25
+    index.improve()()
+    assert index.statistics()["terms"] == 1 + 25
+    assert len(index._vocabulary._long) + index._vocabulary._short.held <= 26
+    assert index.retrieve([Query("seed number39x7"), Query("the")], k=50) == before
+    index.delete([f"d{m}" for m in range(1, 25)])
+    index.improve()()
+    assert index.statistics()["terms"] == 2
+    assert index.retrieve([Query("number39x0")], k=5)[0].ids == ("d0",)
+
+
+def test_terms_of_documents_that_were_never_added_go_too():
+    index = build(BM25(), {"a": "wind"})
+    index.encode([Document("b", " ".join(f"unheard{n}" for n in range(100)))])
+    assert index.statistics()["terms"] == 101
+    index.improve()()
+    assert index.statistics()["terms"] == 1
+    assert index.improve() is None
+    assert index.retrieve([Query("wind")], k=5)[0].ids == ("a",)
+
+
+def test_documents_encoded_before_an_improvement_are_added_after_it():
+    held = {f"d{n}": f"number{n} wind" for n in range(30)}
+    index = build(BM25(), held)
+    late = [Document("late", "rain number3 wind rain the"), Document("last", "number29 snow")]
+    encoded = index.encode(late)
+    index.delete([f"d{n}" for n in range(20)])
+    index.improve()()
+    index.add(["late", "last"], encoded)
+    held = {doc_id: held[doc_id] for doc_id in list(held)[20:]} | {each.id: each.text for each in late}
+    queries = [Query(text) for text in ("rain", "number3", "wind", "number29", "snow wind", "the", "number5")]
+    assert index.retrieve(queries, k=50) == build(BM25(), held).retrieve(queries, k=50)
+
+
+def test_threads_encode_while_terms_are_dropped():
+    index = build(BM25(), {f"d{n}": f"number{n} wind" for n in range(2000)})
+    start = threading.Barrier(5)
+
+    def encode(turn):
+        start.wait()
+        batches = [
+            [Document(f"t{turn}n{n}", f"turn{turn} late{n} number{n}") for n in range(m, 400, 20)]
+            for m in range(20)
+        ]
+        return [(batch, index.encode(batch)) for batch in batches]
+
+    with ThreadPoolExecutor(4) as threads:
+        encoding = [threads.submit(encode, turn) for turn in range(4)]
+        start.wait()
+        for n in range(0, 2000, 200):
+            index.delete([f"d{m}" for m in range(n, n + 200)])
+            if swap := index.improve():
+                swap()
+    held = {}
+    for batch, encoded in (each for running in encoding for each in running.result()):
+        index.add([document.id for document in batch], encoded)
+        held |= {document.id: document.text for document in batch}
+    queries = [Query("late7"), Query("turn2 number13"), Query("number399")]
+    assert index.retrieve(queries, k=2000) == build(BM25(), held).retrieve(queries, k=2000)
 
 
 def segmented():

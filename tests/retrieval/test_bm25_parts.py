@@ -12,6 +12,7 @@ from hybridrank.retrieval.postings import InvertedIndex, Postings
 from hybridrank.retrieval.selection import Selections
 from hybridrank.retrieval.vocabulary import Vocabulary
 from hybridrank.text import analyzer
+from hybridrank.text.words import slices
 
 PIECES = [
     "'",
@@ -44,35 +45,42 @@ hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=20).m
 texts = hostile.filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text))
 
 
-@given(text=texts, language=st.sampled_from(["english", "turkish", "catalan", "french", None]))
-def test_spaced_words_are_the_words(text, language):
-    assert analyzer(language).spaced(text).split() == analyzer(language).words(text)
+def numbered(vocabulary, batch):
+    """The terms of each text, sorted, and the stop words."""
+    cut = [(row, piece) for row, text in enumerate(batch) for piece in slices(text)]
+    found = vocabulary.number([piece for _, piece in cut], [row for row, _ in cut])
+    names = np.array([*vocabulary.terms, ""], dtype=object)
+    rows = range(len(batch))
+    lengths = np.bincount(found.lengths, minlength=len(batch)).tolist()
+    terms = [sorted(names[found.terms[found.rows == row]].tolist()) for row in rows]
+    return terms, [sorted(found.stop_words[found.stop_rows == row].tolist()) for row in rows], lengths
 
 
 @given(
     batches=st.lists(st.lists(texts, max_size=6), max_size=4),
-    language=st.sampled_from(["english", "turkish", None]),
+    language=st.sampled_from(["english", "turkish", "catalan", "french", None]),
 )
 def test_numbers_are_those_of_the_terms_word_by_word(batches, language):
     words = analyzer(language)
     vocabulary = Vocabulary(words)
     for batch in batches:
-        numbers, sizes = vocabulary.number(batch)
-        assert sizes.tolist() == [len(words.words(text)) for text in batch]
-        terms = [words.term(word) for text in batch for word in words.words(text)]
-        assert numbers.tolist() == [-1 if term is None else vocabulary.terms[term] for term in terms]
+        terms, stop_words, lengths = numbered(vocabulary, batch)
+        assert terms == [sorted(words.terms(text)) for text in batch]
+        numbers = words.stop_words
+        assert stop_words == [sorted(numbers[w] for w in words.words(text) if w in numbers) for text in batch]
+        assert lengths == [words.length(text) for text in batch]
     assert sorted(vocabulary.terms.values()) == list(range(len(vocabulary.terms)))
 
 
 def test_many_words_keep_their_numbers_while_the_table_grows():
     vocabulary = Vocabulary(analyzer(None), terms=["w7", "known"])
     everything = [f"w{n}" for n in range(30_000)]
-    first, _ = vocabulary.number([" ".join(everything[start : start + 700]) for start in range(0, 30_000, 700)])
-    again, sizes = vocabulary.number([" ".join(reversed(everything)), "", "known w7"])
-    assert sizes.tolist() == [30_000, 0, 2]
-    assert again[:30_000].tolist() == first.tolist()[::-1]
-    assert again[30_000:].tolist() == [1, 0]
-    assert [vocabulary.terms[word] for word in everything] == first.tolist()
+    first = vocabulary.number([" ".join(everything[n : n + 700]) for n in range(0, 30_000, 700)], range(43))
+    again = vocabulary.number([" ".join(reversed(everything)), "", "known w7"], [0, 1, 2])
+    assert np.bincount(again.rows).tolist() == [30_000, 0, 2]
+    assert again.terms[:30_000].tolist() == first.terms.tolist()[::-1]
+    assert again.terms[30_000:].tolist() == [1, 0]
+    assert [vocabulary.terms[word] for word in everything] == first.terms.tolist()
 
 
 def test_threads_give_a_word_one_number():
@@ -82,7 +90,7 @@ def test_threads_give_a_word_one_number():
 
     def number(text):
         start.wait()
-        return [*zip(text.split(), vocabulary.number([text])[0].tolist(), strict=True)]
+        return [*zip(text.split(), vocabulary.number([text], [0]).terms.tolist(), strict=True)]
 
     with ThreadPoolExecutor(8) as threads:
         pairs = {pair for found in threads.map(number, documents) for pair in found}
@@ -96,7 +104,10 @@ def random_index(rng, sizes):
         first, more = len(index), size // 50 + 1
         terms = rng.geometric(0.002, size).astype(np.int32)
         rows = rng.integers(0, more, size).astype(np.int32)
-        index.append(np.bincount(rows, minlength=more).astype(np.int32), Postings.of_tokens(terms, rows))
+        stop_words = np.zeros((more, 0), np.uint8)
+        index.append(
+            np.bincount(rows, minlength=more).astype(np.int32), Postings.of_tokens(terms, rows), stop_words
+        )
         all_terms.append(terms)
         all_rows.append(rows + first)
     return index, np.concatenate(all_terms), np.concatenate(all_rows)

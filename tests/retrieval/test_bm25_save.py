@@ -12,7 +12,14 @@ from hybridrank.retrieval.ids import IdTable
 from hybridrank.types import Document, Query
 
 HELD = {"a": "Wind over the sea", "é": "snow, snow and wind", "blank": " ", "d": "the rain"}
-QUERIES = [Query("wind snow"), Query("rain"), Query("gone"), Query("wind", ids=frozenset({"a"}))]
+QUERIES = [
+    Query("the"),
+    Query("over the"),
+    Query("wind snow"),
+    Query("rain"),
+    Query("gone"),
+    Query("wind", ids=frozenset({"a"})),
+]
 
 
 def build(component, held):
@@ -89,6 +96,8 @@ def test_other_options_may_be_given_but_not_another_language(saved):
     assert BM25Index.load(saved, other).retrieve(QUERIES, k=9) == build(other, HELD).retrieve(QUERIES, k=9)
     with pytest.raises(StorageError, match=r"built with the analyzer .*english"):
         BM25Index.load(saved, BM25(language="german"))
+    with pytest.raises(StorageError, match=r"folded.*not .*unfolded.*index the documents anew"):
+        BM25Index.load(saved, BM25(fold_accents=False))
 
 
 def test_an_index_of_another_analyzer_is_refused(saved):
@@ -98,7 +107,7 @@ def test_an_index_of_another_analyzer_is_refused(saved):
         BM25Index.load(saved)
 
 
-@pytest.mark.parametrize("version", [1, 3])
+@pytest.mark.parametrize("version", [2, 4])
 def test_another_format_is_refused(saved, version):
     header = json.loads((saved / "index.json").read_text())
     (saved / "index.json").write_text(json.dumps({**header, "format": version}))
@@ -108,7 +117,7 @@ def test_another_format_is_refused(saved, version):
 
 @pytest.mark.parametrize(
     "name",
-    ["index.json", "terms.json", "lengths.npy", "starts.npy", "rows.npy", "counts.npy"]
+    ["index.json", "terms.json", "lengths.npy", "stop_words.npy", "starts.npy", "rows.npy", "counts.npy"]
     + [f"ids/{name}.npy" for name in ("text", "offsets", "hashes", "rows", "buckets", "seed")],
 )
 @pytest.mark.parametrize("damage", ["cut", "empty", "missing"])
