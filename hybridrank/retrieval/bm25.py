@@ -406,6 +406,8 @@ class BM25Index:
                 np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
                 for name in ("lengths", "stop_words", "starts", "rows", "counts")
             )
+            if any(a.ndim != 1 or a.dtype.kind not in "iu" for a in (lengths, starts, rows, counts)):
+                raise ValueError("its files hold other arrays than they should")
             bits = len(lengths), index._inverted.stop_words.shape[1]
             sizes = len(ids), ids.total, bits, len(terms) + 1, len(rows), len(rows)
             held = len(lengths), len(lengths), stop_words.shape, len(starts), starts[-1], len(counts)

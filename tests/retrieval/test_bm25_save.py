@@ -155,6 +155,38 @@ def test_files_of_two_indexes_are_refused(saved, tmp_path, name):
         BM25Index.load(saved)
 
 
+def first_is_not_zero(starts):
+    starts[0] = 1
+    return starts
+
+
+def one_is_beyond(starts):
+    starts[1] = 2**40
+    return starts
+
+
+def one_is_negative(starts):
+    starts[1] = -(2**40)
+    return starts
+
+
+@pytest.mark.parametrize("change", [first_is_not_zero, one_is_beyond, one_is_negative])
+def test_places_of_postings_that_are_none_are_refused(saved, change):
+    np.save(saved / "starts.npy", change(np.load(saved / "starts.npy")))
+    with pytest.raises(StorageError, match="do not belong together"):
+        BM25Index.load(saved)
+
+
+@pytest.mark.parametrize("name", ["lengths", "starts", "rows", "counts"])
+@pytest.mark.parametrize(
+    "change", [lambda a: np.stack([a, a], 1), lambda a: a.astype(float), lambda a: a.astype(str)]
+)
+def test_arrays_of_another_kind_are_refused(saved, name, change):
+    np.save(saved / f"{name}.npy", change(np.load(saved / f"{name}.npy")))
+    with pytest.raises(StorageError, match="hold other arrays than they should"):
+        BM25Index.load(saved)
+
+
 def test_ids_with_dead_rows_are_refused(saved):
     ids = IdTable.load(saved / "ids")
     ids.bury(["a"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import threading
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hybridrank.errors import ConfigError, StorageError
 from hybridrank.protocols import ImprovingIndex, SavedIndex, SavedIndexer, VectorIndex
 from hybridrank.retrieval import faiss_growth
 from hybridrank.retrieval.faiss import Faiss, FaissIndex
+from hybridrank.retrieval.faiss import _read as read_index
 
 DIM = 32
 EMBEDDER = NgramEmbedder(dim=DIM)
@@ -274,3 +276,18 @@ def test_filters_of_every_size_are_exact_where_they_are_few() -> None:
         for _ in range(2):  # the second time its rows are remembered
             found = index.retrieve([Query("?", vector=query, ids=wanted)], k=10)[0]
             assert list(found.ids) == [str(n) for n in expected]
+
+
+def test_an_array_that_claims_to_be_huge_gets_no_memory(tmp_path: Path) -> None:
+    component = Faiss(embedder=EMBEDDER)
+    index = Small(component)
+    index.add(["a", "b"], clustered(2))
+    index.save(tmp_path / "saved")
+    file = tmp_path / "saved" / "tail.faiss"
+    data = file.read_bytes()
+    before, after = data.rsplit(struct.pack("<Q", 2 * DIM), 1)  # the size of the vectors, in units of four bytes
+    file.write_bytes(before + struct.pack("<Q", 1 << 30) + after)
+    with pytest.raises(RuntimeError, match="byte_limit"):  # rather than 4 GiB, and then the end of the file
+        read_index(file, 0)
+    with pytest.raises(StorageError, match="cannot be used"):
+        component.load_index(tmp_path / "saved")
