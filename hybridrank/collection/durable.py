@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection as SizedIterable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -494,12 +494,23 @@ class Collection:
 
 def _located(path: str | PathLike[str]) -> Path:
     """The absolute path, which `os.chdir` does not change any more."""
+    if not isinstance(path, str | PathLike) or isinstance(fspath(path), bytes):
+        raise InputError(f"the path of a collection must be a str or a Path, not {type(path).__name__}")
     if "\0" in str(path):
         raise StorageError(f"{str(path)!r} is no path: it holds a NUL")
     try:
-        return Path(path).absolute()
+        located = Path(path).absolute()
     except OSError as error:
         raise StorageError(f"{path} is relative to a current directory that is gone: {error}") from error
+    try:
+        located.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # too long, or behind a directory that this process may not enter
+        raise StorageError(f"{path} cannot be reached: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        raise StorageError(f"{str(path)!r} is no path: it holds a lone surrogate") from error
+    return located
 
 
 @contextmanager
@@ -565,7 +576,11 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 def _store(folder: Path) -> Store:
     """The database of the collection in a directory, in this version's format."""
     database = folder / _DATABASE
-    if not (database.is_file() or database.is_symlink()):
+    try:
+        there = database.is_file() or database.is_symlink()
+    except OSError as error:
+        raise StorageError(f"the collection in {folder} cannot be read: {error.strerror}") from error
+    if not there:
         raise StorageError(
             f"there is no collection in {folder}; make one with Pipeline.build(documents, path={str(folder)!r}), "
             "or with hybridrank index"

@@ -8,12 +8,15 @@ catches up from the rows after n.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 from hybridrank.errors import InputError, StorageError
 
@@ -21,6 +24,10 @@ __all__ = ["FORMAT", "check_schema", "connect", "create_tables", "create_vectors
 
 FORMAT = 5
 _APPLICATION = 0x68795271  # "hyRq": what SQLite's file header says that the file is
+
+_LOOK = 1 << 20  # steps of SQLite's machine after which somebody looks how far a statement is
+_STEPS = 1 << 24  # that any statement may take
+_MOST_LOOKS = 1 << 40
 
 _FIRST = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -122,6 +129,9 @@ def failure(path: Path, error: sqlite3.Error, *, known: bool = True) -> StorageE
         hint = f"; free some space, and try again: {stored}"
     elif name.startswith("SQLITE_IOERR") or not known:
         hint = f"; {stored}"
+    elif name == "SQLITE_INTERRUPT":
+        hint = " where it went through more than the file can hold: it is damaged"
+        hint += "; restore it from a backup that snapshot() made"
     elif name == "SQLITE_ERROR" and "JSON" in str(error):
         hint = "; the metadata of a document is damaged: Collection.documents() names it"
     elif name.startswith("SQLITE_READONLY"):
@@ -131,6 +141,42 @@ def failure(path: Path, error: sqlite3.Error, *, known: bool = True) -> StorageE
     return StorageError(f"the collection's database {path} failed: {error}{hint}")
 
 
+class _Bounded(sqlite3.Connection):
+    """A connection whose statements end, even where pages of a table are each other's children.
+
+    What a statement has to do for each byte of the file grows with its own length: filters take less than a
+    hundredth of a step for each of their characters. More than several times that is damage.
+    """
+
+    def bound(self, path: Path) -> None:
+        """Begin to count the steps of statements; `path` is the database's."""
+        self._files = str(path), f"{path}-wal"
+        self._bytes = 0
+        self._count("BEGIN")
+
+    def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        self._count(statement)
+        return super().execute(statement, parameters)
+
+    def executemany(self, statement: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        self._count(statement)
+        return super().executemany(statement, parameters)
+
+    def _count(self, statement: str) -> None:
+        if statement.startswith("BEGIN"):
+            self._bytes = sum(map(_size, self._files))
+        looks = (_STEPS + self._bytes * (128 + len(statement)) // 32) // _LOOK
+        # no Python code, in which a signal's handler would run, whose exceptions SQLite's caller does not pass on
+        self.set_progress_handler(partial(next, repeat(False, min(looks, _MOST_LOOKS)), True), _LOOK)
+
+
+def _size(file: str) -> int:
+    try:
+        return os.stat(file).st_size
+    except OSError:  # it is gone: whoever uses the connection is told
+        return 0
+
+
 def connect(path: Path, *, mode: str = "rw", immutable: bool = False) -> sqlite3.Connection:
     """Open the database for use by one thread at a time; transactions are begun and ended by hand.
 
@@ -138,8 +184,11 @@ def connect(path: Path, *, mode: str = "rw", immutable: bool = False) -> sqlite3
     absolute. An `immutable` database is read without locks: nobody may write to it meanwhile.
     """
     uri = f"{path.as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
-    connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False, factory=_Bounded
+    )
     try:
+        connection.bound(path)
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA synchronous = FULL")
@@ -175,6 +224,14 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> int:
     Raises:
         StorageError: this is no collection, a newer version of hybridrank wrote it, or its schema was changed.
     """
+    connection.execute("SAVEPOINT look")  # one state, while another process may be upgrading it
+    try:
+        return _checked_format(connection, path)
+    finally:
+        connection.execute("RELEASE look")
+
+
+def _checked_format(connection: sqlite3.Connection, path: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != _APPLICATION or version < 1:

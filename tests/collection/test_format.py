@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from support import TOPICS
 
 from hybridrank import Collection, Document, Query
+from hybridrank.collection import schema
 from hybridrank.errors import StorageError
 from hybridrank.retrieval import BM25
 
@@ -30,24 +32,26 @@ def run(path: Path, *statements: str) -> None:
         connection.commit()
 
 
-def test_an_older_collection_is_upgraded(path: Path) -> None:
-    run(
-        path,  # back to format 4, which knew no edits
-        "ALTER TABLE documents DROP COLUMN edits",
-        # back to format 3, which knew no identity
-        "ALTER TABLE state DROP COLUMN identity",
-        "ALTER TABLE state DROP COLUMN token",
-        "DROP TABLE history",
-        # back to format 2, whose declared fields did not know their documents' ids
-        "ALTER TABLE fields DROP COLUMN id",
-        "ALTER TABLE fields DROP COLUMN passages",
-        # back to format 1, which knew no sources
-        "DROP INDEX documents_of_source",
-        "ALTER TABLE documents DROP COLUMN source",
-        "DROP TABLE sources",
-        "PRAGMA user_version = 1",
-    )
+STEPS_BACK = (
+    # to format 4, which knew no edits
+    "ALTER TABLE documents DROP COLUMN edits",
+    # to format 3, which knew no identity
+    "ALTER TABLE state DROP COLUMN identity",
+    "ALTER TABLE state DROP COLUMN token",
+    "DROP TABLE history",
+    # to format 2, whose declared fields did not know their documents' ids
+    "ALTER TABLE fields DROP COLUMN id",
+    "ALTER TABLE fields DROP COLUMN passages",
+    # to format 1, which knew no sources
+    "DROP INDEX documents_of_source",
+    "ALTER TABLE documents DROP COLUMN source",
+    "DROP TABLE sources",
+    "PRAGMA user_version = 1",
+)
 
+
+def test_an_older_collection_is_upgraded(path: Path) -> None:
+    run(path, *STEPS_BACK)
     with Collection.open(path) as collection:
         assert list(collection.documents()) == TOPICS
         with collection.reading() as view:
@@ -60,6 +64,24 @@ def test_an_older_collection_is_upgraded(path: Path) -> None:
         assert collection.statistics()["format"] == 5
     with Collection.open(path) as collection:
         assert len(collection) == 8
+
+
+def test_what_is_upgraded_meanwhile_by_somebody_else_is_not_damaged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(path, *STEPS_BACK)
+    asked = schema._expected
+
+    def upgrading(version: int) -> Mapping[str, str]:
+        """What a version has, while another process goes to the next."""
+        monkeypatch.setattr(schema, "_expected", asked)
+        with Collection.open(path) as other:
+            assert len(other) == len(TOPICS)
+        return asked(version)
+
+    monkeypatch.setattr(schema, "_expected", upgrading)
+    with Collection.open(path) as collection:
+        assert list(collection.documents()) == TOPICS
 
 
 def test_a_newer_collection_is_refused(path: Path) -> None:

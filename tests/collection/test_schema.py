@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
 import struct
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support import TOPICS, NgramEmbedder
 
-from hybridrank import Collection
+from hybridrank import Collection, Document
 from hybridrank.collection import schema
 from hybridrank.errors import StorageError
 from hybridrank.retrieval import BM25, Faiss
@@ -115,3 +117,64 @@ def test_a_tombstone_of_more_passages_than_anybody_can_count_to(path: Path) -> N
         assert list(collection.documents()) == [each for each in TOPICS if each.id != "blank"]
         with collection.reading() as view:
             assert all(len(index) == len(TOPICS) - 1 for index in view.indexes.values())
+
+
+def without_end(database: Path, table: str) -> None:
+    """Make each inner page of a table have one child many times over, many levels deep."""
+    with closing(sqlite3.connect(database)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table]).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(database.read_bytes())
+    pages = memoryview(content)
+    top = pages[(root - 1) * size : root * size]
+    assert top[0] == 2, "an inner page of an index"
+    (cells,) = struct.unpack_from(">H", top, 3)
+    places = [8, *struct.unpack_from(f">{cells}H", top, 12)]  # of the numbers of its children
+    children = [struct.unpack_from(">I", top, place)[0] for place in places]
+    page = bytes(top)
+    for number, child in zip([root, *children[:9]], [*children[:9], children[-1]], strict=True):
+        at = (number - 1) * size
+        content[at : at + size] = page
+        for place in places:
+            struct.pack_into(">I", content, at + place, child)
+    pages.release()
+    top.release()
+    database.write_bytes(content)
+
+
+def test_pages_that_have_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_STEPS", 1 << 20)  # a small database is let go on for long
+    path = tmp_path / "c"
+    documents = [Document(f"{n:0200}", "text", metadata={"year": n}) for n in range(800)]
+    with Collection.create(path, {}, indexed_fields=["year"]) as collection:
+        collection.add(documents)
+    without_end(path / "collection.db", "fields")
+    with Collection.open(path, {}) as collection:
+        for condition in ({"$gte": 0}, {"$exists": False}):
+            with pytest.raises(StorageError, match="more than the file can hold: it is damaged; restore it"):
+                collection.count({"year": condition})
+        assert list(collection.documents()) == documents
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
+def test_a_signal_during_a_statement_is_no_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OutOfTimeError(Exception):
+        pass
+
+    def handler(*_: object) -> None:
+        raise OutOfTimeError
+
+    def count() -> None:
+        with closing(schema.connect(path / "collection.db")) as connection:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            connection.execute(f"{ENDLESS} count(*) FROM (SELECT i FROM n LIMIT 800000)").fetchone()
+            time.sleep(60)  # where the statement was quicker than the signal
+
+    monkeypatch.setattr(schema, "_LOOK", 1000)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(OutOfTimeError):
+            count()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from collection.survival.common import arms, assert_whole
 
 from hybridrank import Document, Pipeline
 from hybridrank.collection import Collection
-from hybridrank.errors import StorageError
+from hybridrank.errors import InputError, StorageError
 
 pytestmark = pytest.mark.stress
 OLD = {f"d{n}": Document(f"d{n}", f"copy d{n}") for n in range(12)}
@@ -239,10 +240,20 @@ def test_paths_of_every_spelling(tmp_path: Path, name: str) -> None:
         assert set(pipeline.collection) == set(OLD)
 
 
-def test_a_path_with_a_nul(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "long" * 100, "d/" * 3000])
+def test_a_path_that_is_none(path: Path, tmp_path: Path, name: str) -> None:
+    with opened(path) as pipeline, pytest.raises(StorageError):
+        pipeline.collection.snapshot(f"{tmp_path}/{name}")
     for work in (Collection.open, Collection.create):
         with pytest.raises(StorageError):
-            work(f"{tmp_path}/a\0b", arms())
+            work(f"{tmp_path}/{name}", arms())
+
+
+@pytest.mark.parametrize("other", [None, 5, b"bytes"])
+def test_a_path_of_another_type(other: Any) -> None:
+    for work in (Collection.open, Collection.create):
+        with pytest.raises(InputError, match="must be a str or a Path, not"):
+            work(other, arms())
 
 
 @pytest.mark.parametrize("at", ["before", "behind"])
