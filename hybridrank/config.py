@@ -24,6 +24,9 @@ from hybridrank.trust import build_stored
 
 __all__ = ["OpenOptions", "PipelineConfig", "PipelineOptions", "ReplaceOptions"]
 
+_MOST_STORED = {"fetch_k": 10_000, "rerank_k": 1_000}
+"""Larger ones are not taken from a stored configuration unasked: every search would read that much."""
+
 _STAGES = ("fusion", "rerank", "blend")
 
 
@@ -283,7 +286,7 @@ class PipelineConfig(BaseModel):
         if _names_the_default(kept.get("fusion")):
             del kept["fusion"]
         if not trust:
-            kept = build_stored(cls, kept, source=source, only_made=only_made)
+            kept = build_stored(cls, kept, source=source, only_made=only_made, most=_MOST_STORED)
         return cls(**kept, **options)
 
     def to_config(self) -> dict[str, Any]:

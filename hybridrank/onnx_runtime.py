@@ -16,13 +16,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridrank import forking
 from hybridrank.deadline import check
 from hybridrank.errors import BackendError, ModelError
-from hybridrank.models import file_names, resolve
+from hybridrank.models import file_names, resolve, trust_needed_for
 from hybridrank.models.facts import ModelFacts, read_facts
 from hybridrank.models.files import onnx_files
 from hybridrank.turns import Turns
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Encoder", "Graph", "Tokens", "load_tokenizer"]
+__all__ = ["Encoder", "Graph", "Tokens", "load_tokenizer", "trust_needed_to_run"]
 
 _BATCH_TOKENS = 512
+_USUAL_BATCH_TOKENS = 2**15  # some gigabytes, with models of today
+_USUAL_THREADS = 256
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -237,6 +240,18 @@ class Encoder(NamedTuple):
             batch_tokens=batch_tokens,
         )
         return cls(load_tokenizer(directory), graph, window, facts)
+
+
+def trust_needed_to_run(
+    model: str, *, revision: str | None, file: str | None, batch_tokens: int | None, threads: int | None
+) -> dict[str, str]:
+    """What a component that runs a graph answers to `trust_needed`."""
+    needed = trust_needed_for(model, revision=revision, choose=partial(onnx_files, file=file))
+    if (batch_tokens or 0) > _USUAL_BATCH_TOKENS:
+        needed["batch_tokens"] = f"a batch of {batch_tokens} tokens may take any amount of memory"
+    if (threads or 0) > _USUAL_THREADS:
+        needed["threads"] = f"it may start {threads} threads"
+    return needed
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:

@@ -1,9 +1,10 @@
 """Configurations that were stored with data: what is built from them, and what needs the caller's word.
 
 A collection or a recording is data. Of the configuration that is stored with it, only parts are built that can
-neither run code, nor reach a network, nor read a file outside of the model caches and the collection. Each
-component class declares that itself, with a method `trust_needed` (`hybridrank.protocols.DeclaresTrust`); a class
-that does not define one is not even made. Built-in components have no privilege.
+neither run code, nor reach a network, nor read a file outside of the model caches and the collection, nor take
+time and memory out of all proportion. Each component class declares that itself, with a method `trust_needed`
+(`hybridrank.protocols.DeclaresTrust`); a class that does not define one is not even made. Built-in components have
+no privilege.
 """
 
 from __future__ import annotations
@@ -22,17 +23,23 @@ from hybridrank.registry import PartOption, component_class
 __all__ = ["build_stored"]
 
 _MOST_LEVELS = 16  # of components inside of components
+_MOST_COMPONENTS = 100
 _WITHHELD: Final = object()  # in place of what was not made
 
 
 def build_stored(
-    model: type[BaseModel], stored: Mapping[str, Any], *, source: str, only_made: Iterable[str] = ()
+    model: type[BaseModel],
+    stored: Mapping[str, Any],
+    *,
+    source: str,
+    only_made: Iterable[str] = (),
+    most: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Build the components in a stored configuration of `model`; gives its options, with objects for tables.
 
     Components that are built here are `local_only`: they stay so when they load something later. `source` is for
     the message: "the collection at …". The components of the fields `only_made` are made and never used, so their
-    options need not be harmless.
+    options need not be harmless. `most` are the largest numbers of other fields that are taken without asking.
 
     Raises:
         UntrustedConfigError: something needs the caller's word; names all of it.
@@ -44,6 +51,10 @@ def build_stored(
     for name, value in stored.items():
         field = model.model_fields.get(name)
         builder.asks = name not in idle
+        if isinstance(value, (int, float)) and name not in idle and value > (most or {}).get(name, value):
+            builder.concerns[f"$.{name}"] = (
+                f"{value} is so many that a search may take any amount of time and memory"
+            )
         built[name] = value if field is None else builder.field(field, value, f"$.{name}", 0)
     if builder.concerns:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in builder.concerns.items())
@@ -62,6 +73,7 @@ class _Builder:
     def __init__(self) -> None:
         self.concerns: dict[str, str] = {}
         self.asks = True
+        self.count = 0
 
     def field(self, field: FieldInfo, value: Any, path: str, level: int) -> Any:
         annotation: Any = field.annotation
@@ -113,6 +125,10 @@ class _Builder:
     def _component(self, cls: type[Component], table: Mapping[str, Any], path: str, level: int) -> Any:
         if level == _MOST_LEVELS:
             raise ConfigError("components are nested too deeply", path=path)
+        self.count += 1
+        if self.count > _MOST_COMPONENTS:
+            self.concerns["$"] = f"it has more than {_MOST_COMPONENTS} components"
+            return _WITHHELD
         if not _declares(cls):
             self.concerns[path] = (
                 f'"{cls.use}" ({cls.__module__}.{cls.__qualname__}) does not say what a stored configuration may '

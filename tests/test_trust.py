@@ -28,7 +28,6 @@ from hybridrank.registry import GROUPS, component_class, registered
 from hybridrank.rerank import CrossEncoder
 from hybridrank.retrieval import BM25, Faiss
 from hybridrank.splitting import Splitter
-from hybridrank.trust import build_stored
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 SECRET = "PAYROLL_DATABASE_PASSWORD"
@@ -37,7 +36,7 @@ SECRET = "PAYROLL_DATABASE_PASSWORD"
 def concerns(**stored: Any) -> dict[str, str]:
     """What a stored configuration needs the caller's word for, by path."""
     try:
-        build_stored(PipelineConfig, stored, source="the collection")
+        PipelineConfig.load_stored(stored, source="the collection")
     except UntrustedConfigError as error:
         return error.concerns
     return {}
@@ -293,6 +292,78 @@ def test_a_sentence_transformer_runs_no_code_of_its_own():
     assert told(model="/srv/m", trust_remote_code=True) == {f"{at}.trust_remote_code", f"{at}.model"}
     reranker = {"use": "sentence-transformers", "model": "/srv/m"}
     assert list(concerns(reranker=reranker)) == ["$.reranker.model"]
+
+
+ONNX = {"use": "onnx", "model": "acme/vectors"}
+
+
+@pytest.mark.parametrize(
+    ("factory", "search"),
+    [
+        ("auto", {}), ("Flat", {}), ("HNSW32", {"efSearch": 200}), ("IVF1024,PQ48", {"nprobe": 10**6}),
+        ("IVF4096_HNSW32,SQ8", {}), ("IVF64,PQ16x4", {"nprobe": 2}), ("SQfp16", {}),
+    ],
+)  # fmt: skip
+def test_the_usual_indexes_need_no_word(cache, factory, search):
+    assert (
+        concerns(retrievers={"dense": {"use": "faiss", "embedder": ONNX, "factory": factory, "search": search}})
+        == {}
+    )
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        "RR100000,Flat", "Pad2000000,Flat", "OPQ64_4096,Flat", "IVF1,RQ32x12", "IVF1,LSQ32x8", "HNSW100000000",
+        "IVF2000000000,Flat", "IVF1000000,Flat", "IVF8_HNSW4096,Flat", "PQ384x16", "Flat,Refine(RR100000,Flat)",
+        "(" * 1000 + "Flat" + ")" * 1000, "Flat\n", "",
+    ],
+)  # fmt: skip
+def test_an_index_that_may_take_any_time_and_memory_needs_it(cache, factory):
+    told = concerns(retrievers={"dense": {"use": "faiss", "embedder": ONNX, "factory": factory}})
+    assert list(told) == ["$.retrievers.dense.factory"]
+    assert len(told["$.retrievers.dense.factory"]) < 200
+
+
+@pytest.mark.parametrize("search", [{"efSearch": 10**9}, {"k_factor_rf": 1e9}, {"efConstruction": 10**9}])
+def test_so_does_a_search_of_it(cache, search):
+    arm = {"use": "faiss", "embedder": ONNX, "factory": "HNSW16", "search": search}
+    assert list(concerns(retrievers={"dense": arm})) == ["$.retrievers.dense.search"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"fetch_k": 10**9}, "$.fetch_k"),
+        ({"rerank_k": 10**9}, "$.rerank_k"),
+        ({"rerank_k": 1e9}, "$.rerank_k"),
+        ({"retrievers": {"dense": {"use": "faiss", "embedder": {**ONNX, "threads": 10**6}}}}, "threads"),
+        (
+            {"retrievers": {"dense": {"use": "faiss", "embedder": {**ONNX, "batch_tokens": 10**12}}}},
+            "batch_tokens",
+        ),
+        ({"reranker": {"use": "cross-encoder", "model": "acme/scores", "threads": 10**6}}, "threads"),
+        ({"reranker": {"use": "cross-encoder", "model": "acme/scores", "batch_tokens": 10**6}}, "batch_tokens"),
+        ({"reranker": {"use": "cached", "max_bytes": 10**15}}, "$.reranker.max_bytes"),
+        ({"reranker": {"use": "cached", "max_bytes": 2**20}}, "$.reranker.max_bytes"),  # others' scores would go
+        ({"retrievers": {f"arm {number}": "bm25" for number in range(1000)}}, "$"),
+        ({"adjust": ["mmr"] * 1000}, "$"),
+    ],
+)
+def test_sizes_without_measure_need_it(cache, changes, path):
+    told = concerns(**changes)
+    assert len(told) == 1
+    assert next(iter(told)).endswith(path)
+
+
+def test_a_search_of_a_strangers_collection_is_bounded(words):
+    rewrite(words, fetch_k=10**9, rerank_k=10**9)
+    with pytest.raises(UntrustedConfigError, match="1000000000"):
+        Pipeline.open(words)
+    with Pipeline.open(words, fetch_k=50, rerank_k=20) as pipeline:  # given again
+        assert pipeline.search("waste").hits
+    with Pipeline.open(words, trust=True) as pipeline:
+        assert pipeline.search("waste").hits
 
 
 # ── third parties ────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,11 +11,11 @@ from pydantic import Field, PositiveInt
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
-from hybridrank.models import file_names, resolve, trust_needed_for
+from hybridrank.models import file_names, resolve
 from hybridrank.models.digests import file_digest
 from hybridrank.models.facts import Pooling, read_facts
 from hybridrank.models.files import onnx_files, possible_graphs, with_weights
-from hybridrank.onnx_runtime import Encoder, Tokens
+from hybridrank.onnx_runtime import Encoder, Tokens, trust_needed_to_run
 from hybridrank.tokenising import tokenised
 from hybridrank.types import Progress, Role
 
@@ -121,8 +121,14 @@ class OnnxEmbedder(Component):
         )
 
     def trust_needed(self) -> Mapping[str, str]:
-        """A model that is not on this machine by its id, and one that is named by a path."""
-        return trust_needed_for(self.model, revision=self.revision, choose=partial(onnx_files, file=self.file))
+        """A model that is not on this machine by its id, one that is named by a path, and very large batches."""
+        return trust_needed_to_run(
+            self.model,
+            revision=self.revision,
+            file=self.file,
+            batch_tokens=self.batch_tokens,
+            threads=self.threads,
+        )
 
     def embed(self, texts: Sequence[str], *, role: Role, progress: Progress | None = None) -> NDArray[np.float32]:
         """Unit vectors, shape (len(texts), dim), in the order of `texts`.

@@ -94,8 +94,12 @@ class Cached(Component):
         return told_by(self.reranker)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """A path of its own: it would write there. The reranker is asked itself."""
-        return {} if self.path is None else {"path": f"it keeps scores in {self.path!r:.200}"}
+        """A path of its own, and another size for the cache that all share. The reranker is asked itself."""
+        if self.path is not None:
+            return {"path": f"it keeps scores in {self.path!r:.200}"}
+        if self.max_bytes != type(self).model_fields["max_bytes"].default:
+            return {"max_bytes": f"it lets the cache of all your scores have {self.max_bytes} bytes, and no more"}
+        return {}
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
         """The reranker's scores, remembered or new.

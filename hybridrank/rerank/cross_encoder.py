@@ -11,10 +11,10 @@ from pydantic import Field, PositiveInt
 
 from hybridrank.component import Component, once
 from hybridrank.errors import ModelError
-from hybridrank.models import file_names, resolve, trust_needed_for
+from hybridrank.models import file_names, resolve
 from hybridrank.models.digests import files_digest
 from hybridrank.models.files import cpu_features, onnx_files, with_weights
-from hybridrank.onnx_runtime import Encoder, Graph
+from hybridrank.onnx_runtime import Encoder, Graph, trust_needed_to_run
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
 
@@ -79,8 +79,14 @@ class CrossEncoder(Component):
         return _SURE_BETWEEN.get(self.model) if self.activation == "none" else None
 
     def trust_needed(self) -> Mapping[str, str]:
-        """A model that is not on this machine by its id, and one that is named by a path."""
-        return trust_needed_for(self.model, revision=self.revision, choose=partial(onnx_files, file=self.file))
+        """A model that is not on this machine by its id, one that is named by a path, and very large batches."""
+        return trust_needed_to_run(
+            self.model,
+            revision=self.revision,
+            file=self.file,
+            batch_tokens=self.batch_tokens,
+            threads=self.threads,
+        )
 
     @once
     def fingerprint(self) -> str:

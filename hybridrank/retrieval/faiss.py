@@ -18,7 +18,7 @@ from hybridrank.component import Component
 from hybridrank.errors import BackendResponseError, InputError, StorageError
 from hybridrank.protocols import Embedder
 from hybridrank.registry import EmbedderOption
-from hybridrank.retrieval.faiss_factory import bound_allocations, check_factory, faiss, inverted, reason
+from hybridrank.retrieval.faiss_factory import bound_allocations, check_factory, faiss, inverted, reason, unusual
 from hybridrank.retrieval.faiss_growth import Built, build, list_count, rebuild, tune
 from hybridrank.retrieval.faiss_vectors import Floats, Rows, Vectors
 from hybridrank.retrieval.ids import IdTable
@@ -73,8 +73,8 @@ class Faiss(Component):
         return self
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: the embedder is asked itself."""
-        return {}
+        """A factory or search parameters beyond the usual ones. The embedder is asked itself."""
+        return unusual(self.factory, self.search)
 
     def create_index(self) -> FaissIndex:
         """Make an empty index; FAISS and the embedder are loaded at its first use."""

@@ -25,11 +25,16 @@ __all__ = [
     "reason",
     "scanned",
     "threads_for",
+    "unusual",
 ]
 
 _largest = 0  # bytes
 _bounding = forking.new_lock()
 _MARGIN = 2**20  # bytes
+_USUAL = re.compile(
+    r"auto|(IVF[0-9]{1,5}(_HNSW[0-9]{1,2})?,)?(Flat|SQ[468]|SQ(fp|bf)16|PQ[0-9]{1,3}(x[4-8])?)|HNSW[0-9]{1,3}"
+)
+_USUAL_SEARCH = {"nprobe": 10**9, "efSearch": 10**4}  # no more lists are probed than there are
 _SMALL = 2**26  # multiplications (some 20 ms) below which a search is not worth a thread pool
 
 
@@ -57,6 +62,17 @@ def reason(error: BaseException) -> str:
     return re.sub(r"(?s)^.*\.(cpp|h):\d+: (Error: )?", "", str(error)).strip()
 
 
+def unusual(factory: str, search: Mapping[str, float]) -> dict[str, str]:
+    """What takes the caller's word, by option: some factories fill the memory, train for ever, or crash FAISS."""
+    needed = {}
+    if not _USUAL.fullmatch(factory):
+        needed["factory"] = f"FAISS makes of {factory!r:.80} an index that may take any amount of time and memory"
+    for name, value in search.items():
+        if value > _USUAL_SEARCH.get(name, 0):
+            needed["search"] = f"a search with {name!r:.80} = {value} may take any amount of time and memory"
+    return needed
+
+
 def make_index(factory: str, dim: int, search: Mapping[str, float]) -> Any:
     """Make an index, not trained, for the inner product, with its parameters for searching set.
 
@@ -66,7 +82,7 @@ def make_index(factory: str, dim: int, search: Mapping[str, float]) -> Any:
     library = faiss()
     try:
         index = library.index_factory(dim, factory, library.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise ConfigError(
             f'FAISS makes no "{factory}" for the inner product of {dim} dimensions: {reason(error)}',
             path="$.factory",
@@ -107,7 +123,7 @@ def check_factory(factory: str, dim: int, search: Mapping[str, float]) -> None:
         index.add(vectors[:1])
         index.reconstruct_batch(np.zeros(1, np.int64))
         index.search(vectors[:1], 1, params=parameters(index, np.ones(1, bool)))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise ConfigError(
             f'"{factory}" cannot be trained, filtered, or added to: {reason(error)}', path="$.factory"
         ) from error

@@ -35,6 +35,7 @@ __all__ = ["LoadedModel", "TorchModel", "not_installed", "out_of_memory", "token
 
 Row = TypeVar("Row")
 
+_USUAL_BATCH = 512
 _UNBOUNDED = 1_000_000
 """Tokens: the window of a model that names none (relative positions, or no transformer at all)."""
 
@@ -160,6 +161,8 @@ class TorchModel(Component):
         needed = trust_needed_for(self.model, revision=self.revision, choose=choose)
         if self.trust_remote_code:
             needed["trust_remote_code"] = f"it runs code that comes with the model {self.model!r:.200}"
+        if self.batch_size > _USUAL_BATCH:
+            needed["batch_size"] = f"a batch of {self.batch_size} texts may take any amount of memory"
         return needed
 
     def _find(self, *, download: bool = True) -> tuple[Path, Sequence[str]]:
