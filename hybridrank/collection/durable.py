@@ -65,9 +65,9 @@ class Collection:
             self.splitter = None if stored is None else Splitter.from_config(stored)
         self._store = store
         self._made: Sequence[Path] = ()  # directories, by `create`
-        stored_embedders = reader.embedders()
-        self._embedders = embedder_numbers(self.retrievers, stored_embedders, reader.fingerprints())
-        self._live = LiveIndexes(path, store, self.retrievers, self._embedders)
+        stored_embedders, fingerprints = reader.embedders(), reader.fingerprints()
+        self._embedders = embedder_numbers(self.retrievers, stored_embedders, fingerprints)
+        self._live = LiveIndexes(path, store, self.retrievers, self._embedders, fingerprints)
         at_hand = set(self._embedders.values())
         lacking = [name for name, number in stored_embedders.items() if number not in at_hand]
         self._adder = Adder(store, self._live, self._embedders, self.splitter, lacking=lacking)

@@ -11,6 +11,7 @@ from time import monotonic
 
 from hybridrank import forking
 from hybridrank.cancelling import committing
+from hybridrank.collection.arms import check_fingerprint, fingerprint
 from hybridrank.collection.generations import Generations
 from hybridrank.collection.indexes import Added, Indexes
 from hybridrank.collection.locks import WriterLock
@@ -19,7 +20,7 @@ from hybridrank.collection.store import Store
 from hybridrank.collection.view import Chosen, View
 from hybridrank.collection.writer import Writer
 from hybridrank.errors import HybridrankError, LockedError, StorageError
-from hybridrank.protocols import ImprovingIndex, Indexer
+from hybridrank.protocols import ImprovingIndex, Indexer, VectorIndex
 from hybridrank.types import Progress
 
 __all__ = ["Change", "LiveIndexes"]
@@ -55,13 +56,21 @@ class LiveIndexes:
     """
 
     def __init__(
-        self, folder: Path, store: Store, retrievers: Mapping[str, Indexer], embedders: Mapping[str, int]
+        self,
+        folder: Path,
+        store: Store,
+        retrievers: Mapping[str, Indexer],
+        embedders: Mapping[str, int],
+        fingerprints: Mapping[int, str],
     ) -> None:
         self.generations = Generations(folder / "indexes", store.identity)
         self._folder = folder
         self._store = store
         self._retrievers = retrievers
         self._embedders = embedders
+        self._unchecked = {
+            arm: fingerprints[number] for arm, number in embedders.items() if number in fingerprints
+        }
         self._renew()
         forking.in_child(self._renew)
 
@@ -84,7 +93,12 @@ class LiveIndexes:
 
     @contextmanager
     def reading(self) -> Iterator[View]:
-        """Hold one state, the newest: inside, the database and every index belong together."""
+        """Hold one state, the newest: inside, the database and every index belong together.
+
+        Raises:
+            ConfigError: at the end, a model that was not here before is not the one that made the vectors.
+            StorageError: the database cannot be read.
+        """
         for _ in range(_ATTEMPTS):
             known = self.indexes.version  # a transaction that begins now sees this, or what came of it
             with self._store.reading() as reader:  # which is inside the store
@@ -103,8 +117,17 @@ class LiveIndexes:
                             hold=hold,
                             keeps=True,
                         )
+                        self._check_embedders()
                         return
         raise StorageError(f"the indexes of {self._folder} cannot keep up with its changes: try again")
+
+    def _check_embedders(self) -> None:
+        """See that models that have come meanwhile, as by a download at the first query, are the former ones."""
+        for arm, stored in list(self._unchecked.items()):
+            index = self._indexes.arms[arm]
+            if isinstance(index, VectorIndex) and fingerprint(index.embedder) is not None:
+                check_fingerprint(index.embedder, stored, arm=arm)
+                self._unchecked.pop(arm, None)
 
     @contextmanager
     def changing(self, doing: str) -> Iterator[Change]:

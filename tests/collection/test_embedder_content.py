@@ -15,7 +15,7 @@ import pytest
 import tiny_onnx
 from support import NgramEmbedder
 
-from hybridrank import Collection, Document
+from hybridrank import Collection, Document, Pipeline, Query
 from hybridrank.embedding.onnx import OnnxEmbedder
 from hybridrank.errors import ConfigError, ModelError
 from hybridrank.models import digests
@@ -188,6 +188,24 @@ def test_a_model_that_is_absent_is_checked_when_it_embeds(collection, model, tmp
         with pytest.raises(ConfigError, match="not those that made"):
             opened.add([Document("new", "organic waste")])
         assert opened.count() == 2
+
+
+def test_a_model_that_came_later_answers_no_query_for_another(collection, model, tmp_path):
+    away = tmp_path / "away"
+    model.rename(away)
+    with Collection.open(collection, arm(model)) as opened:
+        shutil.copytree(away, model)
+        with opened.reading() as view:
+            assert view.indexes["dense"].retrieve([Query("soil")], k=1)[0].ids == ("soil",)
+    shutil.rmtree(model)
+    options: dict[str, Any] = {"retrievers": arm(model), "reranker": None}
+    with Pipeline.open(collection, **options) as pipeline:
+        shutil.copytree(away, model)
+        retrained(model)
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="not those that made"):
+                pipeline.search("soil")
+        assert len(pipeline) == 2
 
 
 def test_files_that_are_replaced_while_a_collection_is_open_are_refused(collection, model):
