@@ -72,7 +72,7 @@ def main() -> None:
     embedder.keep()
     queries = [Query(text, vector) for text, vector in zip(collection.queries.values(), asked, strict=True)]
 
-    bm25, dense = pipeline.retrievers["bm25"], pipeline.retrievers["dense"]
+    bm25, dense = (pipeline.collection.indexes[name] for name in ("bm25", "dense"))
     hands = {
         f"by hand, {backend}, {threads} thread{'s' * (threads > 1)}": by_hand(
             texts, ids, vectors, backend, threads

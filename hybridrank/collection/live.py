@@ -115,7 +115,6 @@ class LiveIndexes:
                             choose=reader.choose,
                             units=reader.units,
                             hold=hold,
-                            keeps=True,
                         )
                         self._check_embedders()
                         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from hybridrank.collection.documents import (
 )
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.vectors import given_vectors, unit_vectors
-from hybridrank.collection.view import Chosen, View
+from hybridrank.collection.view import Chosen, Units, View
 from hybridrank.errors import InputError, LockedError
 from hybridrank.filters import Filter
 from hybridrank.protocols import ImprovingIndex, Index
@@ -72,14 +73,15 @@ class MemoryCollection:
                 splits=self.splitter is not None,
                 chosen=self._chosen,
                 choose=self._choose,
-                units=self._held_units,
+                units=partial(_detached_units, self._units),
                 hold=hold,
-                keeps=False,
+                keep=self._kept,
             )
 
-    def _held_units(self, ids: Collection[str]) -> dict[str, Document]:
+    def _kept(self, ids: Collection[str]) -> Units:
+        """What knows these units as they are now; they are copied when they are asked for."""
         units = self._units
-        return {unit: detached(found) for unit in ids if (found := units.get(unit)) is not None}
+        return partial(_detached_units, {unit: units[unit] for unit in ids if unit in units})
 
     def _choose(self, ids: frozenset[str] | None, filters: Filter | None) -> frozenset[str]:
         found = self._matching(filters) if ids is None else self._held(ids)
@@ -287,3 +289,7 @@ class MemoryCollection:
             if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
                 with suppress(LockedError), self._lock.writing(_PATIENCE):  # the next change comes to it
                     swap()
+
+
+def _detached_units(units: Mapping[str, Document], ids: Collection[str]) -> dict[str, Document]:
+    return {unit: detached(found) for unit in ids if (found := units.get(unit)) is not None}

@@ -15,9 +15,12 @@ from hybridrank.protocols import Index
 from hybridrank.types import Document, Query
 from hybridrank.workers import Work
 
-__all__ = ["Chosen", "View"]
+__all__ = ["Chosen", "Units", "View"]
 
 _REMEMBERED = 32
+
+Units: TypeAlias = Callable[[Collection[str]], Mapping[str, Document]]
+"""Those of the units of these ids that are held, by id."""
 
 Choose: TypeAlias = Callable[[frozenset[str] | None, Filter | None], frozenset[str]]
 
@@ -47,7 +50,7 @@ class View:
     """What the indexes and the documents of a collection say together.
 
     The indexes hold *units*: documents, or where the collection `splits`, passages. `hold` is what keeps writers
-    from the indexes; `keeps` says that `units` knows this state without it.
+    from the indexes; `keep` gives what knows some units of this state without it, where `units` does not.
     """
 
     def __init__(
@@ -57,9 +60,9 @@ class View:
         splits: bool,
         chosen: Chosen,
         choose: Choose,
-        units: Callable[[Collection[str]], Mapping[str, Document]],
+        units: Units,
         hold: Reading,
-        keeps: bool,
+        keep: Callable[[Collection[str]], Units] | None = None,
     ) -> None:
         self.indexes = indexes
         self.splits = splits
@@ -67,7 +70,7 @@ class View:
         self._chosen = chosen
         self._choose = choose
         self._hold = hold
-        self._keeps = keeps
+        self._keep = keep
 
     @property
     def state(self) -> object:
@@ -76,9 +79,8 @@ class View:
 
     def retrieved(self, ids: Collection[str]) -> None:
         """Let go of the indexes; `units` goes on to know these units as they are now."""
-        if not self._keeps:
-            kept = self.units(ids)
-            self.units = lambda ids: {unit: kept[unit] for unit in ids if unit in kept}
+        if self._keep is not None:
+            self.units = self._keep(ids)
         self._hold.__exit__()
 
     def leave(self, works: Sequence[Work[Any]]) -> None:
