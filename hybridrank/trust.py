@@ -110,6 +110,10 @@ class _Builder:
         return value
 
     def _part(self, kind: str, value: Any, path: str, level: int) -> Any:
+        self.count += 1
+        if self.count > _MOST_COMPONENTS:
+            self.concerns["$"] = f"it has more than {_MOST_COMPONENTS} components"
+            return _WITHHELD
         if isinstance(value, str):
             value = {"use": value}
         if not isinstance(value, Mapping):
@@ -125,10 +129,6 @@ class _Builder:
     def _component(self, cls: type[Component], table: Mapping[str, Any], path: str, level: int) -> Any:
         if level == _MOST_LEVELS:
             raise ConfigError("components are nested too deeply", path=path)
-        self.count += 1
-        if self.count > _MOST_COMPONENTS:
-            self.concerns["$"] = f"it has more than {_MOST_COMPONENTS} components"
-            return _WITHHELD
         if not _declares(cls):
             self.concerns[path] = (
                 f'"{cls.use}" ({cls.__module__}.{cls.__qualname__}) does not say what a stored configuration may '

@@ -356,6 +356,11 @@ def test_sizes_without_measure_need_it(cache, changes, path):
     assert next(iter(told)).endswith(path)
 
 
+def test_arms_that_only_stand_for_themselves_count():
+    with pytest.raises(UntrustedConfigError, match="more than 100 components"):
+        PipelineConfig.load_stored({"retrievers": dict.fromkeys(map(str, range(101)), BM25())}, source="it")
+
+
 def test_a_search_of_a_strangers_collection_is_bounded(words):
     rewrite(words, fetch_k=10**9, rerank_k=10**9)
     with pytest.raises(UntrustedConfigError, match="1000000000"):
