@@ -26,6 +26,9 @@ _SPELLING: Mapping[str, Mapping[str, str]] = {
 _STOP_LIST: Mapping[str, str] = {"dutch_porter": "dutch", "porter": "english"}
 """Whose stop words a language uses that has none under its own name."""
 
+_LONGEST_QUERY = 2**16
+"""Words of a query, about, that are read."""
+
 _COMPOUND = 0.5
 """The weight of a compound in a query. With 1, nDCG@10 falls on Cranfield and SciFact: prose has hyphens, too."""
 
@@ -140,7 +143,7 @@ class Analyzer:
         >>> analyzer("english").query("The Who")
         ({}, {'the': 1.0, 'who': 1.0})
         """
-        words, compounds = split(text, self.alphabet)
+        words, compounds = split(text, self.alphabet, most=_LONGEST_QUERY)
         terms: dict[str, float] = {}
         for word in words + compounds:
             for term in self.forms(word):

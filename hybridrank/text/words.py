@@ -145,8 +145,11 @@ def slices(text: str) -> Iterator[str]:
     yield text[start:] if start else text
 
 
-def split(text: str, alphabet: Alphabet) -> tuple[list[str], list[str]]:
-    """Give the words of a text, in order: those that are no compounds, and the compounds."""
+def split(text: str, alphabet: Alphabet, *, most: int | None = None) -> tuple[list[str], list[str]]:
+    """Give the words of a text, in order: those that are no compounds, and the compounds.
+
+    Slices after the one with the word number `most` are not read.
+    """
     words: list[str] = []
     compounds: list[str] = []
     for piece in slices(text):
@@ -155,6 +158,8 @@ def split(text: str, alphabet: Alphabet) -> tuple[list[str], list[str]]:
                 words.append(token)
             else:
                 split_token(token, words, compounds)
+        if most is not None and len(words) >= most:
+            break
     return words, compounds
 
 

@@ -246,6 +246,13 @@ def test_a_query_of_stop_words_alone_searches_for_them() -> None:
     assert analyzer(None).query("The Who") == ({"the": 1.0, "who": 1.0}, {})
 
 
+def test_of_an_endless_query_the_beginning_is_read() -> None:
+    for word in ("wind ", "手、", "é "):
+        terms, _ = analyzer(None).query(word * 500_000)
+        (count,) = terms.values()
+        assert 2**16 <= count < 2**18
+
+
 def test_a_compound_has_half_the_weight_of_its_parts() -> None:
     assert analyzer("english").query("C++ C++ node.js")[0] == {
         "c": 2.0,
