@@ -262,11 +262,31 @@ def test_another_folder_takes_nothing_over(index, notes, tmp_path, col):
     report = index(other, "--prune", expect=1)
     assert names(report["failed"], other) == ["a.md"]
     assert report["moved"] == {}
+    away = notes.rename(tmp_path / "away")  # a disk that is not mounted, say
+    (other / "c.txt").write_text("No part of the folder that is away: that has one in a folder of its own.")
+    report = index(other, "--prune", expect=1)
+    assert "takes the place of the other" in report["failed"][f"{other.as_posix()}/a.md"]
+    assert (report["moved"], report["removed"]) == ({}, [])
+    with Collection.open(col) as collection:
+        assert collection.get(["a.md"])["a.md"].title == "Soil"
+    away.rename(notes)
+    assert len(index(notes)["unchanged"]) == 7
+
+
+def test_a_file_of_a_folder_that_is_gone_is_known_by_its_content(index, notes, tmp_path, col):
+    index(notes)
+    other = tmp_path / "other"
+    (other / "sub").mkdir(parents=True)
+    shutil.copy(notes / "sub" / "c.txt", other / "sub" / "c.txt")
+    (other / "a.md").write_text("Another project's.")
     shutil.rmtree(notes)
-    report = index(other, "--prune")
-    assert len(report["moved"]) == 1  # the document of this id has no other file any more
-    assert report["removed"] == []
-    assert ids(col) == sorted([*ALL, "z.md"])
+    report = index(other, expect=1)
+    assert report["moved"] == {f"{notes.as_posix()}/sub/c.txt": f"{other.as_posix()}/sub/c.txt"}
+    assert names(report["failed"], other) == ["a.md"]
+    report = index(other, "--moved-from", notes, "--prune")
+    assert report["moved"] == {f"{notes.as_posix()}/a.md": f"{other.as_posix()}/a.md"}
+    assert names(report["removed"], notes) == ["b.html", "d.docx", "q.parquet", "rows.jsonl", "table.csv"]
+    assert ids(col) == ["a.md", "sub/c.txt"]
 
 
 def test_names_in_decomposed_unicode(index, tmp_path, col):

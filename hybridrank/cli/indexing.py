@@ -114,7 +114,8 @@ def index(
             collection.rename_sources(report.moved)
             known = collection.sources()
         found = {source.name for source in files.sources}
-        vanished = [name for name in _under(known.keys() - found, paths) if is_gone(name)]
+        roots = paths if left is None else [*paths, left]
+        vanished = [name for name in _under(known.keys() - found, roots) if is_gone(name)]
         if prune and vanished:
             report.documents_removed = collection.drop_sources(vanished)
             report.removed = vanished
