@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
+from xml.etree import ElementTree
+from xml.parsers.expat import ExpatError
 
 from hybridrank.errors import InputError, MissingDependencyError
+from hybridrank.loading.encodings import unreadable
 from hybridrank.loading.html import to_markdown
 from hybridrank.loading.packages import parsed_xml, repacked, xml_parts
 from hybridrank.loading.reading import Note, Reading
 from hybridrank.loading.titles import telling_title
-from hybridrank.loading.word import readable_parts
+from hybridrank.loading.word import TooMuch, readable_parts
 
 __all__ = ["read_docx"]
 
@@ -19,6 +25,25 @@ _OLD_OR_LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an OLE file: Word until 
 _BACK_LINK = re.compile(r'<a href="#(?:foot|end)note-ref-\d+">↑</a>')
 _TITLE = "{http://purl.org/dc/elements/1.1/}title"
 _MOST_NOTES = 5
+_STYLES = "\n".join(
+    (
+        "p[style-name='Title'] => h1:fresh",
+        *(f"p.Heading{level} => h{level}:fresh" for level in range(1, 7)),
+        *(f"p[style-name='heading {level}'] => h{level}:fresh" for level in range(1, 7)),
+        "p[style-name='Heading'] => h1:fresh",  # of Pages
+        *(
+            f"p:{kind}-list({level}) => ul > li:fresh"
+            for kind in ("unordered", "ordered")
+            for level in range(1, 10)
+        ),
+        "p => p:fresh",
+    )
+)
+# What mammoth meets a damaged file with. Not Exception: what a signal handler raises is no fault of the file.
+_DAMAGED = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, NotImplementedError, TypeError,
+    ValueError, ElementTree.ParseError, ExpatError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def read_docx(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
@@ -40,18 +65,25 @@ def read_docx(path: Path, reading: Reading, note: Note) -> tuple[str, str | None
         with path.open("rb") as file:
             parts = _parts(file, path)
         converted = mammoth.convert_to_html(
-            repacked(parts),
-            style_map="p[style-name='Title'] => h1:fresh",
+            repacked(readable_parts(parts)),
+            style_map=_STYLES,
+            include_default_style_map=False,
             include_embedded_style_map=False,
             convert_image=lambda _image: [],
         )
         title = telling_title(_title(parts), path)
     except InputError:
         raise
-    except Exception as error:  # mammoth meets a damaged file with whatever it stumbles over
-        if isinstance(error, OSError) and error.strerror:
-            raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except TooMuch as error:
+        raise InputError(f"{str(path)!r} {error}; save it in parts") from error
+    except RecursionError as error:
+        raise InputError(f"{str(path)!r} nests tables or fields too deeply to be read") from error
+    except _DAMAGED as error:
         raise InputError(f"{str(path)!r} is no DOCX, or damaged: {error!r}") from error
+    except OSError as error:
+        if error.errno is None and not isinstance(error, TimeoutError):  # mammoth's
+            raise InputError(f"{str(path)!r} is no DOCX, or damaged: {error!r}") from error
+        raise unreadable(path, error) from error
     for message in list(dict.fromkeys(message.message for message in converted.messages))[:_MOST_NOTES]:
         note(message)
     text, heading = to_markdown(_BACK_LINK.sub("", converted.value))
@@ -65,7 +97,7 @@ def _parts(file: BinaryIO, path: Path) -> dict[str, bytes]:
             "save it as DOCX without a password"
         )
     file.seek(0)
-    return readable_parts(xml_parts(file, path))
+    return xml_parts(file, path)
 
 
 def _title(parts: dict[str, bytes]) -> str | None:

@@ -17,7 +17,13 @@ from typing import BinaryIO, NamedTuple, TextIO
 
 from hybridrank.errors import InputError
 
-__all__ = ["known_encoding", "marked_encoding", "opened", "undecodable", "zeros_encoding"]
+__all__ = [
+    "MOST_LINE", "bounded_lines", "known_encoding", "marked_encoding", "opened", "undecodable", "unreadable",
+    "zeros_encoding",
+]  # fmt: skip
+
+MOST_LINE = 8 << 20
+"""In characters: Python's parsers of CSV and JSON let no other thread run while they read a line."""
 
 _MARKS = (  # UTF-32's before UTF-16's, which they begin with
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -101,7 +107,26 @@ def opened(
     except UnicodeError as error:
         raise InputError(_problem(path, found.name, encoding, error)) from None
     except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        raise unreadable(path, error) from error
+
+
+def bounded_lines(file: TextIO) -> Iterator[str]:
+    """A file's lines; of one with more than `MOST_LINE` characters only the beginning, which has one more."""
+    while line := file.readline(MOST_LINE + 1):
+        yield line
+        while len(line) > MOST_LINE and line[-1] not in "\r\n":
+            line = file.readline(MOST_LINE + 1)
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What to raise where the system cannot read a file.
+
+    Raises:
+        TimeoutError: `error` is not the system's: a signal handler raised it, as a time limit for the caller.
+    """
+    if isinstance(error, TimeoutError) and error.errno is None:
+        raise error
+    return InputError(f"cannot read {str(path)!r}: {error.strerror or error}")
 
 
 def undecodable(line: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybridrank.errors import InputError, MissingDependencyError
-from hybridrank.loading.encodings import known_encoding, marked_encoding, zeros_encoding
+from hybridrank.loading.encodings import known_encoding, marked_encoding, unreadable, zeros_encoding
 from hybridrank.loading.reading import Note, Reading
 from hybridrank.loading.tags import limited
 from hybridrank.loading.titles import telling_title
@@ -68,7 +68,7 @@ def read_html(path: Path, reading: Reading, note: Note) -> tuple[str, str | None
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     page = _parsed(_decoded(source, path, reading.encoding))
     title = page.css_first("head > title")
     mains = page.css("main, [role=main]")

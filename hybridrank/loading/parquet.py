@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from hybridrank.errors import InputError, MissingDependencyError
+from hybridrank.loading.encodings import unreadable
 from hybridrank.loading.reading import OnBad, refuse
 from hybridrank.loading.tables import require_distinct
 
@@ -54,6 +55,8 @@ def rows(path: Path, label: str, *, on_bad: OnBad = refuse) -> Iterator[tuple[st
                         yield where, row
     except InputError:
         raise
+    except TimeoutError as error:
+        raise unreadable(path, error) from error
     except failures as error:
         place = f" after row {number}" if number else ""
         raise InputError(f"{str(path)!r} cannot be read as Parquet{place}: {error}") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hybridrank import forking
 from hybridrank.errors import InputError, MissingDependencyError
+from hybridrank.loading.encodings import unreadable
 from hybridrank.loading.reading import Note, Reading
 from hybridrank.loading.titles import telling_title
 
@@ -48,7 +49,7 @@ def read_pdf(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]
             place = f" at page {len(pages) + 1}" if pages else ""
             raise InputError(f"{str(path)!r} is no PDF, or damaged{place}: {error}") from error
         except OSError as error:
-            raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+            raise unreadable(path, error) from error
     if not any(pages):
         raise InputError(
             f"{str(path)!r} holds no text on its {len(pages)} pages; "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import InputError
-from hybridrank.loading.encodings import opened, undecodable
+from hybridrank.loading.encodings import MOST_LINE, bounded_lines, opened, undecodable
 from hybridrank.loading.reading import OnBad, refuse
 from hybridrank.types import Document
 
@@ -44,19 +44,22 @@ def to_document(record: Mapping[str, Any], where: str, *, text_field: str, id_fi
 
 
 def json_lines(
-    path: Path, label: str, *, encoding: str | None = None, on_bad: OnBad = refuse
+    path: Path, label: str, *, encoding: str | None = None, on_bad: OnBad = refuse, bounded: bool = False
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each line's JSON object and its place, ``label:line``. A NaN, which is no JSON, is read as null.
+
+    Where it is `bounded`, a line may have no more than `MOST_LINE` characters.
 
     Raises:
         InputError: the file cannot be read; of a line that is no JSON object, `on_bad` is told.
     """
     with opened(path, encoding=encoding, lines=True) as file:
-        yield from json_records(file, label, on_bad=on_bad)
+        lines = bounded_lines(file) if bounded else file
+        yield from json_records(lines, label, on_bad=on_bad, bounded=bounded)
 
 
 def json_records(
-    lines: Iterable[str | bytes], label: str, *, on_bad: OnBad = refuse
+    lines: Iterable[str | bytes], label: str, *, on_bad: OnBad = refuse, bounded: bool = False
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """As `json_lines`, of lines that are there; bytes are UTF-8."""
     for number, line in enumerate(lines, start=1):
@@ -64,6 +67,8 @@ def json_records(
             continue
         where = f"{label}:{number}"
         try:
+            if bounded and len(line) > MOST_LINE:
+                raise InputError(f"is a line of more than {MOST_LINE:,} characters")
             record = _record(line)
         except InputError as error:
             on_bad(InputError(f"{where} {error}"))

@@ -17,6 +17,7 @@ from typing import Any
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.json_values import json_object
 from hybridrank.loading import docx, html, parquet, pdf, records, tables, text
+from hybridrank.loading.encodings import unreadable
 from hybridrank.loading.reading import ColumnType, Note, OnBad, OnError, Reading, refuse
 from hybridrank.types import Document
 
@@ -28,7 +29,7 @@ _Records = Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _json_lines(path: Path, label: str, reading: Reading, on_bad: OnBad, note: Note) -> _Records:  # noqa: ARG001
-    return records.json_lines(path, label, encoding=reading.encoding, on_bad=on_bad)
+    return records.json_lines(path, label, encoding=reading.encoding, on_bad=on_bad, bounded=True)
 
 
 def _parquet(path: Path, label: str, reading: Reading, on_bad: OnBad, note: Note) -> _Records:  # noqa: ARG001
@@ -102,7 +103,7 @@ class Source:
             with self.path.open("rb") as file:
                 hashlib.file_digest(file, lambda: hasher)
         except OSError as error:
-            raise InputError(f"cannot read {str(self.path)!r}: {error.strerror}") from error
+            raise unreadable(self.path, error) from error
         return hasher.hexdigest()
 
     def documents(self, *, on_skip: Note | None = None, on_note: Note | None = None) -> Iterator[Document]:
@@ -318,7 +319,7 @@ def _below(given: Path, passed_over: Counter[str], on_skip: Told | None) -> Iter
     except FileNotFoundError:
         raise InputError(f"there is no file or directory {str(given)!r}") from None
     except OSError as error:
-        raise InputError(f"cannot read {str(given)!r}: {error.strerror}") from error
+        raise unreadable(given, error) from error
     if not stat.S_ISDIR(mode):
         path = given.parent.resolve() / given.name
         if path.suffix.lower() not in _KNOWN:

@@ -18,12 +18,13 @@ from typing import Any
 
 from hybridrank.errors import InputError
 from hybridrank.loading.columns import Inference, converted
-from hybridrank.loading.encodings import opened, undecodable
+from hybridrank.loading.encodings import MOST_LINE, bounded_lines, opened, undecodable
 from hybridrank.loading.reading import ColumnType, Note, OnBad, Reading, refuse
 
 __all__ = ["comma_separated", "require_distinct", "tab_separated", "typed_rows"]
 
 _DELIMITERS = ",;\t|"  # of CSV; the earlier of those that are as frequent
+_TOO_LONG = f"it has a line of more than {MOST_LINE:,} characters"
 _MOST_REPORTED = 40  # characters of a value
 
 _AS_IT_IS = Reading()
@@ -112,7 +113,7 @@ def _table(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     quotes = delimiter is None if reading.quotes is None else reading.quotes
     with opened(path, newline="", encoding=reading.encoding, lines=True) as file:
-        lines = enumerate(file, start=1)
+        lines = enumerate(bounded_lines(file), start=1)
         first = next(lines, (1, ""))
         if delimiter is None and (said := first[1].rstrip("\r\n").lower()).startswith("sep=") and len(said) == 5:
             delimiter, first = said[4], next(lines, (2, ""))
@@ -189,6 +190,8 @@ class _Rows:
         self._row.clear()
         if self._reader is None:
             self.number, line = next(self._lines)
+            if len(line) > MOST_LINE:
+                raise csv.Error(_TOO_LONG)
             return self.number, line.rstrip("\r\n").split(self._delimiter)
         try:
             row = next(self._reader)
@@ -206,6 +209,8 @@ class _Rows:
             if line is None:
                 return
             self._row.append(line)
+            if len(line[1]) > MOST_LINE:
+                raise csv.Error(_TOO_LONG)
             yield line[1]
 
 

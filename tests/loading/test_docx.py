@@ -216,6 +216,78 @@ def test_a_title_that_says_nothing_is_none(tmp_path, report, placeholder):
     assert load(tmp_path / "a.docx").title == "Annual report"
 
 
+def test_formatting_is_no_work_and_what_remains_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridrank.loading.word._MOST_ELEMENTS", 1_000)
+
+    def written(body):
+        document = f"<w:document {nsdecls('w')}><w:body>{body}</w:body></w:document>"
+        (tmp_path / "a.docx").write_bytes(packed({"word/document.xml": document}))
+        return tmp_path / "a.docx"
+
+    bold = "<w:r><w:rPr><w:b/><w:i/></w:rPr><w:t>a</w:t></w:r><w:proofErr/>"
+    assert load(written(f"<w:p>{bold * 900}</w:p>")).text == "a" * 900
+    indented = "<w:p><w:pPr><w:ind/><w:rPr><w:b/></w:rPr></w:pPr><w:r><w:t>a</w:t></w:r></w:p>"
+    assert load(written(indented * 150)).text == "\n\n".join("a" * 150)
+    for body in (indented * 300, "<w:p/>" * 1_100, f"<w:p><w:r>{'<w:br/>' * 1_100}</w:r></w:p>"):
+        with pytest.raises(InputError, match=r"a\.docx' has more than the 1,000 elements that are read"):
+            load(written(body))
+
+
+def test_tables_in_tables(tmp_path):
+    word = docx.Document()
+    table = word.add_table(1, 1)
+    for _ in range(8):
+        table = table.cell(0, 0).add_table(1, 1)
+    table.cell(0, 0).text = "deep"
+    word.save(tmp_path / "a.docx")
+    assert load(tmp_path / "a.docx").text == "deep"
+    for _ in range(60):
+        table = table.cell(0, 0).add_table(1, 1)
+    word.save(tmp_path / "a.docx")
+    with pytest.raises(InputError, match=r"a\.docx' nests tables or fields too deeply to be read"):
+        load(tmp_path / "a.docx")
+
+
+def test_lists_of_any_depth_are_items(tmp_path):
+    word = docx.Document()
+    for level in range(9):
+        paragraph = word.add_paragraph(f"{level}", style="List Bullet")
+        numbers = parse_xml(f"<w:numPr {nsdecls('w')}><w:ilvl w:val='{level}'/><w:numId w:val='77'/></w:numPr>")
+        paragraph._p.get_or_add_pPr().append(numbers)
+    numbering = word.part.numbering_part.element
+    levels = "".join(f"<w:lvl w:ilvl='{n}'><w:numFmt w:val='bullet'/></w:lvl>" for n in range(9))
+    numbering.insert(0, parse_xml(f"<w:abstractNum {nsdecls('w')} w:abstractNumId='77'>{levels}</w:abstractNum>"))
+    numbering.append(parse_xml(f"<w:num {nsdecls('w')} w:numId='77'><w:abstractNumId w:val='77'/></w:num>"))
+    word.save(tmp_path / "a.docx")
+    assert load(tmp_path / "a.docx").text == "\n".join(f"- {n}" for n in range(9))
+
+
+@pytest.mark.parametrize(
+    "embedded",
+    [
+        '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd"><svg/>',
+        "<html><p>no XML<br></html>",
+    ],
+)
+def test_what_is_embedded_may_be_anything(tmp_path, report, embedded):
+    report.save(tmp_path / "good.docx")
+    parts = {"word/media/image1.svg": embedded.encode(), **parts_of(tmp_path / "good.docx")}
+    (tmp_path / "a.docx").write_bytes(packed(parts))
+    assert load(tmp_path / "a.docx").text == load(tmp_path / "good.docx").text
+
+
+def test_styles_of_a_user_are_no_news(tmp_path):
+    word = docx.Document()
+    word.styles.add_style("Mine", 1)
+    word.add_paragraph("text", style="Mine")
+    word.save(tmp_path / "a.docx")
+    told = []
+    assert [d.text for d in load_documents(tmp_path / "a.docx", on_note=lambda *note: told.append(note))] == [
+        "text"
+    ]
+    assert told == []
+
+
 def test_entities_that_multiply_are_refused(tmp_path, report):
     report.save(tmp_path / "good.docx")
     parts = parts_of(tmp_path / "good.docx")

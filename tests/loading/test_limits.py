@@ -67,6 +67,31 @@ def test_twice_as_much_costs_twice_as_much(tmp_path, splitter, fragment):
             assert costs[1] < 2.3 * costs[0] + 2_000, (ending, costs)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "id,text\n1,{}\n2,b\n",
+         ["a.csv:2 cannot be read: it has a line of more than 8,388,608 characters"]),
+        ("a.tsv", "id\ttext\n1\t{}\n2\tb\n",
+         ["a.tsv:2 cannot be read: it has a line of more than 8,388,608 characters"]),
+        ("a.jsonl", '{{"id": 1, "text": "{}"}}\n{{"id": 2, "text": "b"}}\n',
+         ["a.jsonl:1 is a line of more than 8,388,608 characters"]),
+    ],
+)  # fmt: skip
+def test_a_line_that_would_keep_other_threads_waiting_is_reported(tmp_path, name, content, said):
+    told = []
+    (tmp_path / name).write_text(content.format("x," * (5 << 20)))
+    documents = load_documents(tmp_path / name, on_skip=lambda _, reason: told.append(reason))
+    assert [(document.id, document.text) for document in documents] == [("2", "b")]
+    assert told == said
+
+
+def test_a_long_row_of_short_lines_is_one_record(tmp_path):
+    text = f"{'x' * (1 << 20)},\n" * 9
+    (tmp_path / "a.csv").write_text(f'id,text\n1,"{text}"\n')
+    assert [document.text for document in load_documents(tmp_path / "a.csv")] == [text]
+
+
 def depth(node):
     depths, waiting = 0, [(node, 1)]
     while waiting:
