@@ -142,8 +142,8 @@ class Adder:
                 if (other := change.writer.other_source([d.id for d in batch.documents], number)) is not None:
                     raise InputError(
                         f"the id {other[0]!r} of {source} is held by a document of {other[1]}; ids must differ: "
-                        "index a directory that holds both, or, if the one takes the place of the other, say so "
-                        "(--moved-from, or rename_sources in Python)"
+                        "name a field with distinct ids (--id-field), index a directory that holds both files, or "
+                        "say that the one takes the place of the other (--moved-from, or rename_sources in Python)"
                     )
             known = change.writer.fingerprints() if batch.used else {}
             for arm, used in batch.used.items():

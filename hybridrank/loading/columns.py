@@ -42,6 +42,8 @@ class Inference:
         self._decimals: set[int] = set()
         self._trailing = False
         self._any = False
+        self.odd: str | None = None
+        """The value for which a column is text, when all before it had another type."""
 
     @property
     def open(self) -> bool:
@@ -51,8 +53,10 @@ class Inference:
     def add(self, value: str) -> None:
         """Take one value."""
         if value and self._kinds:
-            self._any = True
             self._kinds &= self._possible(value)
+            if self._any and not self._kinds:
+                self.odd = value
+            self._any = True
 
     @property
     def kind(self) -> ColumnType:

@@ -62,9 +62,11 @@ def typed_rows(
     `note` is told the types of the columns that are no text.
     """
     delimiter = "\t" if path.suffix.lower() == ".tsv" else None
-    types = _types(path, label, delimiter, reading)
+    types, odd = _types(path, label, delimiter, reading)
     if typed := ", ".join(f"{name}: {kind}" for name, kind in types.items() if kind != "str"):
         note(f"types of columns: {typed}")
+    for name, value in odd.items():
+        note(f"column {name!r} is text, as {_short(value)} is of no type that the values before it have")
     if isinstance(reading.types, Mapping) and types and (absent := [n for n in reading.types if n not in types]):
         note(f"types were given for columns that it does not have: {', '.join(map(repr, absent))}")
     for where, row in _table(path, label, delimiter, reading, on_bad):
@@ -78,15 +80,23 @@ def _value(value: str, kind: ColumnType, name: str) -> Any:
     try:
         return converted(value, kind)
     except ValueError:
-        shown = value if len(value) <= _MOST_REPORTED else value[:_MOST_REPORTED] + "…"
-        raise ValueError(f"field {name!r} is no {kind}: {shown!r}") from None
+        raise ValueError(f"field {name!r} is no {kind}: {_short(value)}") from None
 
 
-def _types(path: Path, label: str, delimiter: str | None, reading: Reading) -> dict[str, ColumnType]:
-    """The types of all columns, those of the text, the id and the title left as they are."""
+def _short(value: str) -> str:
+    return repr(value if len(value) <= _MOST_REPORTED else value[:_MOST_REPORTED] + "…")
+
+
+def _types(
+    path: Path, label: str, delimiter: str | None, reading: Reading
+) -> tuple[dict[str, ColumnType], dict[str, str]]:
+    """The types of all columns, those of the text, the id and the title left as they are; and the values that keep
+    columns from the type that the values before them have.
+    """
     kept = {reading.text_field, "title", "metadata", *([reading.id_field] if reading.id_field else ("id", "_id"))}
     types: dict[str, ColumnType] = {}
     inferences: dict[str, Inference] = {}
+    odd: dict[str, str] = {}
     for _, row in _table(path, label, delimiter, reading, _ignore):
         if not types:
             given = {"": reading.types} if isinstance(reading.types, str) else reading.types
@@ -100,8 +110,10 @@ def _types(path: Path, label: str, delimiter: str | None, reading: Reading) -> d
             if name in row:
                 inferences[name].add(row[name])
                 if not inferences[name].open:
-                    del inferences[name]
-    return types | {name: inference.kind for name, inference in inferences.items()}
+                    value = inferences.pop(name).odd
+                    odd |= {} if value is None else {name: value}
+    types |= {name: inference.kind for name, inference in inferences.items()}
+    return types, odd
 
 
 def _ignore(error: InputError) -> None:

@@ -274,6 +274,12 @@ def test_id_text_and_title_stay_text(load):
     assert documents == [Document("1", "2", metadata={"id": "3"})]
 
 
+def test_a_value_that_keeps_a_column_from_its_type_is_named(load):
+    documents, _, notes = load("id,text,year,zip,note\n1,a,2019,1,x\n2,b,2020,1,7\n3,c,n/a,x,8\n")
+    assert [document.metadata["year"] for document in documents] == ["2019", "2020", "n/a"]
+    assert notes == ["column 'year' is text, as 'n/a' is of no type that the values before it have"]
+
+
 def test_types_that_are_given(load):
     content = "id,text,year,zip,when\n1,a,2020,94105,2024-01-01T10:00+02:00\n2,b,n/a,01234,\n3,c,,1,2024-01-01\n"
     documents, left_out, notes = load(
