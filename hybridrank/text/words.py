@@ -57,7 +57,7 @@ _SLICE = 2**14
 _ASCII_SLICE = 2**18
 """A longer text is processed in slices of so many characters."""
 
-_PIECE = 2**10
+_PIECE = 2**8
 """Characters normalized in one call."""
 
 _BREAKS = ' \n\t\r\v\f;!?()[]{}<>"\u3000。、；！？「」『』（）'
