@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,6 +20,7 @@ from pydantic_core import PydanticSerializationError
 
 from hybridrank import forking
 from hybridrank.errors import ConfigError
+from hybridrank.shielding import shielded
 
 __all__ = ["Component", "config_error", "dumped", "local_only", "nested", "once"]
 
@@ -63,13 +65,17 @@ class once(Generic[T]):
         made = instance.__dict__
         key = f"once {self._name}"
         if key not in made:
-            with self._guard:
-                lock = made.setdefault(f"lock {self._name}", forking.new_lock())
-            with lock:
-                if key not in made:
-                    made[key] = self._make(instance)
+            shielded(partial(self._make_once, instance, key))  # no import is cut in half by a signal
         value: T = made[key]
         return value
+
+    def _make_once(self, instance: object, key: str) -> None:
+        made = instance.__dict__
+        with self._guard:
+            lock = made.setdefault(f"lock {self._name}", forking.new_lock())
+        with lock:
+            if key not in made:
+                made[key] = self._make(instance)
 
 
 _TYPES: Mapping[str, str] = {

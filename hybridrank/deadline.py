@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from threading import TIMEOUT_MAX
 from time import monotonic
 
-from hybridrank.cancelling import is_cancelled
+from hybridrank.cancelling import check_cancelled, is_cancelled
 from hybridrank.errors import BackendTimeoutError
 
 __all__ = ["all_but", "check", "limited", "remaining"]
@@ -59,6 +59,8 @@ def check(what: str) -> None:
 
     Raises:
         BackendTimeoutError: it is; `what` says who had no time left.
+        Cancelled: nobody waits for this work any more.
     """
+    check_cancelled()
     if remaining() == 0.0:
         raise BackendTimeoutError(f"{what}: the deadline has passed")

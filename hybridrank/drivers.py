@@ -15,6 +15,7 @@ from time import monotonic, perf_counter
 from typing import Any, TypeAlias, TypeVar
 
 from hybridrank import forking
+from hybridrank.cancelling import check_cancelled
 from hybridrank.deadline import remaining
 from hybridrank.errors import BackendUnavailableError, OverloadedError
 from hybridrank.holds import Hold, Holds
@@ -170,7 +171,9 @@ def drive(plan: Plan[T]) -> T:
     try:
         calls = next(plan)
         while True:
-            calls = plan.send(run_all(calls, purpose="search")[0])
+            outcomes, _ = run_all(calls, purpose="search")
+            check_cancelled()
+            calls = plan.send(outcomes)
     except StopIteration as finished:
         result: T = finished.value
         return result

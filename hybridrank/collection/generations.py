@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import stat
@@ -135,8 +136,13 @@ class Generations:
 
     def size(self) -> int:
         """Bytes on disk."""
-        files = (path for generation in self._own() for path in generation.rglob("*"))
-        return sum(path.lstat().st_size for path in files if path.is_file())
+        size = 0
+        for generation in self._own():
+            for folder, _, names in os.walk(generation):  # passes over what is removed meanwhile
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        size += os.lstat(os.path.join(folder, name)).st_size
+        return size
 
 
 def _manifest(text: bytes) -> dict[str, Any]:

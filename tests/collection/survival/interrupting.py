@@ -54,15 +54,20 @@ def main(kind: str, count: int, seed: int) -> None:
         try:
             number += 1
             signal.setitimer(signal.ITIMER_REAL, chance.choice([0.0001, 0.001, 0.01]) * chance.uniform(0.1, 3.0))
-            match number % 4:
+            match number % 6:
                 case 0:
                     pipeline.search("copy d9", k=3)
                 case 1:
                     pipeline.add([Document(f"new{number}a", "a pair"), Document(f"new{number}b", "a pair")])
                 case 2:
                     pipeline.delete([f"new{number - 1}a", f"new{number - 1}b"])
-                case _:
+                case 3:
                     pipeline.collection.update_metadata({"d3": {"number": number}})
+                case 4:
+                    pipeline.search_many(["copy d9", "copy d8"], k=3)
+                    pipeline.collection.statistics()
+                case _:
+                    pipeline.collection.compact()
         except Interrupted:
             interrupts += 1
         finally:
