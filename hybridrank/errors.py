@@ -153,6 +153,8 @@ class SearchError(HybridrankError):
 def described(error: BaseException) -> str:
     """What an exception is and says, for a trace or a message; some have no message that can be read."""
     try:
-        return f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
     except Exception:  # its own __str__ failed
         return type(error).__name__
+    # Whoever logs or prints this may have to encode it: a lone surrogate becomes U+FFFD.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -477,7 +477,7 @@ def test_a_name_that_no_file_can_have_is_an_error_of_ours(pipeline, tmp_path, na
         Recording.load(tmp_path / name)
 
 
-def test_the_words_of_a_failure_can_be_recorded(tmp_path):
+def test_the_words_of_a_failure_can_be_logged_and_recorded(tmp_path, caplog):
     class Failing:
         identity = "failing"
 
@@ -488,3 +488,5 @@ def test_the_words_of_a_failure_can_be_recorded(tmp_path):
     made = record(pipeline, dataset(), path=tmp_path / "run.jsonl")
     assert Recording.load(tmp_path / "run.jsonl").degraded == made.degraded
     assert "no \ufffd text" in made.degraded["q1"]["rerank"]
+    assert "no \ufffd text" in caplog.text
+    caplog.text.encode()
