@@ -6,7 +6,7 @@ compound is one more word, so that the query ``parse_json`` ranks it first. Part
 1. where the case changes: ``camelCase``, ``HTTPServer`` (ASCII letters; no part is a single letter);
 2. by ``_`` or ``-``: ``snake_case``, ``kebab-case``, ``AB-1234``;
 3. by ``.``, or by ``,`` between digits: ``1.2.3``, ``node.js``, ``john.doe``, ``1,000``;
-4. by any of ``/ @ : + # & \\ % $``: ``john.doe@example.com``, ``std::vector``, ``a/b``.
+4. by any of ``/ @ : + # & \\ % $ € £ ¥``: ``john.doe@example.com``, ``std::vector``, ``a/b``.
 
 A link has up to three symbols. Earlier kinds bind tighter, and the longest chain of each kind is a word:
 ``foo.bar_baz`` gives ``bar_baz`` and itself. A part with symbols behind it is a word (``C++``, ``C#``, ``50%``),
@@ -32,7 +32,7 @@ __all__ = ["CAMEL", "CODES", "LONGEST", "SEAM", "SYMBOLS", "readable", "seams", 
 Ints: TypeAlias = NDArray[Any]
 
 LONGEST = 256
-_SYMBOLS = {"_": 2, "-": 2, ".": 3, ",": 5} | dict.fromkeys("/@:+#&\\%$", 4)
+_SYMBOLS = {"_": 2, "-": 2, ".": 3, ",": 5} | dict.fromkeys("/@:+#&\\%$€£¥", 4)
 _SPACE = " "
 _FREE = 5  # the strength of no link
 
@@ -44,8 +44,8 @@ SEAM = "\x1b"
 CAMEL = re.compile("[A-Z](?:(?<=[A-Za-z][a-z].)(?=[A-Za-z])|(?<=[A-Z][A-Z].)(?=[a-z][a-z]))")
 """The first letter of a part, where the case changes between two parts of a word."""
 
-_BEFORE = frozenset(CODES[symbol] for symbol in ".#@$_-/")
-_BEHIND = frozenset(CODES[symbol] for symbol in "+#%_")
+_BEFORE = frozenset(CODES[symbol] for symbol in ".#@$€£¥_-/")
+_BEHIND = frozenset(CODES[symbol] for symbol in "+#%_€")
 _COMMA = CODES[","]
 _STRENGTH = {SEAM: 1} | {CODES[symbol]: strength for symbol, strength in _SYMBOLS.items()}
 _PART = re.compile(f"[^{''.join(_STRENGTH)}]+")
@@ -89,8 +89,8 @@ def _compounds(text: str, places: Sequence[tuple[int, int]]) -> list[str]:
             if before := _before(text, start):
                 found.append((start - before, ends[last]))
             first = last + 1
-    compounds = (readable(text[start:end]) for start, end in found)
-    return words + [compound for compound in compounds if len(compound.encode()) <= LONGEST]
+    compounds = (text[start:end].replace(SEAM, "") for start, end in found)
+    return words + [readable(compound) for compound in compounds if len(compound.encode()) <= LONGEST]
 
 
 def _link(gap: str, around: str) -> int:
