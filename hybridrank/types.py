@@ -14,7 +14,7 @@ from hybridrank.filters import Filter
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Candidates", "Document", "Passage", "Progress", "Query", "Ranking", "Role", "Scores"]
 
@@ -97,12 +97,19 @@ def _vector(value: Any, what: str) -> NDArray[np.float32]:
     import numpy as np
 
     try:
+        given = np.asarray(value)
+        kind = given.dtype.kind
+        if kind in "bcSUMm" or (kind == "O" and any(isinstance(each, str | bytes | bool) for each in given.flat)):
+            raise TypeError("these are other values")
         with np.errstate(over="ignore"):  # what is too large is not finite then
-            vector = np.array(value, dtype=np.float32)  # a copy: the caller may write to theirs
+            vector = np.array(given, dtype=np.float32)  # a copy: the caller may write to theirs
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what} must hold numbers, in the shape (dim,): {error}") from error
-    if vector.ndim != 1 or not np.isfinite(vector).all():
-        raise InputError(f"{what} must be finite and of shape (dim,), not {vector.shape}")
+        raise InputError(f"{what} must hold real numbers, in the shape (dim,): {error}") from error
+    if vector.ndim != 1:
+        raise InputError(f"{what} must have the shape (dim,), not {vector.shape}")
+    if not np.isfinite(vector).all():
+        at = int(np.flatnonzero(~np.isfinite(vector))[0])
+        raise InputError(f"{what} must be finite in float32, and holds {given.tolist()[at]!r:.80} at index {at}")
     return vector
 
 
@@ -124,6 +131,17 @@ class Query:
     ids: frozenset[str] | None = None
     filters: Filter | None = None
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    if TYPE_CHECKING:  # callers may give more than the fields then hold
+
+        def __init__(
+            self,
+            text: str,
+            vector: ArrayLike | None = None,
+            ids: Iterable[str] | None = None,
+            filters: Filter | Mapping[str, Any] | None = None,
+            vectors: Mapping[str, ArrayLike] = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", checked_text(self.text, "a query"))

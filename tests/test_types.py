@@ -41,10 +41,28 @@ def test_a_blank_query_is_refused(text):
         Query(text)
 
 
-@pytest.mark.parametrize("vector", [[[1.0, 2.0]], [float("nan")], [float("inf"), 1.0]])
-def test_a_query_vector_is_finite_and_flat(vector):
-    with pytest.raises(InputError, match=r"finite and of shape \(dim,\)"):
+@pytest.mark.parametrize(
+    ("vector", "problem"),
+    [
+        ([[1.0, 2.0]], r"must have the shape \(dim,\), not \(1, 2\)"),
+        (2.0, r"must have the shape \(dim,\), not \(\)"),
+        ([1.0, float("nan")], "must be finite in float32, and holds nan at index 1"),
+        ([float("inf"), 1.0], "must be finite in float32, and holds inf at index 0"),
+        ([0.0, 1e300], r"must be finite in float32, and holds 1e\+300 at index 1"),
+        ([1.0, None], "must be finite in float32, and holds None at index 1"),
+        (["1", "2"], "must hold real numbers"),
+        ([1.0, "2"], "must hold real numbers"),
+        (np.array([1, "2"], dtype=object), "must hold real numbers"),
+        ([1j, 2.0], "must hold real numbers"),
+        ([True, False], "must hold real numbers"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_query_vector_is_real_finite_and_flat(vector, problem):
+    with pytest.raises(InputError, match=problem):
         Query("q", vector=vector)
+    with pytest.raises(InputError, match=f"vector for 'dense' {problem}"):
+        Query("q", vectors={"dense": vector})
 
 
 def test_a_query_takes_any_numbers_and_any_ids():

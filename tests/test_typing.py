@@ -13,7 +13,7 @@ from hybridrank.config import OpenOptions, PipelineConfig, PipelineOptions, Repl
 ROOT = Path(__file__).parents[1]
 
 CALLS = """
-from hybridrank import Document, Pipeline
+from hybridrank import Document, Pipeline, Query
 from hybridrank.blending import ByConfidence
 from hybridrank.config import PipelineConfig
 from hybridrank.fusion import RRF
@@ -27,6 +27,7 @@ Pipeline.build(docs, path="index", config={"fetch_k": 5}, blend=ByConfidence(), 
 pipeline.replace(reranker=CrossEncoder(max_tokens=128), fetch_k=100, stop="settled", on_rerank_error="raise")
 Pipeline.open("index", retrievers={"bm25": BM25()}, blend="confidence")
 PipelineConfig.load("pipeline.toml", fusion="rrf")
+pipeline.search(Query("question", ids={"a"}, filters={"year": {"$gte": 2020}}, vectors={"dense": [1.0, 0.5]}))
 Pipeline.build(docs, rerankr="cohere")  # wrong: "rerankr"
 Pipeline.build(docs, fetch_k="many")  # wrong: "fetch_k"
 Pipeline.build(docs, blend="none")  # wrong: "blend"
@@ -35,6 +36,8 @@ Pipeline.build(docs, reranker=3)  # wrong: "reranker"
 Pipeline.open("index", splitter=None)  # wrong: "splitter"
 pipeline.replace(retrievers={"bm25": "bm25"})  # wrong: "retrievers"
 pipeline.search("question", kk=3)  # wrong: "kk"
+Query("question", filter={"year": 2020})  # wrong: "filter"
+Query("question", ids=3)  # wrong: "ids"
 RRF(kk=60)  # wrong: "kk"
 PipelineConfig(fetchk=50)  # wrong: "fetchk"
 PipelineConfig.load(None, fetchk=50)  # wrong: "fetchk"
