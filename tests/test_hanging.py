@@ -264,6 +264,9 @@ def test_arms_at_work_answer_beside_writers(build: Callable[..., Pipeline]) -> N
         writing.join(60)
     with pytest.raises(AttributeError, match="through the pipeline"):
         pipeline.retrievers["bm25"].add(["x"], None)  # type: ignore[attr-defined]
+    for wrong in (["compost"], "compost"):
+        with pytest.raises(InputError, match="Query objects, not str"):
+            pipeline.retrievers["bm25"].retrieve(wrong, k=2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("deadline", [1e-300, 1e-9, 1e6, 1e10, 1e300, np.float64(2.0), np.int64(60)])

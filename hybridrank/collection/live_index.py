@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hybridrank.collection.view import View
+from hybridrank.errors import InputError
 from hybridrank.shielding import shielded
 from hybridrank.types import Query, Ranking
 
@@ -30,6 +31,12 @@ class LiveIndex:
 
     def retrieve(self, queries: Sequence[Query], *, k: int, **options: Any) -> Sequence[Ranking]:
         """As the index; queries may have filters, and vectors by arm."""
+
+        for query in queries:
+            if not isinstance(query, Query):
+                raise InputError(
+                    f"an arm is asked with Query objects, not {type(query).__name__}; write [Query(…)]"
+                )
 
         def run(view: View) -> Sequence[Ranking]:
             asked = [view.resolve(query.for_arm(self._name)) for query in queries]
