@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hybridrank import Collection, Document
+from hybridrank.cli import stored
 
 RUN = [sys.executable, "-c", "from hybridrank.cli import main; main()"]
 
@@ -305,6 +306,23 @@ def test_names_in_decomposed_unicode(index, tmp_path, col):
     (folder / "Über" / "u\u0308.md").rename(folder / "Über" / "ü.md")
     report = index(folder)
     assert len(report["unchanged"]) == len(report["moved"]) == 2
+
+
+def test_a_collection_that_another_process_makes_meanwhile_is_opened(index, tmp_path, col, monkeypatch):
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("Worms make soil.")
+    second.write_text("Wings lift in air.")
+    looked = stored.is_collection
+
+    def late(path):
+        monkeypatch.setattr(stored, "is_collection", looked)
+        assert not looked(path)
+        index(first)  # between the look and the making
+        return False
+
+    monkeypatch.setattr(stored, "is_collection", late)
+    assert index(second)["added"] == [str(second)]
+    assert ids(col) == ["first.txt", "second.txt"]
 
 
 def test_two_files_with_one_record(index, tmp_path, col):

@@ -74,7 +74,7 @@ def parsed_filter(text: str | None) -> Filter | None:
     except InputError as error:
         raise InputError(f"--filter: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--filter: not JSON: {error}") from None
+        raise InputError(f'--filter: not JSON: {error}; write it as {{"year": {{"$gte": 2020}}}}') from None
 
 
 @contextmanager
@@ -122,15 +122,19 @@ def made_or_opened(
     """
     from hybridrank.collection import Collection
     from hybridrank.config import PipelineConfig
-    from hybridrank.errors import ConfigError
+    from hybridrank.errors import ConfigError, StorageError
     from hybridrank.pipeline import Pipeline
     from hybridrank.protocols import Indexer
 
     fields: dict[str, Any] = {"indexed_fields": tuple(dict.fromkeys(index_fields))} if index_fields else {}
     settings = PipelineConfig.load(config, **fields)
     if not is_collection(path):
-        Pipeline.build([], path=path, config=settings).close()
-        trust = True  # we have just written what is stored there
+        try:
+            Pipeline.build([], path=path, config=settings).close()
+            trust = True  # we have just written what is stored there
+        except StorageError:
+            if not is_collection(path):  # else another process has made it meanwhile
+                raise
     wanted = settings.nameable()
     stored = Collection.stored_config(path)
     other = [name for name in (wanted if config is not None else fields) if not _same(name, wanted[name], stored)]
