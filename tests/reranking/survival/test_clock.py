@@ -20,6 +20,8 @@ SOURCES = sorted([*ROOT.glob("hybridrank/**/*.py"), *ROOT.glob("plugins/*/src/**
 READERS = {  # and what for
     "hybridrank/adjust/recency.py",  # how old a document is
     "hybridrank/collection/locks.py",  # since when a writer is at work, for people to read
+    "hybridrank/files.py",  # since when a writer of a file is at work, for people to read
+    "hybridrank/models/digests.py",  # whether a file is so new that it could change within its time's resolution
     "hybridrank/refusals.py",  # a Retry-After that is a date
 }
 WALL_CLOCK = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
