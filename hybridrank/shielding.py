@@ -47,8 +47,8 @@ class Shielded(Generic[T]):
             check_cancelled()
         call.result()
 
-    def wait(self) -> T:
-        """What the call gave, or raised.
+    def wait(self, *, undo: Callable[[T], object] | None = None) -> T:
+        """What the call gave, or raised; `undo` takes back what it has made when nobody receives it any more.
 
         Raises:
             BaseException: what a signal handler raised meanwhile. The call has been cancelled.
@@ -56,10 +56,20 @@ class Shielded(Generic[T]):
         try:
             while not self._work.finished:
                 self._asked.get()()
+            return self._work.result()
         except BaseException:
             self.cancel()
+            if undo is not None:
+                self._take_back(undo)
             raise
-        return self._work.result()
+
+    def _take_back(self, undo: Callable[[T], object]) -> None:
+        self._work.wait()
+        try:
+            made = self._work.result()
+        except BaseException:  # it has made nothing
+            return
+        undo(made)
 
     def cancel(self) -> None:
         """Cancel the call, and wait until it makes no change any more."""
@@ -81,15 +91,20 @@ def _is_exposed() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def shielded(run: Callable[..., T], *, progress: Progress | None = None) -> T:
-    """Call ``run()``, or ``run(progress=…)``, where no signal handler can raise: in another thread if need be."""
+def shielded(
+    run: Callable[..., T], *, progress: Progress | None = None, undo: Callable[[T], object] | None = None
+) -> T:
+    """Call ``run()``, or ``run(progress=…)``, where no signal handler can raise: in another thread if need be.
+
+    `undo` takes back what an interrupted call has made all the same.
+    """
     if _is_exposed():
         try:
             call = Shielded(run, progress=progress)
         except RuntimeError:  # the interpreter is ending, and starts no thread any more
             pass
         else:
-            return call.wait()
+            return call.wait(undo=undo)
     return run() if progress is None else run(progress=progress)
 
 

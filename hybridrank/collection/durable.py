@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection as SizedIterable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -75,7 +76,6 @@ class Collection:
     # ── making, opening, closing ─────────────────────────────────────────────────────────────────────────────
 
     @classmethod
-    @shield
     def create(
         cls,
         path: str | PathLike[str],
@@ -95,6 +95,18 @@ class Collection:
             InputError: a field's name is none that a filter can have.
             StorageError: the directory is in use, or cannot be written.
         """
+        make = partial(cls._create, path, retrievers, splitter, indexed_fields, config)
+        return shielded(make, undo=cls.discard)
+
+    @classmethod
+    def _create(
+        cls,
+        path: str | PathLike[str],
+        retrievers: Mapping[str, Indexer] | None,
+        splitter: Splitter | None,
+        indexed_fields: SizedIterable[str],
+        config: Mapping[str, Any] | None,
+    ) -> Self:
         folder = _located(path)
         arms = default_retrievers() if retrievers is None else dict(retrievers)
         if isinstance(indexed_fields, str):
@@ -197,6 +209,7 @@ class Collection:
             self._store.close()
             self._live.settle()
 
+    @shield
     def discard(self) -> bool:
         """Close and remove a collection that could not be filled; False where it stays: others have written to it.
 
