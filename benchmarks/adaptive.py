@@ -17,20 +17,20 @@ import numpy as np
 from blend import Rule, arguments, at, recorded, weight
 from traces import Recorded, Searches, interval
 
-from hybridrank.blending import ByConfidence, blended
-from hybridrank.stopping import Settled
+from hybridrank.blend import ConfidenceBlend, blended
+from hybridrank.rerank.early_stopping import EarlyStopping
 
 K = 10
 
 Depth = Callable[[Recorded, Rule], int]
 
 
-def stopped(search: Recorded, blend: Rule, *, rule: Settled) -> int:
+def stopped(search: Recorded, blend: Rule, *, rule: EarlyStopping) -> int:
     """How many candidates a pipeline with this rule and this blend scores."""
     count = min(rule.next(0, k=K), len(search.scores))
     while count < len(search.scores):
         scores = search.scores[:count]
-        if rule.holds(blended(scores, weight=weight(blend, scores)), k=K):
+        if rule.should_stop(blended(scores, weight=weight(blend, scores)), k=K):
             break
         count = min(count + rule.next(count, k=K), len(search.scores))
     return count
@@ -51,7 +51,7 @@ def main() -> None:
     collections = recorded(options.collections, queries=options.queries, depth=options.depth)
     depths = depths_of(options.fixed, options.quiet, step=options.step)
     blends: Mapping[str, Rule] = {
-        "the default blend": ByConfidence(),
+        "the default blend": ConfidenceBlend(),
         **{f"blend {share:g}": share for share in options.blend},
     }
     for label, blend in blends.items():
@@ -62,7 +62,10 @@ def main() -> None:
 def depths_of(fixed: list[int], quiet: list[int], *, step: int) -> dict[str, Depth]:
     return {
         **{f"the first {count}": partial(first, count=count) for count in fixed},
-        **{f"settled, quiet {each}": partial(stopped, rule=Settled(quiet=each, step=step)) for each in quiet},
+        **{
+            f"settled, quiet {each}": partial(stopped, rule=EarlyStopping(patience=each, step=step))
+            for each in quiet
+        },
     }
 
 

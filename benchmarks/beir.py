@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridrank import Document
-from hybridrank.loading import load_documents
+from hybridrank.ingest.files import load_documents
 from hybridrank.types import Role
 
 CACHE = Path(__file__).with_name(".cache")

@@ -17,18 +17,22 @@ from pathlib import Path
 import numpy as np
 from traces import Recorded, Searches, interval, measured, named, record
 
-from hybridrank.blending import ByConfidence, blended, told_by
+from hybridrank.blend import ConfidenceBlend, blended, confidence_range_of
 from hybridrank.rerank import CrossEncoder
 
 SURE, UNSURE = (0.0, 0.1, 0.2), (0.8, 0.9, 1.0)
 BETWEEN = ((-2, 8), (0, 7), (0, 8), (0, 9), (0, 10), (2, 8), (2, 10), (4, 8), (4, 10), (5, 9))
 
-Rule = float | ByConfidence
+Rule = float | ConfidenceBlend
 
 
 def weight(rule: Rule, scores: Sequence[float]) -> float:
     """What the fused order weighs in a pipeline with this blend and the default reranker."""
-    return rule.weight(scores, told=told_by(CrossEncoder())) if isinstance(rule, ByConfidence) else rule
+    return (
+        rule.weight(scores, told=confidence_range_of(CrossEncoder()))
+        if isinstance(rule, ConfidenceBlend)
+        else rule
+    )
 
 
 def at(rule: Rule, depth: int) -> Callable[[Recorded], list[str]]:
@@ -44,14 +48,14 @@ def at(rule: Rule, depth: int) -> Callable[[Recorded], list[str]]:
 def rules() -> dict[str, Rule]:
     fixed: dict[str, Rule] = {f"{share:g}": share for share in np.arange(0, 11) / 10}
     by_confidence = {
-        f"{unsure:g} to {sure:g}, between {low:g} and {high:g}": ByConfidence(
-            sure=sure, unsure=unsure, between=(low, high)
+        f"{unsure:g} to {sure:g}, between {low:g} and {high:g}": ConfidenceBlend(
+            weight_if_confident=sure, weight_if_unsure=unsure, score_range=(low, high)
         )
         for low, high in BETWEEN
         for sure in SURE
         for unsure in UNSURE
     }
-    return {**fixed, "the default": ByConfidence(), **by_confidence}
+    return {**fixed, "the default": ConfidenceBlend(), **by_confidence}
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:

@@ -6,10 +6,10 @@ rank r is written "w" followed by r, which no stop list holds and no stemmer cha
 same terms. Documents have 60 words each; queries have 6, drawn likewise, so that most hold a word that is in
 nearly every document.
 
-- "index" is from texts to an index that can be searched: tokenising with the English stop words and stemmer of
-  each library, then indexing. rank_bm25 brings no tokeniser and is given bm25s's tokens, not counted.
+- "index" is from texts to an index that can be searched: tokenizing with the English stop words and stemmer of
+  each library, then indexing. rank_bm25 brings no tokenizer and is given bm25s's tokens, not counted.
 - "q/s" is queries per second, one query a call, k = 100, from the query's text to the best documents: their
-  ids for hybridrank, row numbers for bm25s. "given tokens" leaves bm25s's tokenising out of its time. rank_bm25
+  ids for hybridrank, row numbers for bm25s. "given tokens" leaves bm25s's tokenizing out of its time. rank_bm25
   is given tokens, and its scores are cut by argpartition. All take turns (`--rounds`), and the median counts.
 - Scores of the best 100 are compared with bm25s's before anything is reported.
 
@@ -32,7 +32,7 @@ from rank_bm25 import BM25Okapi
 from rich.console import Console
 from rich.table import Table
 
-from hybridrank.retrieval.bm25 import BM25
+from hybridrank.retrieval.bm25.component import BM25
 from hybridrank.types import Document, Query
 
 SLOW = 10
@@ -80,12 +80,12 @@ def main() -> None:
         ours.add([document.id for document in documents], ours.encode(documents))
 
     seconds = {"hybridrank": timed(index_ours)[0]}
-    tokenising, tokens = timed(lambda: bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, **quiet))
+    tokenizing, tokens = timed(lambda: bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, **quiet))
     seekers: dict[str, Any] = {}
     for backend in ("numba", "numpy"):
         peer = bm25s.BM25(method="lucene", k1=1.2, b=0.75, backend=backend)
         indexing, _ = timed(lambda peer=peer: peer.index(tokens, **quiet))
-        seconds[f"bm25s ({backend})"] = tokenising + indexing
+        seconds[f"bm25s ({backend})"] = tokenizing + indexing
         seekers[f"bm25s ({backend})"] = peer
     names = {number: term for term, number in tokens.vocab.items()}
     words = [[names[number] for number in line] for line in tokens.ids]
@@ -100,17 +100,17 @@ def main() -> None:
         for query in asked:
             ours.retrieve([query], k=k)
 
-    def tokenise(text: str) -> list[list[str]]:
+    def tokenize(text: str) -> list[list[str]]:
         return bm25s.tokenize([text], stopwords="en", stemmer=stemmer, return_ids=False, **quiet)
 
     def search_bm25s(peer: Any, *, from_text: bool) -> Callable[[], None]:
         def search() -> None:
             for text, tokens in zip(queries, split, strict=True):
-                peer.retrieve(tokenise(text) if from_text else tokens, k=k, **quiet)
+                peer.retrieve(tokenize(text) if from_text else tokens, k=k, **quiet)
 
         return search
 
-    split = [tokenise(text) for text in queries]
+    split = [tokenize(text) for text in queries]
 
     def search_rank_bm25() -> None:
         for tokens in split[:SLOW]:

@@ -19,7 +19,7 @@ from beir import KeptEmbedder, load
 
 from hybridrank import Pipeline
 from hybridrank.embedding import OnnxEmbedder
-from hybridrank.retrieval.faiss import Faiss
+from hybridrank.retrieval.faiss.component import Faiss
 
 WAKE = 0.005
 

@@ -9,7 +9,7 @@ reopens and does the rest. What is generated, outside every time:
 - Texts of 60 words, drawn independently by Zipf's law with exponent 1 from 200,000 words. The 33 most frequent are
   Lucene's English stop words, as in English; the others have three syllables, such as "rolopu".
 - Metadata: a year, one of five languages, and a group from 0 to 99, so that `group == 7` keeps 1 %.
-- Unit vectors of 384 dimensions: one of 10,000 centres plus 0.7 times noise of the centres' own distribution,
+- Unit vectors of 384 dimensions: one of 10,000 centers plus 0.7 times noise of the centers' own distribution,
   normal with variances 1, 1/2, 1/3, ... along axes that are then rotated at random. The variances fall as the
   principal components of text embeddings do; without that, noise in 384 dimensions has no near neighbours.
 - Queries: 3 to 6 different words of a document, stop words left out, and its vector plus 0.4 times noise of unit
@@ -21,7 +21,7 @@ What is measured:
   process, as it is for search.
 - reopen: opening, and the first hybrid query; imports are a line of their own. The files are in the page cache.
 - hybrid: k = 10 with text and metadata, 50 candidates an arm (txtai: always 100), fused by reciprocal ranks
-  (txtai: by its default, a sum of normalised scores). One query at a time, median. "words" and "vector" are the
+  (txtai: by its default, a sum of normalized scores). One query at a time, median. "words" and "vector" are the
   arms alone.
 - filtered: the same with `group == 7`, and how many of 10 results came back. In "new filter" every query has
   another group, since what a filter chose may be remembered.
@@ -55,7 +55,7 @@ from typing import Any
 
 import numpy as np
 
-DIM, WORDS, VOCABULARY, CENTRES = 384, 60, 200_000, 10_000
+DIM, WORDS, VOCABULARY, CENTERS = 384, 60, 200_000, 10_000
 K, FETCH = 10, 50
 QUERIES = 200
 KEPT, DROPPED = 7, 90
@@ -144,7 +144,7 @@ class Corpus:
         self._cumulative = np.cumsum(1.0 / np.arange(1, VOCABULARY + 1))
         rng = np.random.default_rng(0)
         self._rotation = np.linalg.qr(rng.standard_normal((DIM, DIM)))[0].astype(np.float32)
-        self._centres = self._noise(rng, CENTRES)
+        self._centers = self._noise(rng, CENTERS)
 
     def _noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
         spread = np.sqrt(1 / np.arange(1, DIM + 1)).astype(np.float32)
@@ -153,7 +153,7 @@ class Corpus:
     def _draw(self, number: int, n: int) -> tuple[np.ndarray, Slice]:
         rng = np.random.default_rng([1, number])
         ranks = np.searchsorted(self._cumulative, rng.random((n, WORDS)) * self._cumulative[-1])
-        vectors = self._centres[rng.integers(CENTRES, size=n)] + 0.7 * self._noise(rng, n)
+        vectors = self._centers[rng.integers(CENTERS, size=n)] + 0.7 * self._noise(rng, n)
         first = number * SLICE
         return ranks, Slice(
             ids=[f"d{row}" for row in range(first, first + n)],
@@ -214,8 +214,8 @@ class Hybridrank:
 
     def __init__(self) -> None:
         from hybridrank import Collection, Document, Pipeline, Query
-        from hybridrank.retrieval.bm25 import BM25
-        from hybridrank.retrieval.faiss import Faiss
+        from hybridrank.retrieval.bm25.component import BM25
+        from hybridrank.retrieval.faiss.component import Faiss
 
         self._collections, self._pipelines, self._document, self._query = Collection, Pipeline, Document, Query
         self._retrievers = {"bm25": BM25(), "dense": Faiss()}

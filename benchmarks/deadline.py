@@ -25,7 +25,7 @@ from beir import KeptEmbedder, load
 
 from hybridrank import Pipeline
 from hybridrank.embedding import OnnxEmbedder
-from hybridrank.retrieval.faiss import Faiss
+from hybridrank.retrieval.faiss.component import Faiss
 
 NDCG = ir_measures.nDCG @ 10
 

@@ -1,7 +1,7 @@
 """The weights of an int8 BERT graph as float32, for an ONNX graph and for torch.
 
-The graph is one that ONNX Runtime's dynamic quantisation made: each weight is kept as `…_quantized`, `…_scale` and
-`…_zero_point`, and activations are quantised as the graph runs. Here they are not.
+The graph is one that ONNX Runtime's dynamic quantization made: each weight is kept as `…_quantized`, `…_scale` and
+`…_zero_point`, and activations are quantized as the graph runs. Here they are not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["float_graph", "state_dict"]
 
 
 def float_graph(source: Path, target: Path) -> None:
-    """Write the float32 graph of the int8 one: the same nodes, without quantisation."""
+    """Write the float32 graph of the int8 one: the same nodes, without quantization."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -36,7 +36,7 @@ def float_graph(source: Path, target: Path) -> None:
             nodes.append(helper.make_node("Gather", list(gather.input), list(node.output)))
         else:
             nodes.append(node)
-    # What remains of the quantisation writes a name that a new node writes, or one that nothing reads.
+    # What remains of the quantization writes a name that a new node writes, or one that nothing reads.
     made = {output for node in nodes if node.op_type in ("MatMul", "Gather") for output in node.output}
     nodes = [node for node in nodes if node.op_type in ("MatMul", "Gather") or not made & set(node.output)]
     kept = _needed(nodes, [output.name for output in graph.output])

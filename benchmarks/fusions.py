@@ -18,10 +18,10 @@ from statistics import fmean
 
 from tuned import values
 
-from hybridrank.config import PipelineConfig
+from hybridrank.component.protocols import Fusion
 from hybridrank.evaluation import Recording, Variant, paired_test
 from hybridrank.fusion import RRF, ScoreFusion
-from hybridrank.protocols import Fusion
+from hybridrank.pipeline.config import PipelineConfig
 
 DEFAULT = PipelineConfig()
 FUSIONS: Mapping[str, Fusion] = {
@@ -33,7 +33,7 @@ FUSIONS: Mapping[str, Fusion] = {
     "RRF, k = 60, 1 : 1": RRF(),
     "RRF, k = 5, 1 : 3": RRF(k=5, weights={"dense": 3.0}),
     "min-max scores, 1 : 2": ScoreFusion(weights={"dense": 2.0}),
-    "DBSF scores, 1 : 2": ScoreFusion(normalise="dbsf", weights={"dense": 2.0}),
+    "DBSF scores, 1 : 2": ScoreFusion(normalize="dbsf", weights={"dense": 2.0}),
 }
 
 

@@ -23,8 +23,8 @@ from beir import KeptEmbedder, load
 
 from hybridrank import Pipeline, Query
 from hybridrank.embedding import OnnxEmbedder
-from hybridrank.retrieval.faiss import Faiss
-from hybridrank.text import analyzer
+from hybridrank.retrieval.analysis import analyzer
+from hybridrank.retrieval.faiss.component import Faiss
 
 FETCH, K, RRF_K = 50, 10, 60
 

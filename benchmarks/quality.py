@@ -16,13 +16,13 @@ import bm25s
 from beir import KeptEmbedder, TestCollection, load
 
 from hybridrank import Pipeline, Ranking
-from hybridrank.config import PipelineConfig
 from hybridrank.embedding import OnnxEmbedder
 from hybridrank.evaluation import Measuring
 from hybridrank.fusion import RRF
-from hybridrank.retrieval.faiss import Faiss
-from hybridrank.text import analyzer
-from hybridrank.text.words import split
+from hybridrank.pipeline.config import PipelineConfig
+from hybridrank.retrieval.analysis import analyzer
+from hybridrank.retrieval.analysis.words import split
+from hybridrank.retrieval.faiss.component import Faiss
 
 FETCH = 100
 FUSIONS = {

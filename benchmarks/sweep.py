@@ -5,7 +5,7 @@
 
 Prints the seconds of tuning, by the clock and of the processor alone (a busy machine makes the first longer), and
 what was found. Made-up searches have the size of real ones: two arms with 100 candidates each, all of them scored,
-and judgements of so many documents a query as are told.
+and judgments of so many documents a query as are told.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import random
 import time
 
 from hybridrank import Stage, Trace
-from hybridrank.config import PipelineConfig
 from hybridrank.evaluation import RecordedSearch, Recording, tune
-from hybridrank.evaluation.settings import Header, settings_of
+from hybridrank.evaluation.recordings.settings import Header, settings_of
 from hybridrank.fusion import RRF
+from hybridrank.pipeline.config import PipelineConfig
 
 ARMS = ("bm25", "dense")
 

@@ -15,7 +15,7 @@ from beir import CACHE, KeptEmbedder, load
 from hybridrank import Pipeline, Ranking, Trace
 from hybridrank.embedding import OnnxEmbedder
 from hybridrank.rerank import Cached
-from hybridrank.retrieval.faiss import Faiss
+from hybridrank.retrieval.faiss.component import Faiss
 
 NDCG = ir_measures.nDCG @ 10
 FETCH = 100

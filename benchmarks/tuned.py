@@ -19,10 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from random import Random
 
-from hybridrank.config import PipelineConfig
 from hybridrank.evaluation import Goal, Measuring, Recording, Space, Variant, mean_interval, paired_test, tune
-from hybridrank.evaluation.replaying import replay_all
+from hybridrank.evaluation.replay.replaying import replay_all
 from hybridrank.fusion import RRF
+from hybridrank.pipeline.config import PipelineConfig
 
 MEASURE = "nDCG@10"
 FOLDS = 5

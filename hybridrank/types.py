@@ -7,10 +7,10 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from hybridrank.arguments import document_ids
-from hybridrank.arguments import text as checked_text
 from hybridrank.errors import InputError
-from hybridrank.filters import Filter
+from hybridrank.filters.language import Filter
+from hybridrank.values.arguments import document_ids
+from hybridrank.values.arguments import text as checked_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,10 +29,10 @@ Progress: TypeAlias = Callable[[int, int], None]
 class Document:
     """One unit of text to be found, known by its `id`.
 
-    `text` and `title` may be empty: such a document is stored and can be fetched by id.
-    `metadata` maps field names to JSON values, or to values that mean one: NumPy's scalars and arrays, dates,
-    UUIDs, paths and tuples become JSON values when a collection takes the document (`hybridrank.json_values` has
-    the list). The collection keeps a copy.
+    `text` and `title` may be empty: such a document is stored and can be fetched by id. `metadata` maps field
+    names to JSON values, or to values that mean one: NumPy's scalars and arrays, dates, UUIDs, paths and tuples
+    become JSON values when a collection takes the document (`hybridrank.values.json_values` has the list). The
+    collection keeps a copy.
 
     Raises:
         InputError: `id` is empty, or a field has the wrong type.
@@ -120,7 +120,7 @@ class Query:
     `vector` is the query's embedding, shape (dim,), where the caller already has it: dense retrievers then
     embed nothing. Where several have different embedders, `vectors` maps their names in the pipeline to a vector
     each, and overrides `vector`. `ids` restricts the search to these documents, and `filters` to those whose
-    metadata match (`hybridrank.filters` has the language), both before any retriever cuts to its top k.
+    metadata match (`hybridrank.filters.language` has the language), both before any retriever cuts to its top k.
 
     Raises:
         InputError: the text is empty or blank, or a field has the wrong type.

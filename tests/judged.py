@@ -1,4 +1,4 @@
-"""A small test collection, made here: documents on waste and soil, queries, and honest judgements."""
+"""A small test collection, made here: documents on waste and soil, queries, and honest judgments."""
 
 from __future__ import annotations
 

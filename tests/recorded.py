@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hybridrank import Stage, Trace
 from hybridrank.evaluation import RecordedSearch, Recording
-from hybridrank.evaluation.settings import Header
+from hybridrank.evaluation.recordings.settings import Header
 
 RRF = {"fusion": {"use": "rrf"}, "reranker": {"use": "cross-encoder"}}
 

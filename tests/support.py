@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import textwrap
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ TOPICS = [
 
 
 class NgramEmbedder(Component):
-    """Hashed character trigrams, counted and normalised: texts that share spelling are near."""
+    """Hashed character trigrams, counted and normalized: texts that share spelling are near."""
 
     use = "ngram"
     dim: int = 64
@@ -148,3 +149,14 @@ def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def distribution(folder, name, group, entries, modules):
+    """An installed distribution as pip leaves it: modules, and a dist-info with entry points."""
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = "".join(f"{key} = {value}\n" for key, value in entries.items())
+    (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
+    for module, source in modules.items():
+        (folder / f"{module}.py").write_text(textwrap.dedent(source))

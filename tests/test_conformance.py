@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hybridrank.adjust import MMR, Recency
-from hybridrank.component import Component
-from hybridrank.registry import create, registered
+from hybridrank.component.base import Component
+from hybridrank.component.registry import create, registered
 from hybridrank.testing import Check, Limits, checks, parametrize
 
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
@@ -18,8 +18,8 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "onnx": [{"pooling": "mean", "max_tokens": 64}],
     "rrf": [{"weights": {"dense": 2.0}}],
     "score": [
-        {"normalise": normalise, "combine": combine}
-        for normalise in ("min-max", "z-score", "dbsf")
+        {"normalize": normalize, "combine": combine}
+        for normalize in ("min-max", "z-score", "dbsf")
         for combine in ("sum", "max", "mnz")
     ],
     "cross-encoder": [{"activation": "sigmoid", "max_tokens": 64}],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridrank.config import PipelineConfig
+from hybridrank.pipeline.config import PipelineConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])

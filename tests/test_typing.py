@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import get_type_hints
 
-from hybridrank.config import OpenOptions, PipelineConfig, PipelineOptions, ReplaceOptions
+from hybridrank.pipeline.config import OpenOptions, PipelineConfig, PipelineOptions, ReplaceOptions
 
 ROOT = Path(__file__).parents[1]
 
 CALLS = """
 from hybridrank import Document, Pipeline, Query
-from hybridrank.blending import ByConfidence
-from hybridrank.config import PipelineConfig
+from hybridrank.blend import ConfidenceBlend
+from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.fusion import RRF
 from hybridrank.rerank import CrossEncoder
 from hybridrank.retrieval import BM25, Faiss
@@ -23,8 +23,9 @@ from hybridrank.retrieval import BM25, Faiss
 docs = [Document("a", "text")]
 pipeline = Pipeline.build(docs, retrievers={"bm25": BM25(), "dense": Faiss(embedder="onnx")}, fusion=RRF(k=5))
 Pipeline.build(docs, retrievers={"bm25": "bm25", "dense": {"use": "faiss"}}, reranker=None, adjust=["mmr"])
-Pipeline.build(docs, path="index", config={"fetch_k": 5}, blend=ByConfidence(), indexed_fields=["year"])
-pipeline.replace(reranker=CrossEncoder(max_tokens=128), fetch_k=100, stop="settled", on_rerank_error="raise")
+Pipeline.build(docs, path="index", config={"fetch_k": 5}, blend=ConfidenceBlend(), indexed_fields=["year"])
+pipeline.replace(reranker=CrossEncoder(max_tokens=128), fetch_k=100, on_rerank_error="raise")
+pipeline.replace(stop="early-stopping")
 Pipeline.open("index", retrievers={"bm25": BM25()}, blend="confidence")
 PipelineConfig.load("pipeline.toml", fusion="rrf")
 pipeline.search(Query("question", ids={"a"}, filters={"year": {"$gte": 2020}}, vectors={"dense": [1.0, 0.5]}))

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from hybridrank.adjust.scaling import scaled
-from hybridrank.component import Component
-from hybridrank.deadline import check
+from hybridrank.component.base import Component
 from hybridrank.errors import InputError
+from hybridrank.runtime.deadline import check
 from hybridrank.types import Candidates, Scores
 
 __all__ = ["MMR"]

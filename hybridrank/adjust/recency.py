@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from hybridrank.adjust.scaling import scaled
-from hybridrank.component import Component
+from hybridrank.component.base import Component
 from hybridrank.types import Candidates, Scores
 
 __all__ = ["Recency"]

@@ -25,7 +25,7 @@ from hybridrank.cli import (
 from hybridrank.cli.commands import Commands
 from hybridrank.cli.output import err
 from hybridrank.errors import HybridrankError
-from hybridrank.printable import printable
+from hybridrank.values.printable import printable
 
 __all__ = ["main"]
 

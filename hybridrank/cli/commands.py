@@ -16,7 +16,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from hybridrank.errors import ConfigError, MissingDependencyError
-from hybridrank.printable import printable
+from hybridrank.values.printable import printable
 
 __all__ = ["GROUP", "Commands", "brought"]
 

@@ -22,8 +22,8 @@ from hybridrank.cli.stored import (
     opened_or_documents,
     parsed_filter,
 )
-from hybridrank.printable import json_text
 from hybridrank.types import Document
+from hybridrank.values.printable import json_text
 
 __all__ = ["compact", "delete", "export_documents", "get", "import_documents", "info"]
 
@@ -103,7 +103,7 @@ def delete(
 
 
 def compact(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOption = False) -> None:
-    """Reorganise a collection and save its indexes: smaller, and quicker to open."""
+    """Reorganize a collection and save its indexes: smaller, and quicker to open."""
     with opened_or_documents(path, trust=trust) as collection:
         before = sum(collection.statistics()["bytes"].values())
         collection.compact()
@@ -143,7 +143,7 @@ def _told(documents: Iterable[Document], total: int, bar: Any) -> Iterator[Docum
 def _write(path: Path, documents: Iterable[Document]) -> int:
     """Write a file that appears when it is whole."""
     from hybridrank.errors import InputError
-    from hybridrank.files import replacing
+    from hybridrank.runtime.files import replacing
 
     if path.is_dir():
         raise InputError(f"cannot write {str(path)!r}: it is a directory")
@@ -197,7 +197,7 @@ def _all(first: Document, others: Iterable[Document]) -> Iterator[Document]:
 
 def _imported(file: str) -> Iterator[Document]:
     from hybridrank.errors import InputError
-    from hybridrank.loading.records import json_lines, json_records
+    from hybridrank.ingest.files.records import json_lines, json_records
 
     path = Path(file)
     records = json_records(sys.stdin.buffer, "standard input") if file == "-" else json_lines(path, path.name)

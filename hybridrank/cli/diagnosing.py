@@ -52,11 +52,11 @@ def doctor(
 ) -> None:
     """Say where a recorded pipeline lost the relevant documents, and what to do about it, with the evidence.
 
-    Needs no index: it reads the recording alone. --dataset brings other judgements.
+    Needs no index: it reads the recording alone. --dataset brings other judgments.
     """
     from hybridrank.errors import StorageError
     from hybridrank.evaluation import Recording, diagnose
-    from hybridrank.files import replace_file
+    from hybridrank.runtime.files import replace_file
 
     made = Recording.load(recording)
     given = any(each is not None for each in (dataset, topics, qrels))

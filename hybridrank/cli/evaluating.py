@@ -15,10 +15,10 @@ from hybridrank.cli.output import JsonOption, counted, err, progress, progresses
 from hybridrank.cli.stored import TrustOption, is_collection
 
 if TYPE_CHECKING:
-    from hybridrank.config import PipelineConfig
     from hybridrank.evaluation import Dataset, Recording
     from hybridrank.evaluation.report.content import Report
-    from hybridrank.pipeline import Pipeline
+    from hybridrank.pipeline.config import PipelineConfig
+    from hybridrank.pipeline.pipeline import Pipeline
 
 __all__ = [
     "ConfigOption",
@@ -238,7 +238,7 @@ def judged_queries(
 def _documents(source: Path | None, dataset: Dataset | None) -> Any:
     if source is None:
         return () if dataset is None else dataset.documents()
-    from hybridrank.loading import load_documents
+    from hybridrank.ingest.files import load_documents
 
     return load_documents(source, on_skip=lambda path, reason: err(f"skipped {path}: {reason}"))
 
@@ -252,7 +252,7 @@ def pipeline_over(
         InputError: a collection is to have another configuration.
     """
     from hybridrank.errors import InputError
-    from hybridrank.pipeline import Pipeline
+    from hybridrank.pipeline.pipeline import Pipeline
 
     if source is not None and is_collection(source):
         if config is not None:
@@ -263,7 +263,7 @@ def pipeline_over(
 
 
 def _opened(source: Path, options: dict[str, Any], *, trust: bool) -> Pipeline:
-    from hybridrank.pipeline import Pipeline
+    from hybridrank.pipeline.pipeline import Pipeline
 
     with progress("making indexes again") as bar:
         return Pipeline.open(source, trust=trust, progress=bar, **options)
@@ -293,8 +293,8 @@ def _place(
     pipeline: Pipeline, dataset: Dataset, given: Path | None, k: int, resume: bool, *, folder: bool = False
 ) -> Path:
     """The file to record in; told, so that it can be found again."""
-    from hybridrank.evaluation.recorder import recording_path
-    from hybridrank.evaluation.settings import Header
+    from hybridrank.evaluation.recordings.recorder import recording_path
+    from hybridrank.evaluation.recordings.settings import Header
     from hybridrank.models.digests import cache_folder
 
     place = given if given is not None else cache_folder().expanduser() / "hybridrank" / "recordings"
@@ -313,7 +313,7 @@ def begin_recording(place: Path, *, resume: bool) -> None:
     Raises:
         StorageError: it cannot be removed.
     """
-    from hybridrank.files import appending
+    from hybridrank.runtime.files import appending
 
     with _writing(place):
         if not resume and place.exists():
@@ -336,7 +336,7 @@ def measure_names(text: str | None) -> list[str] | None:
     """Names, with commas or blanks between; checked before anything is searched for."""
     if text is None:
         return None
-    from hybridrank.evaluation.measures import measure_name
+    from hybridrank.evaluation.metrics.measures import measure_name
 
     return [measure_name(name) for name in re.split(r"[,\s]+(?![^()]*\))", text.strip(", ")) if name]
 
@@ -416,8 +416,8 @@ def _names(pipelines: Sequence[str], baseline: str | None) -> dict[str, Path]:
 
 def _config(path: Path, **options: Any) -> PipelineConfig:
     """A configuration; of several files, a mistake is told with the one that it is in."""
-    from hybridrank.config import PipelineConfig
     from hybridrank.errors import ConfigError
+    from hybridrank.pipeline.config import PipelineConfig
 
     try:
         return PipelineConfig.load(path, **options)
@@ -451,7 +451,7 @@ def show_report(
 
     from hybridrank.errors import StorageError
     from hybridrank.evaluation.report import print_report, to_html, to_markdown
-    from hybridrank.files import replace_file
+    from hybridrank.runtime.files import replace_file
 
     try:
         if markdown is not None:

@@ -16,7 +16,7 @@ from hybridrank.cli.stored import ConfigOption, IndexFieldOption, IntoOption, Tr
 
 if TYPE_CHECKING:
     from hybridrank.collection import Collection
-    from hybridrank.loading import Source
+    from hybridrank.ingest.files import Source
     from hybridrank.types import Progress
 
 __all__ = ["index"]
@@ -86,8 +86,8 @@ def index(
     Columns of CSV and TSV are typed: numbers, true and false, and dates are recognized, and the types reported.
     """
     from hybridrank.errors import InputError
-    from hybridrank.loading import find_files
-    from hybridrank.loading.moved import is_gone, moved
+    from hybridrank.ingest.files import find_files
+    from hybridrank.ingest.files.moved import is_gone, moved
 
     report = Report()
     files = find_files(
@@ -179,7 +179,7 @@ def _update(
 
 def _is_held(source: Source, digest: str, elsewhere: Mapping[str, str]) -> bool:
     """Whether the collection holds the same documents, of a copy of the file that is still there."""
-    from hybridrank.loading.moved import same_place
+    from hybridrank.ingest.files.moved import same_place
 
     return digest in elsewhere and same_place(elsewhere[digest], source)
 

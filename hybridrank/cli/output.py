@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.printable import json_text, printable
+from hybridrank.values.printable import json_text, printable
 
 if TYPE_CHECKING:
-    from hybridrank.result import SearchResult
+    from hybridrank.result.hits import SearchResult
     from hybridrank.types import Progress
 
 __all__ = [

@@ -19,7 +19,7 @@ app = typer.Typer(
 @app.command("list")
 def plugins_list(as_json: JsonOption = False) -> None:
     """List every registered backend and the distribution that brings it; imports none of them."""
-    from hybridrank.registry import GROUPS, registered
+    from hybridrank.component.registry import GROUPS, registered
 
     rows = [
         {
@@ -46,8 +46,8 @@ def plugins_check(
     as_json: JsonOption = False,
 ) -> None:
     """Run the conformance checks on a backend; exit status 1 if one fails."""
+    from hybridrank.component.registry import GROUPS, create, registered
     from hybridrank.errors import ConfigError, UnknownComponentError
-    from hybridrank.registry import GROUPS, create, registered
     from hybridrank.testing import Limits, run_checks
 
     if kind is not None and kind not in GROUPS:

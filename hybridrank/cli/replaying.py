@@ -91,7 +91,7 @@ def replay(
 
 def _bounds(texts: Sequence[str] | None, option: str) -> list[tuple[str, float]]:
     from hybridrank.errors import InputError
-    from hybridrank.evaluation.measures import measure_name
+    from hybridrank.evaluation.metrics.measures import measure_name
 
     found = []
     for text in texts or ():

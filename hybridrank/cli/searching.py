@@ -13,7 +13,7 @@ from hybridrank.cli.reading import EncodingOption, QuotesOption, TypesOption, pa
 from hybridrank.cli.stored import FilterOption, TrustOption, is_collection, parsed_filter
 
 if TYPE_CHECKING:
-    from hybridrank.pipeline import Pipeline
+    from hybridrank.pipeline.pipeline import Pipeline
 
 __all__ = ["demo", "search"]
 
@@ -24,8 +24,8 @@ def demo(
     reranker: Annotated[str | None, typer.Option(help="A registered reranker, or none.")] = None,
 ) -> None:
     """Search the Python standard library by meaning, and see what each stage thought."""
-    from hybridrank.demo import QUESTIONS, standard_library
-    from hybridrank.pipeline import Pipeline
+    from hybridrank.cli.demo import QUESTIONS, standard_library
+    from hybridrank.pipeline.pipeline import Pipeline
 
     corpus = standard_library(documents)
     say(f"Indexing {len(corpus)} docstrings of the standard library for BM25 and for vectors …")
@@ -109,15 +109,15 @@ def search(
 
 
 def _opened(path: Path, options: dict[str, Any], *, trust: bool) -> Pipeline:
-    from hybridrank.pipeline import Pipeline
+    from hybridrank.pipeline.pipeline import Pipeline
 
     with progress("making indexes again") as bar:
         return Pipeline.open(path, trust=trust, progress=bar, **options)
 
 
 def _built(path: Path, reading: dict[str, Any], config: Path | None, options: dict[str, Any]) -> Pipeline:
-    from hybridrank.loading import load_documents
-    from hybridrank.pipeline import Pipeline
+    from hybridrank.ingest.files import load_documents
+    from hybridrank.pipeline.pipeline import Pipeline
 
     def skipped(path: Path, reason: str) -> None:
         err(f"skipped {path}: {reason}")

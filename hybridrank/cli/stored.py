@@ -14,8 +14,8 @@ from hybridrank.cli.output import err, progress
 
 if TYPE_CHECKING:
     from hybridrank.collection import Collection
-    from hybridrank.filters import Filter
-    from hybridrank.protocols import Indexer
+    from hybridrank.component.protocols import IndexedRetriever
+    from hybridrank.filters.language import Filter
 
 __all__ = [
     "CollectionArgument",
@@ -65,7 +65,7 @@ def parsed_filter(text: str | None) -> Filter | None:
         InputError: it is not JSON, or no filter.
     """
     from hybridrank.errors import InputError
-    from hybridrank.filters import Filter
+    from hybridrank.filters.language import Filter
 
     if text is None:
         return None
@@ -78,7 +78,9 @@ def parsed_filter(text: str | None) -> Filter | None:
 
 
 @contextmanager
-def opened(path: Path, *, trust: bool, retrievers: Mapping[str, Indexer] | None = None) -> Iterator[Collection]:
+def opened(
+    path: Path, *, trust: bool, retrievers: Mapping[str, IndexedRetriever] | None = None
+) -> Iterator[Collection]:
     """A collection with its indexes, closed at the end; `retrievers` are the caller's own."""
     from hybridrank.collection import Collection
 
@@ -121,10 +123,10 @@ def made_or_opened(
         ConfigError: there is one, and it was made with another configuration than is given now.
     """
     from hybridrank.collection import Collection
-    from hybridrank.config import PipelineConfig
+    from hybridrank.component.protocols import IndexedRetriever
     from hybridrank.errors import ConfigError, StorageError
-    from hybridrank.pipeline import Pipeline
-    from hybridrank.protocols import Indexer
+    from hybridrank.pipeline.config import PipelineConfig
+    from hybridrank.pipeline.pipeline import Pipeline
 
     fields: dict[str, Any] = {"indexed_fields": tuple(dict.fromkeys(index_fields))} if index_fields else {}
     settings = PipelineConfig.load(config, **fields)
@@ -143,7 +145,7 @@ def made_or_opened(
             f"{path} was built with other {', '.join(other)}; leave the option out, or build another",
             path="--index-field" if config is None else "--config",
         )
-    arms = {name: arm for name, arm in settings.retrievers.items() if isinstance(arm, Indexer)}
+    arms = {name: arm for name, arm in settings.retrievers.items() if isinstance(arm, IndexedRetriever)}
     with opened(
         path, trust=trust or config is not None, retrievers=None if config is None else arms
     ) as collection:
@@ -152,8 +154,8 @@ def made_or_opened(
 
 def _same(name: str, wanted: Any, stored: Mapping[str, Any]) -> bool:
     """Whether a stored field says what is wanted: as it is written, or once defaults of today are filled in."""
-    from hybridrank.config import PipelineConfig
     from hybridrank.errors import ConfigError
+    from hybridrank.pipeline.config import PipelineConfig
 
     said = {field: part for field, part in stored.items() if part is not None}
     if name in said and json.loads(json.dumps(wanted)) == said[name]:

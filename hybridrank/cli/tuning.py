@@ -35,7 +35,7 @@ def tune(
     ] = None,
     unsupervised: Annotated[
         bool,
-        typer.Option("--unsupervised", help="Without judgements: agree with the reranker at full depth."),
+        typer.Option("--unsupervised", help="Without judgments: agree with the reranker at full depth."),
     ] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="Results asked for.")] = 10,
     folds: Annotated[int, typer.Option("--folds", min=2, help="For cross-validation.")] = 5,

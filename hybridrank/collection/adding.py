@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from hybridrank.collection.arms import check_fingerprint, fingerprint
 from hybridrank.collection.documents import checked, patched, with_metadata
-from hybridrank.collection.indexes import Added, Indexes
-from hybridrank.collection.live import LiveIndexes
-from hybridrank.collection.sql_filter import dump_metadata
-from hybridrank.collection.store import Store
+from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint
+from hybridrank.collection.indexes.indexes import Added, Indexes
+from hybridrank.collection.indexes.live import LiveIndexes
+from hybridrank.collection.sqlite.filter_sql import dump_metadata
+from hybridrank.collection.sqlite.store import Store
 from hybridrank.collection.vectors import given_vectors, unit_vectors
+from hybridrank.component.protocols import VectorIndex
 from hybridrank.errors import ConfigError, InputError
-from hybridrank.protocols import VectorIndex
-from hybridrank.shielding import Shielded, shielded
-from hybridrank.splitting import Splitter
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.runtime.shielding import Shielded, shielded
 from hybridrank.types import Document, Passage, Progress
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _CHARACTERS_TO_EMBED = 1 << 17  # some seconds of a small model on a CPU
 
 
 class Adder:
-    """Splits, tokenises and embeds documents, and stores them. While a batch is stored the next is prepared."""
+    """Splits, tokenizes and embeds documents, and stores them. While a batch is stored the next is prepared."""
 
     def __init__(
         self,

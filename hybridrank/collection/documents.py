@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from typing import Any
 
-from hybridrank.arguments import document_ids
 from hybridrank.errors import InputError
-from hybridrank.json_values import copied, json_object
 from hybridrank.types import Document, Passage
+from hybridrank.values.arguments import document_ids
+from hybridrank.values.json_values import copied, json_object
 
 __all__ = ["checked", "checked_changes", "checked_ids", "detached", "patched", "with_metadata"]
 

@@ -10,25 +10,25 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hybridrank.arguments import document_ids, text
 from hybridrank.collection.adding import Adder
-from hybridrank.collection.arms import configured, default_retrievers, embedder_numbers, identities, named
 from hybridrank.collection.documents import checked_changes, checked_ids, patched
-from hybridrank.collection.live import LiveIndexes
+from hybridrank.collection.indexes.arms import configured, default_retrievers, embedder_numbers, identities, named
+from hybridrank.collection.indexes.live import LiveIndexes
+from hybridrank.collection.indexes.view import View
 from hybridrank.collection.locks import WriterLock
-from hybridrank.collection.reader import Reader
-from hybridrank.collection.schema import FORMAT, connect, create_tables, told
-from hybridrank.collection.store import Store
-from hybridrank.collection.view import View
-from hybridrank.collection.writer import Writer
-from hybridrank.component import local_only
+from hybridrank.collection.sqlite.reader import Reader
+from hybridrank.collection.sqlite.schema import FORMAT, connect, create_tables, told
+from hybridrank.collection.sqlite.store import Store
+from hybridrank.collection.sqlite.writer import Writer
+from hybridrank.component.base import local_only
+from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever
 from hybridrank.errors import InputError, StorageError
-from hybridrank.files import sync_directory
-from hybridrank.filters import Filter
-from hybridrank.protocols import ImprovingIndex, Indexer
-from hybridrank.shielding import shield, shielded
-from hybridrank.splitting import Splitter
+from hybridrank.filters.language import Filter
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.runtime.files import sync_directory
+from hybridrank.runtime.shielding import shield, shielded
 from hybridrank.types import Document, Progress
+from hybridrank.values.arguments import document_ids, text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ class Collection:
     """
 
     def __init__(
-        self, path: Path, store: Store, retrievers: Mapping[str, Indexer], reader: Reader, *, trust: bool
+        self, path: Path, store: Store, retrievers: Mapping[str, IndexedRetriever], reader: Reader, *, trust: bool
     ) -> None:
         settings = reader.settings()
         self.path = path
@@ -79,7 +79,7 @@ class Collection:
     def create(
         cls,
         path: str | PathLike[str],
-        retrievers: Mapping[str, Indexer] | None = None,
+        retrievers: Mapping[str, IndexedRetriever] | None = None,
         *,
         splitter: Splitter | None = None,
         indexed_fields: SizedIterable[str] = (),
@@ -102,7 +102,7 @@ class Collection:
     def _create(
         cls,
         path: str | PathLike[str],
-        retrievers: Mapping[str, Indexer] | None,
+        retrievers: Mapping[str, IndexedRetriever] | None,
         splitter: Splitter | None,
         indexed_fields: SizedIterable[str],
         config: Mapping[str, Any] | None,
@@ -150,7 +150,7 @@ class Collection:
     def open(
         cls,
         path: str | PathLike[str],
-        retrievers: Mapping[str, Indexer] | None = None,
+        retrievers: Mapping[str, IndexedRetriever] | None = None,
         *,
         trust: bool = False,
         progress: Progress | None = None,
@@ -471,7 +471,7 @@ class Collection:
 
     @shield
     def compact(self) -> None:
-        """Reorganise what has grown or shrunk, forget what was deleted, and save the indexes.
+        """Reorganize what has grown or shrunk, forget what was deleted, and save the indexes.
 
         Vectors of texts that are no more are forgotten too: should the texts come again, they are embedded again.
         Searches go on meanwhile; other writers wait.

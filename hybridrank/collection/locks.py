@@ -17,10 +17,10 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Self
 
-from hybridrank import forking
-from hybridrank.cancelling import check_cancelled
 from hybridrank.errors import LockedError, StorageError
-from hybridrank.holds import Hold, Holds
+from hybridrank.runtime import fork
+from hybridrank.runtime.cancellation import check_cancelled
+from hybridrank.runtime.holds import Hold, Holds
 
 if sys.platform == "win32":
     import msvcrt
@@ -50,12 +50,12 @@ class ReadWriteLock:
     """
 
     def __init__(self) -> None:
-        self._guard = forking.new_lock()
+        self._guard = fork.new_lock()
         self._readers = Holds()
         self._writers = 0  # that wait
         self._at_work: int | None = None  # the thread that writes
         self._waiting: list[threading.Lock] = []
-        forking.in_child(self._renew)
+        fork.in_child(self._renew)
 
     def reading(self) -> Reading:
         """Hold the lock together with other readers, in a `with` block."""
@@ -95,7 +95,7 @@ class ReadWriteLock:
     def _taken(self, stack: ExitStack) -> bool:
         """Take the lock for a writer, if nobody has it; else wait for a while."""
         with ExitStack() as attempt:
-            attempt.enter_context(forking.held_off())
+            attempt.enter_context(fork.held_off())
             with self._guard:
                 if self._at_work is None and not len(self._readers):
                     self._at_work = threading.get_ident()
@@ -187,7 +187,7 @@ class WriterLock:
 
     def __init__(self, path: Path, *, timeout: float) -> None:
         self.path = path
-        self._threads = forking.new_lock()
+        self._threads = fork.new_lock()
         self._doing = ""
         self.timeout = timeout
 
@@ -223,7 +223,7 @@ class WriterLock:
     def _taken(self, stack: ExitStack) -> int | None:
         """The descriptor of the file, locked until the stack is unwound; None where another process has it."""
         with ExitStack() as attempt:
-            attempt.enter_context(forking.held_off())
+            attempt.enter_context(fork.held_off())
             descriptor = self._locked()
             if descriptor is not None:
                 attempt.callback(_release, descriptor, self.path)

@@ -8,8 +8,6 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from hybridrank import forking
-from hybridrank.cancelling import check_cancelled, committing
 from hybridrank.collection.documents import (
     checked,
     checked_changes,
@@ -18,14 +16,16 @@ from hybridrank.collection.documents import (
     patched,
     with_metadata,
 )
+from hybridrank.collection.indexes.view import Chosen, Units, View
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.vectors import given_vectors, unit_vectors
-from hybridrank.collection.view import Chosen, Units, View
+from hybridrank.component.protocols import ImprovingIndex, Index
 from hybridrank.errors import InputError, LockedError
-from hybridrank.filters import Filter
-from hybridrank.protocols import ImprovingIndex, Index
-from hybridrank.shielding import shield
-from hybridrank.splitting import Splitter
+from hybridrank.filters.language import Filter
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.runtime import fork
+from hybridrank.runtime.cancellation import check_cancelled, committing
+from hybridrank.runtime.shielding import shield
 from hybridrank.types import Document, Progress
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class MemoryCollection:
     """Documents by id, and the named indexes over them.
 
     `add` and `delete` reach every index in one step that no search sees half done; the slow part of adding
-    (splitting, tokenising, embedding) runs beside searches. One writer at a time: a second one waits.
+    (splitting, tokenizing, embedding) runs beside searches. One writer at a time: a second one waits.
     """
 
     def __init__(self, indexes: Mapping[str, Index], *, splitter: Splitter | None = None) -> None:
@@ -52,7 +52,7 @@ class MemoryCollection:
         self._passages: dict[str, Sequence[Document]] = {}  # by document, where there is a splitter
         self._units: dict[str, Document] = self._documents if splitter is None else {}
         self._lock = ReadWriteLock()
-        self._writer = forking.new_lock()
+        self._writer = fork.new_lock()
         self._chosen = Chosen()
 
     def with_arms(self, arms: Mapping[str, str]) -> MemoryCollection:

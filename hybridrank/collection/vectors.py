@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from hybridrank.component.protocols import Index, VectorIndex
 from hybridrank.errors import InputError
-from hybridrank.protocols import Index, VectorIndex
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from hybridrank.component import Component, once
+from hybridrank.component.base import Component, once
 from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve
 from hybridrank.models.digests import file_digest
 from hybridrank.models.facts import Pooling, read_facts
 from hybridrank.models.files import onnx_files, possible_graphs, with_weights
-from hybridrank.onnx_runtime import Encoder, Tokens, trust_needed_to_run
-from hybridrank.tokenising import tokenised
+from hybridrank.models.onnx_runtime import Encoder, Tokens, trust_needed_to_run
+from hybridrank.models.tokenizing import tokenized
 from hybridrank.types import Progress, Role
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class OnnxEmbedder(Component):
     A text longer than `max_tokens` (special tokens included) is cut: the vector speaks for its beginning.
 
     `threads` bounds how many texts are read at once (None: one for each CPU). `batch_tokens` bounds a batch of
-    texts, padding included; None is 512, and one text at a time for a graph that quantises its activations as
+    texts, padding included; None is 512, and one text at a time for a graph that quantizes its activations as
     it runs, whose vectors would otherwise depend on the neighbours in the batch.
     """
 
@@ -153,7 +153,7 @@ class OnnxEmbedder(Component):
         room = window - tokenizer.num_special_tokens_to_add(is_pair=False)
         sequences = []
         for text in texts:
-            encoding = tokenised(tokenizer, prefix + text, most=room)
+            encoding = tokenized(tokenizer, prefix + text, most=room)
             sequences.append(Tokens.of(tokenizer.post_process(encoding)))
         return graph.run(sequences, output=output, reduce=pool, progress=progress)
 

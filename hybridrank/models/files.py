@@ -1,6 +1,6 @@
 """Which of a model's files are needed: the graph that this CPU runs best, the tokenizer, the configurations.
 
-Repositories hold their graphs at the top or under ``onnx/``, the quantised ones by names that say which CPU
+Repositories hold their graphs at the top or under ``onnx/``, the quantized ones by names that say which CPU
 they were made for. The first of these that is there is taken; the full ``model.onnx`` where none is:
 
 ==========================  =================================================================================

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from hybridrank.blending import told_by
-from hybridrank.component import Component, once
+from hybridrank.blend import confidence_range_of
+from hybridrank.component.base import Component, once
+from hybridrank.component.registry import RerankerOption, create
 from hybridrank.errors import InputError, StorageError
 from hybridrank.models.digests import cache_folder
-from hybridrank.registry import RerankerOption, create
 from hybridrank.rerank.members import (
     ascore_member,
     identity_of,
@@ -89,9 +89,9 @@ class Cached(Component):
         return identity_of(self.reranker)
 
     @property
-    def sure_between(self) -> tuple[float, float] | None:
+    def confidence_range(self) -> tuple[float, float] | None:
         """As the reranker says."""
-        return told_by(self.reranker)
+        return confidence_range_of(self.reranker)
 
     def trust_needed(self) -> Mapping[str, str]:
         """A path of its own, and another size for the cache that all share. The reranker is asked itself."""

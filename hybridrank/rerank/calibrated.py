@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from hybridrank.component import Component
+from hybridrank.component.base import Component
+from hybridrank.component.registry import RerankerOption, create
 from hybridrank.errors import ConfigError, InputError
-from hybridrank.registry import RerankerOption, create
 from hybridrank.rerank.calibration import Calibration, Isotonic, Platt, in_order
 from hybridrank.rerank.members import ascore_member, identity_of, is_pointwise, names_of, score_member
 from hybridrank.types import Candidates, Scores
@@ -82,13 +82,13 @@ class Calibrated(Component):
         documents. Platt's curve needs some tens of them, an isotonic one some hundreds.
 
         Raises:
-            InputError: the shapes differ, a judgement is neither 0 nor 1, all are the same, or higher scores are
+            InputError: the shapes differ, a judgment is neither 0 nor 1, all are the same, or higher scores are
                 not more relevant.
             HybridrankError: the reranker failed, with what it raised.
         """
         if method not in _METHODS:
             raise InputError(f"no such method: {method!r} (there are: {', '.join(_METHODS)})")
-        relevant = _judgements(batch, relevance)
+        relevant = _judgments(batch, relevance)
         rows = score_member(self.reranker, batch, name=self._name())
         import numpy as np
 
@@ -135,16 +135,16 @@ def _mapped(curve: Platt | Isotonic, row: Scores) -> Scores:
     return Scores(in_order(row, list(map(curve, row))), details={**row.details, "raw_scores": list(row)})
 
 
-def _judgements(batch: Sequence[Candidates], relevance: Sequence[Sequence[bool | float]]) -> NDArray[np.bool_]:
+def _judgments(batch: Sequence[Candidates], relevance: Sequence[Sequence[bool | float]]) -> NDArray[np.bool_]:
     import numpy as np
 
     if [len(row) for row in relevance] != [len(candidates) for candidates in batch]:
-        raise InputError("relevance must hold one judgement for each document of each of the batch")
+        raise InputError("relevance must hold one judgment for each document of each of the batch")
     values = [value for row in relevance for value in row]
     for value in values:
         if value not in (0, 1):
-            raise InputError(f"a judgement is 1 (relevant) or 0, not {value!r}: say which grades are relevant")
+            raise InputError(f"a judgment is 1 (relevant) or 0, not {value!r}: say which grades are relevant")
     relevant = np.array(values, bool)
     if relevant.all() or not relevant.any():
-        raise InputError("fitting takes relevant documents and others, and these judgements are all the same")
+        raise InputError("fitting takes relevant documents and others, and these judgments are all the same")
     return relevant

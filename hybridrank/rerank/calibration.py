@@ -27,10 +27,10 @@ class _Curve(BaseModel):
 
 
 class Platt(_Curve):
-    """The logistic curve ``1 / (1 + exp(-(slope * score + intercept)))``: few judgements do.
+    """The logistic curve ``1 / (1 + exp(-(slope * score + intercept)))``: few judgments do.
 
     Platt, "Probabilistic outputs for support vector machines" (1999), with his targets, which keep probabilities
-    off 0 and 1 where judgements are few; fitted as in Lin, Lin and Weng, "A note on Platt's probabilistic outputs"
+    off 0 and 1 where judgments are few; fitted as in Lin, Lin and Weng, "A note on Platt's probabilistic outputs"
     (2007).
     """
 
@@ -76,7 +76,7 @@ class Platt(_Curve):
                 break
             (slope, intercept), value = trial, new
         if not slope > 0.0:
-            raise InputError("by these judgements documents with higher scores are not more relevant")
+            raise InputError("by these judgments documents with higher scores are not more relevant")
         return cls(slope=float(slope / spread), intercept=float(intercept - slope * middle / spread))
 
     def __call__(self, score: float) -> float:
@@ -86,11 +86,11 @@ class Platt(_Curve):
 
 
 class Isotonic(_Curve):
-    """The rising steps that fit best, joined by lines: no shape is assumed, but some hundreds of judgements are.
+    """The rising steps that fit best, joined by lines: no shape is assumed, but some hundreds of judgments are.
 
     `knots` are (raw score, probability), both ends of each step, as in scikit-learn's `IsotonicRegression`. A step
     is level, and beyond the first and the last knot there is nothing to go by: so that documents of different raw
-    scores keep their order there, one part in a thousand of the curve is an arc tangent of the raw score, centred
+    scores keep their order there, one part in a thousand of the curve is an arc tangent of the raw score, centered
     on the middle of the knots and as wide as half their range.
 
     Pool adjacent violators: Barlow et al., "Statistical inference under order restrictions" (1972); for
@@ -126,7 +126,7 @@ class Isotonic(_Curve):
                 good, count = good + before, count + all_before
             steps.append((good, count, first, last))
         if len(steps) < 2:
-            raise InputError("by these judgements documents with higher scores are not more relevant")
+            raise InputError("by these judgments documents with higher scores are not more relevant")
         knots: list[tuple[float, float]] = []
         for good, count, first, last in steps:
             knots += [(score, good / count) for score in dict.fromkeys((first, last))]

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt, field_validator
 
-from hybridrank import deadline
-from hybridrank.blending import told_by
-from hybridrank.component import Component
+from hybridrank.blend import confidence_range_of
+from hybridrank.component.base import Component
+from hybridrank.component.registry import RerankerOption
 from hybridrank.errors import ConfigError
-from hybridrank.registry import RerankerOption
 from hybridrank.rerank.members import ascore_member, identity_of, names_of, score_member
+from hybridrank.runtime import deadline
 from hybridrank.types import Candidates, Document, Scores
 
 __all__ = ["Cascade"]
@@ -68,9 +68,9 @@ class Cascade(Component):
         return f"{self.use} {[identity_of(stage) for stage in self.stages]} {list(self.keep)}"
 
     @property
-    def sure_between(self) -> tuple[float, float] | None:
+    def confidence_range(self) -> tuple[float, float] | None:
         """As the last stage says: the best score is one of its own."""
-        return told_by(self.stages[-1])
+        return confidence_range_of(self.stages[-1])
 
     def trust_needed(self) -> Mapping[str, str]:
         """Nothing: its rerankers are asked themselves."""

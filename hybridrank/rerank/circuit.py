@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Literal
 from weakref import WeakSet
 
-from hybridrank import forking
+from hybridrank.runtime import fork
 
 __all__ = ["LEFT_BEHIND", "Circuit"]
 
@@ -20,18 +20,18 @@ LEFT_BEHIND = 3
 class Circuit:
     """Decides whether a backend is asked; safe to share between threads (Nygard, *Release It!*, 2007).
 
-    Closed, it lets every call through. After `failures` in a row it is open, and lets none through for `rest`
-    seconds. Then it is half-open: one call goes through as a probe, and closes it, or opens it again. It is open
-    too while `LEFT_BEHIND` calls that nobody waits for any more are still at work.
+    Closed, it lets every call through. After `failure_threshold` in a row it is open, and lets none through for
+    `cooldown` seconds. Then it is half-open: one call goes through as a probe, and closes it, or opens it again.
+    It is open too while `LEFT_BEHIND` calls that nobody waits for any more are still at work.
 
     `clock` gives seconds, and never jumps. `reason` is the last failure, in words.
     """
 
-    def __init__(self, *, failures: int, rest: float, clock: Callable[[], float] = monotonic) -> None:
-        self._failures = failures
-        self._rest = rest
+    def __init__(self, *, failure_threshold: int, cooldown: float, clock: Callable[[], float] = monotonic) -> None:
+        self._failure_threshold = failure_threshold
+        self._cooldown = cooldown
         self._clock = clock
-        self._lock = forking.new_lock()
+        self._lock = fork.new_lock()
         self._failed = 0  # in a row
         self._opened: float | None = None
         self._probing = False
@@ -39,7 +39,7 @@ class Circuit:
         # weak, since a task that nothing can wake any more is collected, and no longer at work
         self._left: WeakSet[Future[Any] | AsyncFuture[Any]] = WeakSet()
         self.reason = ""
-        forking.in_child(self._renew)
+        fork.in_child(self._renew)
 
     def _renew(self) -> None:
         """The parent's calls tell a child nothing any more."""
@@ -54,7 +54,7 @@ class Circuit:
                 return "open"
             if self._opened is None:
                 return "closed"
-            return "half-open" if self._clock() - self._opened >= self._rest else "open"
+            return "half-open" if self._clock() - self._opened >= self._cooldown else "open"
 
     def admit(self) -> int | None:
         """Let a call through, or not (None). Its number goes, in the end, to one of the next three."""
@@ -62,7 +62,7 @@ class Circuit:
             if self._crowded():
                 return None
             if self._opened is not None:
-                if self._probing or self._clock() - self._opened < self._rest:
+                if self._probing or self._clock() - self._opened < self._cooldown:
                     return None
                 self._probing = True
             return self._turn
@@ -81,7 +81,7 @@ class Circuit:
             if turn == self._turn:
                 self._failed += 1
                 self._probing = False
-                if self._opened is not None or self._failed >= self._failures:
+                if self._opened is not None or self._failed >= self._failure_threshold:
                     self._opened = self._clock()
                     self._turn += 1
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from hybridrank.component import Component, once
+from hybridrank.component.base import Component, once
 from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve
 from hybridrank.models.digests import files_digest
 from hybridrank.models.files import cpu_features, onnx_files, with_weights
-from hybridrank.onnx_runtime import Encoder, Graph, trust_needed_to_run
+from hybridrank.models.onnx_runtime import Encoder, Graph, trust_needed_to_run
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
 
@@ -47,7 +47,7 @@ class CrossEncoder(Component):
     read to the end) and ``query_tokens_cut``.
 
     `threads` bounds how many sequences are read at once (None: one for each CPU). `batch_tokens` bounds a batch
-    of sequences, padding included; None is 512, and one sequence at a time for a graph that quantises its
+    of sequences, padding included; None is 512, and one sequence at a time for a graph that quantizes its
     activations as it runs, whose scores would otherwise depend on the neighbours in the batch. Documents' tokens
     are kept for the next query, 4 million at most (16 MB), by content.
 
@@ -74,7 +74,7 @@ class CrossEncoder(Component):
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     @property
-    def sure_between(self) -> tuple[float, float] | None:
+    def confidence_range(self) -> tuple[float, float] | None:
         """For the logits of models on which it was measured (docs/blending.md); None for others."""
         return _SURE_BETWEEN.get(self.model) if self.activation == "none" else None
 

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from hybridrank import forking
-from hybridrank.tokenising import tokenised
+from hybridrank.models.tokenizing import tokenized
+from hybridrank.runtime import fork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ _ENTRY = 64
 
 
 class DocumentTokens:
-    """Texts -> tokens by one tokenizer, without special ones, each text tokenised once while it is kept.
+    """Texts -> tokens by one tokenizer, without special ones, each text tokenized once while it is kept.
 
     Texts are told apart by their content: what a text became does not depend on who asks, nor on its document's
     id. The texts themselves are not kept alive. The least recently used are dropped past `most` tokens in all.
@@ -35,7 +35,7 @@ class DocumentTokens:
         self._most = most
         self._kept: OrderedDict[bytes, NDArray[np.int32]] = OrderedDict()
         self._size = 0
-        self._guard = forking.new_lock()
+        self._guard = fork.new_lock()
 
     def of(self, text: str) -> NDArray[np.int32]:
         """The tokens of this text, all of them: shape (n,), not to be written to.
@@ -51,7 +51,7 @@ class DocumentTokens:
             if ids is not None:
                 self._kept.move_to_end(key)
                 return ids
-        ids = np.array(tokenised(self._tokenizer, text).ids, np.int32)
+        ids = np.array(tokenized(self._tokenizer, text).ids, np.int32)
         ids.setflags(write=False)
         with self._guard:
             if key not in self._kept:  # another thread may have been as fast

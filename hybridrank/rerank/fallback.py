@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from hybridrank.component import Component, once
-from hybridrank.deadline import limited, remaining
+from hybridrank.component.base import Component, once
+from hybridrank.component.protocols import Reranker
+from hybridrank.component.registry import RerankerOption
 from hybridrank.errors import (
     AuthenticationError,
     BackendError,
@@ -24,11 +25,10 @@ from hybridrank.errors import (
     RateLimitedError,
     described,
 )
-from hybridrank.protocols import Reranker
-from hybridrank.registry import RerankerOption
 from hybridrank.rerank.circuit import Circuit
 from hybridrank.rerank.in_time import ascore_in_time, score_in_time
 from hybridrank.rerank.members import names_of
+from hybridrank.runtime.deadline import limited, remaining
 from hybridrank.types import Candidates, Scores
 
 __all__ = ["Fallback"]
@@ -51,12 +51,12 @@ class Fallback(Component):
     A member that raises, or whose answer cannot be believed, has failed, and the next one is asked. Errors that
     another member would only hide are raised: `ConfigError`, `InputError`, `MissingDependencyError`, `ModelError`.
 
-    Each member has a circuit breaker, shared by threads: after `failures` in a row it is not asked for `rest`
-    seconds, then one search tries it, and puts it back to work or leaves it alone for as long again.
+    Each member has a circuit breaker, shared by threads: after `failure_threshold` in a row it is not asked for
+    `cooldown` seconds, then one search tries it, and puts it back to work or leaves it alone for as long again.
 
-    Under a deadline each member but the last gets `share` of what is left. One that ignores the deadline is left
-    behind in its thread, which counts as a failure; while `circuit.LEFT_BEHIND` of its calls are still at work it
-    is not asked (searches that asked it before that was known come on top).
+    Under a deadline each member but the last gets `time_share` of what is left. One that ignores the deadline is
+    left behind in its thread, which counts as a failure; while `circuit.LEFT_BEHIND` of its calls are still at
+    work it is not asked (searches that asked it before that was known come on top).
 
     The details are those of the member that answered, with ``used``, its name; ``failed``, what became of those
     before it; and ``circuit``, the state of each circuit that is not closed. Scores of different members are on
@@ -68,9 +68,9 @@ class Fallback(Component):
     pointwise: ClassVar[bool] = False  # another call may be answered by another member
 
     rerankers: tuple[RerankerOption, ...] = Field(min_length=1)
-    failures: PositiveInt = 3
-    rest: float = Field(default=30.0, ge=0.0)
-    share: float = Field(default=0.5, gt=0.0, lt=1.0)
+    failure_threshold: PositiveInt = 3
+    cooldown: float = Field(default=30.0, ge=0.0)
+    time_share: float = Field(default=0.5, gt=0.0, lt=1.0)
 
     def trust_needed(self) -> Mapping[str, str]:
         """Nothing: its rerankers are asked themselves."""
@@ -111,8 +111,8 @@ class Fallback(Component):
             _Member(
                 name,
                 reranker,
-                Circuit(failures=self.failures, rest=self.rest),
-                None if number == last else self.share,
+                Circuit(failure_threshold=self.failure_threshold, cooldown=self.cooldown),
+                None if number == last else self.time_share,
             )
             for number, (name, reranker) in enumerate(zip(names_of(self.rerankers), self.rerankers, strict=True))
         ]

@@ -11,10 +11,10 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeAlias
 
-from hybridrank.deadline import remaining
+from hybridrank.component.protocols import AsyncReranker, Reranker
 from hybridrank.errors import BackendTimeoutError
-from hybridrank.protocols import AsyncReranker, Reranker
 from hybridrank.rerank.members import ascore_member, score_member
+from hybridrank.runtime.deadline import remaining
 from hybridrank.types import Candidates, Scores
 
 __all__ = ["LeaveBehind", "ascore_in_time", "score_in_time"]

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from hybridrank.errors import ModelError
-from hybridrank.onnx_runtime import Tokens
+from hybridrank.models.onnx_runtime import Tokens
 
 if TYPE_CHECKING:
     import numpy as np

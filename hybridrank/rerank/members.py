@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from hybridrank.checks import checked_scores
-from hybridrank.component import Component
-from hybridrank.deadline import remaining
+from hybridrank.component.base import Component
+from hybridrank.component.protocols import AsyncReranker, PointwiseReranker, Reranker
+from hybridrank.component.registry import registered
+from hybridrank.component.validation import checked_scores
 from hybridrank.errors import ConfigError, InputError
-from hybridrank.protocols import AsyncReranker, PointwiseReranker, Reranker
-from hybridrank.registry import registered
+from hybridrank.runtime.deadline import remaining
+from hybridrank.runtime.threads import in_thread
 from hybridrank.types import Candidates, Scores
-from hybridrank.workers import in_thread
 
 __all__ = ["ascore_member", "identity_of", "is_pointwise", "names_of", "provenance_of", "score_member"]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from hybridrank.errors import InputError
-from hybridrank.onnx_runtime import Tokens
+from hybridrank.models.onnx_runtime import Tokens
+from hybridrank.models.tokenizing import tokenized
 from hybridrank.rerank.document_tokens import DocumentTokens
 from hybridrank.rerank.joining import Joining
-from hybridrank.tokenising import tokenised
 from hybridrank.types import Candidates, Document, Query, Scores
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class PairTokenizer:
         self._prompt = prompt
 
     def encode(self, candidates: Candidates) -> Pairs:
-        """Tokenise the query with every document.
+        """Tokenize the query with every document.
 
         The details are ``tokens_read`` and ``tokens_total`` (of the documents, overlaps counted once),
         ``windows`` (sequences to read), ``truncated`` (documents not read to the end) and ``query_tokens_cut``.
@@ -88,7 +88,7 @@ class PairTokenizer:
     def _query(self, query: Query) -> tuple[NDArray[np.int32], int]:
         import numpy as np
 
-        ids = np.array(tokenised(self._tokenizer, self._prompt + query.text).ids, np.int32)
+        ids = np.array(tokenized(self._tokenizer, self._prompt + query.text).ids, np.int32)
         most, length = self._room // 2, len(ids)
         if length > most and self._on_long == "raise":
             raise InputError(

@@ -23,9 +23,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
-from hybridrank import forking
-from hybridrank.deadline import remaining
 from hybridrank.errors import StorageError
+from hybridrank.runtime import fork
+from hybridrank.runtime.deadline import remaining
 
 __all__ = ["KEY_BYTES", "ScoreStore"]
 
@@ -58,11 +58,11 @@ class ScoreStore:
         self._folder = folder
         self._max_bytes = max_bytes
         self._number: int | None = None  # of the file in use
-        self._guard = forking.new_lock()
-        self._writing = forking.new_lock()
+        self._guard = fork.new_lock()
+        self._writing = fork.new_lock()
         self._idle: list[sqlite3.Connection] = []
-        forking.before(self._close_idle)
-        forking.in_child(self._forget_idle)
+        fork.before(self._close_idle)
+        fork.in_child(self._forget_idle)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """Those of the scores that are there.
@@ -142,7 +142,7 @@ class ScoreStore:
         connection: sqlite3.Connection | None = None
         off = ExitStack()
         try:
-            off.enter_context(forking.held_off())
+            off.enter_context(fork.held_off())
             with self._guard:
                 if self._number is None:
                     self._folder = self._folder.expanduser()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from hybridrank import forking
-from hybridrank.component import Component
+from hybridrank.component.base import Component
 from hybridrank.errors import InputError
-from hybridrank.text import Language, analyzer
-from hybridrank.text.words import units
+from hybridrank.retrieval.analysis import Language, analyzer
+from hybridrank.retrieval.analysis.words import units
+from hybridrank.runtime import fork
 from hybridrank.types import Document, Progress, Query, Ranking
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class RankBM25Index:
         self._analyzer = analyzer(component.language, component.fold_accents)
         self._documents: dict[str, _Encoded] = {}
         self._models: tuple[list[str], list[Model | None]] | None = None
-        self._lock = forking.new_lock()
+        self._lock = fork.new_lock()
 
     def __len__(self) -> int:
         return len(self._documents)

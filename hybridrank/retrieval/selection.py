@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridrank import forking
+from hybridrank.runtime import fork
 
 __all__ = ["Selections"]
 
@@ -22,7 +22,7 @@ class Selections:
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[frozenset[str], NDArray[np.int32]]] = {}
-        self._lock = forking.new_lock()
+        self._lock = fork.new_lock()
 
     def rows(self, ids: frozenset[str], find: Callable[[frozenset[str]], NDArray[np.int32]]) -> NDArray[np.int32]:
         """What `find` found for these ids, or finds now."""

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from hybridrank.checks import checked_scores
+from hybridrank.component.protocols import Adjuster, VectorAdjuster
+from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendResponseError
-from hybridrank.protocols import Adjuster, VectorAdjuster
 from hybridrank.testing.kit import (
     THREADS,
     CheckFailed,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from hybridrank.component import Component
+from hybridrank.component.base import Component
+from hybridrank.component.registry import component_class, registered
 from hybridrank.errors import ConfigError
-from hybridrank.registry import component_class, registered
 from hybridrank.testing.kit import CheckFailed, Limits, call, require, skip
 
 __all__ = ["HEAVY", "checks"]
@@ -200,7 +200,7 @@ def making_it_does_no_work(component: Any, limits: Limits) -> None:
     require(
         not answer["network"],
         f"making {component!r} used the network ({', '.join(answer['network'])}): make clients and fetch models "
-        "at first use, in a method decorated with hybridrank.component.once",
+        "at first use, in a method decorated with hybridrank.component.base.once",
     )
 
 
@@ -246,7 +246,7 @@ if found:
     made = importlib.import_module(task["module"])
     for name in task["class"].split("."):
         made = getattr(made, name)
-    from hybridrank.component import local_only
+    from hybridrank.component.base import local_only
     with local_only():
         component = made.from_config(task["config"])
     watched = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}

@@ -10,9 +10,9 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridrank.checks import checked_vectors
+from hybridrank.component.protocols import Embedder
+from hybridrank.component.validation import checked_vectors
 from hybridrank.errors import BackendResponseError, InputError
-from hybridrank.protocols import Embedder
 from hybridrank.testing.kit import THREADS, CheckFailed, Limits, call, in_threads, require
 from hybridrank.testing.samples import DOCUMENTS, ODD_TEXTS, huge_text
 from hybridrank.types import Role

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
-from hybridrank.protocols import Fusion
+from hybridrank.component.protocols import Fusion
 from hybridrank.testing.kit import THREADS, Limits, call, in_threads, near, require, sound_ranking
 from hybridrank.types import Ranking
 
@@ -96,7 +96,7 @@ def one_document(fusion: Fusion, limits: Limits) -> None:
         found = _fuse(fusion, arms, what)
         require(
             found.ids == ("only",),
-            f"fuse() of {what} returned {list(found.ids)}, expected ['only']: normalising one score divides by "
+            f"fuse() of {what} returned {list(found.ids)}, expected ['only']: normalizing one score divides by "
             "zero unless that is thought of",
         )
 

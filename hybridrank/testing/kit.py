@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from unittest import SkipTest
 
-from hybridrank.checks import checked_rankings
+from hybridrank.component.validation import checked_rankings
 from hybridrank.errors import AuthenticationError, BackendResponseError, MissingDependencyError, ModelError
 from hybridrank.types import Ranking
 

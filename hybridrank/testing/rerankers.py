@@ -10,10 +10,10 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from hybridrank.blending import told_by
-from hybridrank.checks import checked_scores
+from hybridrank.blend import confidence_range_of
+from hybridrank.component.protocols import AsyncReranker, ConfidentReranker, Reranker
+from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
-from hybridrank.protocols import AsyncReranker, Reranker, TellingReranker
 from hybridrank.rerank.members import is_pointwise
 from hybridrank.testing.kit import (
     THREADS,
@@ -192,11 +192,11 @@ def pointwise_as_said(reranker: Reranker, limits: Limits) -> None:
 
 
 def sure_between_as_said(reranker: Reranker, limits: Limits) -> None:
-    """`sure_between`, where there is one, is two finite scores, the lower first."""
-    if not isinstance(reranker, TellingReranker):
-        raise skip("it has no sure_between: a blend by confidence leaves its scores alone")
+    """`confidence_range`, where there is one, is two finite scores, the lower first."""
+    if not isinstance(reranker, ConfidentReranker):
+        raise skip("it has no confidence_range: a blend by confidence leaves its scores alone")
     try:
-        told_by(reranker)
+        confidence_range_of(reranker)
     except ConfigError as error:
         raise CheckFailed(f"{error}: a blend weighs the fused order by it") from error
 

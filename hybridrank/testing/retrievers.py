@@ -1,7 +1,7 @@
 """Checks of a retriever: query -> ranking.
 
-A local retriever (an `Indexer`) is given the kit's documents. One that holds documents of its own (a remote
-engine) is searched as it stands, and the checks of writing are skipped.
+A local retriever (an `IndexedRetriever`) is given the kit's documents. One that holds documents of its own (a
+remote engine) is searched as it stands, and the checks of writing are skipped.
 """
 
 # ruff: noqa: ARG001  (every check takes the component and the limits)
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from hybridrank.protocols import AsyncRetriever, Index, Indexer, Retriever
+from hybridrank.component.protocols import AsyncRetriever, Index, IndexedRetriever, Retriever
 from hybridrank.testing.kit import (
     THREADS,
     Limits,
@@ -44,7 +44,7 @@ def _add(index: Index, documents: Sequence[Document], what: str = "adding docume
 
 def _index(component: Any, documents: Sequence[Document] = DOCUMENTS) -> Index:
     """A new index that holds `documents`."""
-    if not isinstance(component, Indexer):
+    if not isinstance(component, IndexedRetriever):
         raise skip("it has no create_index(): it holds documents of its own")
     index = call(component.create_index, "create_index()")
     require(
@@ -58,7 +58,7 @@ def _index(component: Any, documents: Sequence[Document] = DOCUMENTS) -> Index:
 
 
 def _searchable(component: Any) -> Retriever:
-    retriever = _index(component) if isinstance(component, Indexer) else component
+    retriever = _index(component) if isinstance(component, IndexedRetriever) else component
     require(
         isinstance(retriever, Retriever), f"{type(retriever).__name__} has neither retrieve() nor create_index()"
     )
@@ -227,7 +227,7 @@ def input_is_unmutated(component: Any, limits: Limits) -> None:
     ids = [document.id for document in documents]
     doomed = ids[:2]
     retriever = component
-    if isinstance(component, Indexer):
+    if isinstance(component, IndexedRetriever):
         retriever = index = _index(component, ())
         encoded = call(lambda: index.encode(documents), "encode()")
         call(lambda: index.add(ids, encoded), "add()")

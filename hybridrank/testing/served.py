@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any, TypeAlias, TypeVar
 
-from hybridrank.checks import checked_scores
+from hybridrank.component.protocols import AsyncReranker, Reranker
+from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendError
-from hybridrank.protocols import AsyncReranker, Reranker
-from hybridrank.remote import Limits
+from hybridrank.remote.calls import Limits
 from hybridrank.testing.kit import CheckFailed, near, require, skip
 from hybridrank.testing.kit import Limits as CheckLimits
 from hybridrank.testing.samples import DOCUMENTS, queries
@@ -66,7 +66,7 @@ class Served:
 
     ``server(key=…)`` is a `FaultyServer` that takes no other key and really scores. ``reranker(url, api_key_env=…,
     limits=…)`` is a reranker that asks the server at `url`, with the key in that environment variable, within
-    such `hybridrank.remote.Limits`.
+    such `hybridrank.remote.calls.Limits`.
     """
 
     server: Callable[..., FaultyServer]

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset
 
-__all__ = ["HeldOutDocuments", "Separated", "normalised", "separated", "set_aside"]
+__all__ = ["HeldOutDocuments", "Separated", "normalized", "separated", "set_aside"]
 
 HeldOutDocuments: TypeAlias = Literal["no-positives", "nowhere", "anywhere"]
 """What training may do with documents that are relevant to a held-out query.
@@ -29,7 +29,7 @@ class Separated:
     `withheld` are documents that must not be shown, by training query: neither as relevant (they answer a
     held-out query) nor as irrelevant (they answer this one, too). `banned` must not be shown for any query.
 
-    The counts: queries dropped since their id, or since their text is a held-out query's; judgements "relevant"
+    The counts: queries dropped since their id, or since their text is a held-out query's; judgments "relevant"
     dropped since their document answers a held-out query; queries dropped since no relevant document was left.
     """
 
@@ -38,7 +38,7 @@ class Separated:
     banned: frozenset[str] = frozenset()
     queries_of_same_id: int = 0
     queries_of_same_text: int = 0
-    judgements_dropped: int = 0
+    judgments_dropped: int = 0
     queries_left_empty: int = 0
 
     def counts(self) -> dict[str, int]:
@@ -46,15 +46,15 @@ class Separated:
         return {
             "queries_of_same_id": self.queries_of_same_id,
             "queries_of_same_text": self.queries_of_same_text,
-            "judgements_dropped": self.judgements_dropped,
+            "judgments_dropped": self.judgments_dropped,
             "queries_left_empty": self.queries_left_empty,
         }
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """A query's text as it is compared: compatibility forms, case, punctuation at the ends and spaces are one.
 
-    >>> normalised("  What is ＲＡＧ? ")
+    >>> normalized("  What is ＲＡＧ? ")
     'what is rag'
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
@@ -74,11 +74,11 @@ def separated(
     answers: set[str] = set()
     for dataset in held_out:
         ids.update(dataset.queries)
-        texts.update(map(normalised, dataset.queries.values()))
+        texts.update(map(normalized, dataset.queries.values()))
         for query_id in dataset.queries:
             answers.update(dataset.relevant(query_id))
     same_id = [q for q in train.queries if q in ids]
-    same_text = [q for q, text in train.queries.items() if q not in ids and normalised(text) in texts]
+    same_text = [q for q, text in train.queries.items() if q not in ids and normalized(text) in texts]
     gone = {*same_id, *same_text}
     kept = [query_id for query_id in train.queries if query_id not in gone]
     own = {query_id: train.relevant(query_id) for query_id in kept}
@@ -99,7 +99,7 @@ def separated(
         banned=frozenset(answers) if documents == "nowhere" else frozenset(),
         queries_of_same_id=len(same_id),
         queries_of_same_text=len(same_text),
-        judgements_dropped=dropped,
+        judgments_dropped=dropped,
         queries_left_empty=len(empty),
     )
 

@@ -4,7 +4,7 @@ JSON Lines, each line an object with one field that says what it is:
 
 - ``mined``, the first: the format's version, and the settings that it was mined with;
 - ``document``: what a model reads of one that queries below refer to, written once;
-- ``query``: its split, judgements and candidates;
+- ``query``: its split, judgments and candidates;
 - ``finished``, the last: counts. A file without it was interrupted, and is gone on with by mining again.
 
 One file serves rerankers and embedders, and needs no collection any more.
@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
 
+from hybridrank.component.stored_names import current_names
 from hybridrank.errors import InputError
-from hybridrank.files import appending
+from hybridrank.runtime.files import appending
 from hybridrank.types import Document
 
 __all__ = ["Mined", "MinedCandidate", "MinedFile", "MinedQuery", "Split"]
@@ -56,7 +57,7 @@ class MinedCandidate:
 class MinedQuery:
     """A judged query, its fused candidates best first, and behind them the relevant documents that were missed.
 
-    `relevance` holds all its judgements by document, those of documents that were never found too.
+    `relevance` holds all its judgments by document, those of documents that were never found too.
     """
 
     id: str
@@ -231,7 +232,7 @@ def _parsed(line: bytes, number: int, path: Path) -> tuple[str, Any]:
         raise InputError(f"{path}:{number} is no line of a mined file; mine one with `hybridrank train mine`")
     if kind == "mined" and value.get("version") != _VERSION:
         raise InputError(f"{path} has the format {value.get('version')!r}, and this version reads {_VERSION}")
-    return kind, value
+    return kind, current_names(value) if kind == "mined" else value
 
 
 def _query_fields(query: MinedQuery) -> dict[str, Any]:

@@ -9,18 +9,18 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.checks import checked_scores
-from hybridrank.component import Component
+from hybridrank.component.base import Component
+from hybridrank.component.registry import create
+from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendError, InputError
 from hybridrank.evaluation import Dataset
-from hybridrank.registry import create
 from hybridrank.training.hygiene import HeldOutDocuments, Separated, separated, set_aside
 from hybridrank.training.mined import Mined, MinedCandidate, MinedFile, MinedQuery, Split
 from hybridrank.types import Candidates, Document, Passage, Progress, Query
 
 if TYPE_CHECKING:
-    from hybridrank.pipeline import Pipeline
-    from hybridrank.protocols import Reranker
+    from hybridrank.component.protocols import Reranker
+    from hybridrank.pipeline.pipeline import Pipeline
 
 __all__ = ["mine"]
 

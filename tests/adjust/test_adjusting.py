@@ -16,12 +16,12 @@ from support import TOPICS, Broken, Elsewhere, NgramEmbedder, SharedWords
 
 from hybridrank import Candidates, Document, Passage, Pipeline, Query, Ranking, Scores, Trace
 from hybridrank.adjust import MMR, Recency
-from hybridrank.config import PipelineConfig
-from hybridrank.deadline import remaining
 from hybridrank.errors import BackendUnavailableError, ConfigError, InputError, ModelError
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.retrieval.faiss import FaissIndex
-from hybridrank.splitting import Splitter
+from hybridrank.retrieval.faiss.component import FaissIndex
+from hybridrank.runtime.deadline import remaining
 
 QUESTION = "How to process organic waste?"
 DATED = [

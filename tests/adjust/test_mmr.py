@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hybridrank import Candidates, Document, Query, Ranking
 from hybridrank.adjust import MMR
 from hybridrank.adjust.scaling import scaled
-from hybridrank.deadline import limited
 from hybridrank.errors import BackendTimeoutError, ConfigError, InputError
+from hybridrank.runtime.deadline import limited
 
 QUERY = Query("q")
 

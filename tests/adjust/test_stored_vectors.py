@@ -7,7 +7,7 @@ import pytest
 from support import TOPICS, NgramEmbedder
 
 from hybridrank import Document
-from hybridrank.protocols import VectorSource
+from hybridrank.component.protocols import VectorSource
 from hybridrank.retrieval import Faiss
 
 MANY = [Document(f"d{number}", f"number {number} of {number * 7919 % 1000} many") for number in range(300)]
@@ -41,7 +41,7 @@ def test_an_index_that_holds_nothing_gives_zeros():
 
 @pytest.mark.parametrize(
     ("options", "near"),
-    [({"factory": "IVF4,Flat"}, 0), ({"factory": "HNSW8"}, 0), ({"quantise": "int8"}, 0.02)],
+    [({"factory": "IVF4,Flat"}, 0), ({"factory": "HNSW8"}, 0), ({"quantize": "int8"}, 0.02)],
 )
 def test_an_index_that_was_built_gives_what_it_stores(options, near, tmp_path):
     index = held(MANY[:280], **options)

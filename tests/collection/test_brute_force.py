@@ -13,8 +13,8 @@ from rank_bm25 import BM25Plus
 from support import NgramEmbedder
 
 from hybridrank import Collection, Document, Pipeline
+from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.splitting import Splitter
 
 WORDS = ["wing", "lift", "drag", "air", "flow", "flap", "slat", "tail", "boundary", "layer", "heat", "shock"]
 SPLITTER = Splitter(max_tokens=32, overlap=0)

@@ -14,8 +14,8 @@ from support import TOPICS, NgramEmbedder, SharedWords
 
 from hybridrank import Collection, Document, Passage, Pipeline, Query, Ranking
 from hybridrank.errors import ConfigError, InputError, SearchError, StorageError
+from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.retrieval import BM25, Faiss, RankBM25
-from hybridrank.splitting import Splitter
 
 ARMS = {"bm25": BM25(), "dense": Faiss(embedder=NgramEmbedder())}
 BOOKS = [
@@ -323,7 +323,7 @@ def test_indexes_of_an_earlier_analysis_are_made_again_without_embedding(
 ) -> None:
     arms = {"bm25": BM25(), "dense": Faiss(embedder=NgramEmbedder())}
     with monkeypatch.context() as earlier:
-        earlier.setattr("hybridrank.retrieval.bm25._FORMAT", 2)
+        earlier.setattr("hybridrank.retrieval.bm25.component._FORMAT", 2)
         with Pipeline.build(TOPICS, path=tmp_path / "c", retrievers=arms, reranker=None) as pipeline:
             pipeline.collection.compact()
 

@@ -19,9 +19,9 @@ from support import NgramEmbedder
 
 from hybridrank import Document, Passage, Pipeline, Query
 from hybridrank.errors import HybridrankError, InputError
-from hybridrank.json_values import json_object
+from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.splitting import Splitter
+from hybridrank.values.json_values import json_object
 
 ARMS = {"bm25": BM25(), "dense": Faiss(embedder=NgramEmbedder())}
 Make = Callable[..., Pipeline]

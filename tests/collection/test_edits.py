@@ -13,8 +13,8 @@ import pytest
 
 from hybridrank import Collection, Document
 from hybridrank.errors import InputError
+from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.retrieval import BM25
-from hybridrank.splitting import Splitter
 
 
 @pytest.fixture(params=[None, Splitter(max_tokens=32, overlap=0)], ids=["whole", "split"])

@@ -11,7 +11,7 @@ import pytest
 from support import TOPICS
 
 from hybridrank import Collection, Document, Query
-from hybridrank.collection import schema
+from hybridrank.collection.sqlite import schema
 from hybridrank.errors import StorageError
 from hybridrank.retrieval import BM25
 

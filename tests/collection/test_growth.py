@@ -9,7 +9,7 @@ import pytest
 
 from hybridrank import Collection, Document, Query
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.retrieval.faiss import FaissIndex
+from hybridrank.retrieval.faiss.component import FaissIndex
 
 DIM = 16
 
@@ -28,8 +28,8 @@ ARMS = {"bm25": BM25(), "dense": Faiss(embedder=NoEmbedder())}
 
 def clustered(count: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(0).standard_normal((40, DIM))
-    vectors = centres[rng.integers(40, size=count)] + 0.6 * rng.standard_normal((count, DIM))
+    centers = np.random.default_rng(0).standard_normal((40, DIM))
+    vectors = centers[rng.integers(40, size=count)] + 0.6 * rng.standard_normal((count, DIM))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -14,7 +14,7 @@ import pytest
 from support import TOPICS, NgramEmbedder
 
 from hybridrank import Collection, Document
-from hybridrank.collection import schema
+from hybridrank.collection.sqlite import schema
 from hybridrank.errors import StorageError
 from hybridrank.retrieval import BM25, Faiss
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridrank.collection.sql_filter import (
+from hybridrank.collection.sqlite.filter_sql import (
     compile_choice,
     compile_filter,
     dump_metadata,
@@ -18,9 +18,9 @@ from hybridrank.collection.sql_filter import (
     load_metadata,
 )
 from hybridrank.errors import InputError
-from hybridrank.filters import MAX_CONDITIONS, MAX_VALUES, Filter
-from hybridrank.filters import MAX_DEPTH as FILTER_DEPTH
-from hybridrank.json_values import MAX_DEPTH
+from hybridrank.filters.language import MAX_CONDITIONS, MAX_VALUES, Filter
+from hybridrank.filters.language import MAX_DEPTH as FILTER_DEPTH
+from hybridrank.values.json_values import MAX_DEPTH
 
 SCHEMA = """
 CREATE TABLE documents (number INTEGER PRIMARY KEY, metadata TEXT NOT NULL, id TEXT, passages INTEGER) STRICT;

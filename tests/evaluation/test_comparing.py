@@ -11,7 +11,7 @@ from support import SharedWords
 from hybridrank.errors import InputError
 from hybridrank.evaluation import compare, evaluate, holm, mean_interval, overlap, paired_test, rank_biased_overlap
 from hybridrank.evaluation import record as record_one
-from hybridrank.evaluation.recording import Recording
+from hybridrank.evaluation.recordings.recording import Recording
 
 
 def record(pipeline, name, **options) -> Recording:
@@ -95,7 +95,7 @@ def test_only_common_queries_count(pipeline):
         (lambda p: compare([record(p, "a"), record(p, "b")], prices={"c": {}}), "a price for 'c', and no such"),
         (
             lambda p: compare([record(p, "a"), record(p, "b", qrels={**QRELS, "q2": {"plastic": 1}})]),
-            "'a' and 'b' have different judgements of query 'q2'",
+            "'a' and 'b' have different judgments of query 'q2'",
         ),
         (
             lambda p: compare(

@@ -72,7 +72,7 @@ def test_beir_ignored_documents(tmp_path):
             r"test\.tsv:3 gives document 'compost' the grade 2 for query 'q1', and .*test\.tsv:2 the grade 1",
         ),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\tcompost\t0\n", "no relevant document at all"),
-        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n", "has no judgements"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n", "has no judgments"),
         (
             "qrels/test.tsv",
             "query-id\tcorpus-id\tscore\nq1\tcompost\t1\nq9\tcompost\t1\nq8\tcompost\t1\n",
@@ -100,7 +100,7 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path, file, text, message):
         load_beir(folder)
 
 
-def test_the_same_judgement_twice_is_one(tmp_path):
+def test_the_same_judgment_twice_is_one(tmp_path):
     folder = write_beir(tmp_path / "waste")
     with (folder / "qrels" / "test.tsv").open("a") as file:
         file.write("q1\tcompost\t2\n")
@@ -164,7 +164,7 @@ def test_trec_files_with_documents(tmp_path):
     assert read_qrels(qrels) == QRELS
     found = load_trec(topics, qrels, TOPICS)
     assert (found.queries, found.qrels, found.unjudged) == (QUERIES, QRELS, ("q9",))
-    assert "1 query is without judgements ('q9'): left out" in found.warnings()
+    assert "1 query is without judgments ('q9'): left out" in found.warnings()
     assert list(found.documents()) == TOPICS
     with pytest.raises(InputError, match=r"short\.qrels:1 has 3 fields; a line of qrels has four"):
         read_qrels(write(tmp_path / "short.qrels", "q1 0 d\n"))
@@ -185,7 +185,7 @@ def test_pairs(tmp_path):
         load_pairs(write(tmp_path / "blank.csv", "query,relevant_id\n ,b\n"))
 
 
-def test_ir_datasets_catalogue(tmp_path, monkeypatch):
+def test_ir_datasets_catalog(tmp_path, monkeypatch):
     ir_datasets = pytest.importorskip("ir_datasets")
     docs = write(tmp_path / "docs.tsv", "".join(f"{d.id}\t{d.text}\n" for d in TOPICS))
     queries = write(tmp_path / "queries.tsv", "".join(f"{q}\t{text}\n" for q, text in QUERIES.items()))
@@ -270,7 +270,7 @@ def test_documents_may_be_made_anew():
     assert [list(made.documents()), list(made.documents())] == [[Document("a", "text")]] * 2
 
 
-def test_a_beir_directory_says_what_made_its_judgements(tmp_path):
+def test_a_beir_directory_says_what_made_its_judgments(tmp_path):
     folder = write_beir(tmp_path / "waste")
     assert load_beir(folder).synthetic == ""
     mark = folder / "qrels" / "test.synthetic.json"
@@ -278,7 +278,7 @@ def test_a_beir_directory_says_what_made_its_judgements(tmp_path):
     assert load_beir(folder).synthetic == "a chat model"
     for wrong in ("{}", "[]", "{", '{"synthetic": ""}', '{"synthetic": 3}'):
         mark.write_text(wrong)
-        with pytest.raises(InputError, match=r"test\.synthetic\.json' does not say what made the judgements"):
+        with pytest.raises(InputError, match=r"test\.synthetic\.json' does not say what made the judgments"):
             load_beir(folder)
 
 

@@ -225,11 +225,11 @@ def test_every_report_says_the_same(misled):
     assert "ranks by stage" not in short.getvalue()
 
 
-def test_synthetic_judgements_are_told_first(pipeline):
+def test_synthetic_judgments_are_told_first(pipeline):
     found = diagnose(record(pipeline, dataset(synthetic="a chat model")))
-    assert found.warnings[0].startswith("SYNTHETIC JUDGEMENTS, made by a chat model")
+    assert found.warnings[0].startswith("SYNTHETIC JUDGMENTS, made by a chat model")
     for text in (to_markdown(found), to_html(found), json.dumps(found.to_dict())):
-        assert "SYNTHETIC JUDGEMENTS, made by a chat model, not by people" in text
+        assert "SYNTHETIC JUDGMENTS, made by a chat model, not by people" in text
 
 
 def test_replayed_weights_are_what_the_pipeline_would_fuse(pipeline):

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, ndcg_score
 
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.evaluation import Measuring, default_measures
-from hybridrank.evaluation.measures import measure_name
+from hybridrank.evaluation.metrics.measures import measure_name
 
 
 def test_by_hand():

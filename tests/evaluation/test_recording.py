@@ -20,8 +20,8 @@ from hybridrank import Document, Pipeline, Scores
 from hybridrank.errors import BackendError, InputError, LockedError, StorageError
 from hybridrank.evaluation import Dataset, Recording, record
 from hybridrank.fusion import RRF
-from hybridrank.splitting import Splitter
-from hybridrank.trace import Trace
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.result.trace import Trace
 
 
 class Failing(SharedWords):
@@ -190,7 +190,7 @@ def test_other_documents_and_other_queries_are_refused(pipeline, tmp_path):
         record(pipeline, dataset(), path=path)
 
 
-def test_judgements_may_change(pipeline, tmp_path):
+def test_judgments_may_change(pipeline, tmp_path):
     path = tmp_path / "run.jsonl"
     record(pipeline, dataset(), path=path)
     better = dataset(qrels={**QRELS, "q4": {"industry": 0, "garden": 1}})

@@ -12,20 +12,20 @@ from support import TOPICS, Broken, NgramEmbedder, SharedWords
 
 from hybridrank import Pipeline, Stage, Trace
 from hybridrank.adjust import MMR
-from hybridrank.blending import ByConfidence
+from hybridrank.blend import ConfidenceBlend
 from hybridrank.errors import BackendError, InputError
 from hybridrank.evaluation import Variant, evaluate, record, replay, replay_all
 from hybridrank.fusion import RRF, ScoreFusion
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.splitting import Splitter
-from hybridrank.stopping import Settled
 
 
 class Telling(SharedWords):
     """Scores as shared words, each document for itself, and says when it is sure."""
 
     pointwise = True
-    sure_between = (0.1, 0.9)
+    confidence_range = (0.1, 0.9)
 
 
 def orders(trace):
@@ -39,12 +39,12 @@ CHANGES = [
     {"rerank_k": 1, "blend": 0.4},
     {"fusion": RRF(k=5, weights={"dense": 3.0}), "rerank_k": 3},
     {"fusion": ScoreFusion(weights={"bm25": 0.5}), "blend": 0.2},
-    {"fusion": ScoreFusion(normalise="dbsf", combine="mnz"), "fetch_k": 3},
-    {"blend": ByConfidence(), "rerank_k": 4},
-    {"blend": ByConfidence(between=(0.2, 0.3)), "fetch_k": 2},
+    {"fusion": ScoreFusion(normalize="dbsf", combine="mnz"), "fetch_k": 3},
+    {"blend": ConfidenceBlend(), "rerank_k": 4},
+    {"blend": ConfidenceBlend(score_range=(0.2, 0.3)), "fetch_k": 2},
     {"blend": 1.0},
-    {"stop": Settled(quiet=1, step=1)},
-    {"stop": Settled(quiet=2, step=1), "blend": 0.3},
+    {"stop": EarlyStopping(patience=1, step=1)},
+    {"stop": EarlyStopping(patience=2, step=1), "blend": 0.3},
     {"reranker": None},
     {"reranker": None, "fetch_k": 1},
 ]
@@ -99,7 +99,7 @@ words = st.lists(st.sampled_from(["compost", "soil", "waste", "nuclear", "safety
     query=words.map(" ".join),
     fetch_k=st.integers(1, 7),
     rerank_k=st.integers(1, 8),
-    blend=st.floats(0, 1) | st.just(ByConfidence()),
+    blend=st.floats(0, 1) | st.just(ConfidenceBlend()),
     weight=st.floats(0, 5),
     k=st.integers(1, 7),
 )
@@ -230,7 +230,7 @@ def test_what_cannot_be_replayed_is_refused(deep, arms):
 
 
 def test_an_object_that_told_how_sure_it_is_has_to_be_given_again(deep):
-    recording = record(deep.replace(blend=ByConfidence()), dataset())
+    recording = record(deep.replace(blend=ConfidenceBlend()), dataset())
     with pytest.raises(InputError, match="give the pipeline's configuration"):
         Variant.recorded(recording.header)
     fixed = record(deep.replace(blend=0.5), dataset())

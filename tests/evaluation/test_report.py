@@ -128,13 +128,13 @@ def test_a_narrow_terminal_shows_every_number(comparison):
     assert out.getvalue().count("What a user gets") > 1  # in several parts
 
 
-def test_synthetic_judgements_are_marked_everywhere(pipeline, tmp_path):
+def test_synthetic_judgments_are_marked_everywhere(pipeline, tmp_path):
     made = record(pipeline, dataset(synthetic="a chat model"), path=tmp_path / "s.jsonl")
     report = evaluate(made)
     out = io.StringIO()
     print_report(report, Console(file=out, width=300))
     for text in (out.getvalue(), to_markdown(report), to_html(report, recording=made), str(report.to_dict())):
-        assert "SYNTHETIC JUDGEMENTS, made by a chat model, not by people" in text
+        assert "SYNTHETIC JUDGMENTS, made by a chat model, not by people" in text
 
 
 def test_one_query(pipeline):

@@ -13,8 +13,7 @@ from judged import dataset
 from support import TOPICS, NgramEmbedder, SharedWords
 
 from hybridrank import Document, Pipeline, Stage, Trace
-from hybridrank.blending import ByConfidence
-from hybridrank.config import PipelineConfig
+from hybridrank.blend import ConfidenceBlend
 from hybridrank.errors import ConfigError, InputError, StorageError
 from hybridrank.evaluation import (
     Goal,
@@ -32,16 +31,17 @@ from hybridrank.evaluation import (
     replay_all,
     tune,
 )
+from hybridrank.evaluation.recordings.settings import Header, settings_of
+from hybridrank.evaluation.replay.timing import Timing
 from hybridrank.evaluation.report import sections, to_html, to_markdown
-from hybridrank.evaluation.settings import Header, settings_of
-from hybridrank.evaluation.timing import Timing
 from hybridrank.evaluation.tuning.grades import Grades
 from hybridrank.evaluation.tuning.sweep import sweep
 from hybridrank.fusion import RRF, ScoreFusion
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import CrossEncoder
+from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.splitting import Splitter
-from hybridrank.stopping import Settled
 
 CONFIG = PipelineConfig(blend=0.0, rerank_k=10, fetch_k=20)
 
@@ -108,7 +108,7 @@ SPACE = Space(
 
 class Telling(SharedWords):
     pointwise = True
-    sure_between = (0.1, 0.9)
+    confidence_range = (0.1, 0.9)
 
 
 # The sweep
@@ -126,8 +126,10 @@ def test_the_sweep_is_what_replays_are(measure, scored):
     recording = made(queries=12, found=15, reranker=0.5, scored=scored, seed=3)
     variants = [
         *Space(
-            fetch_k=(10, 15), rerank_k=(0, 3, 30), blends=(0.0, 0.3, ByConfidence(between=(0.2, 1.4)))
-        ).variants(Variant.of(CONFIG, stop=Settled(quiet=2, step=3), fetch_k=12), fetch_k=15, rerank_k=30, k=5)
+            fetch_k=(10, 15), rerank_k=(0, 3, 30), blends=(0.0, 0.3, ConfidenceBlend(score_range=(0.2, 1.4)))
+        ).variants(
+            Variant.of(CONFIG, stop=EarlyStopping(patience=2, step=3), fetch_k=12), fetch_k=15, rerank_k=30, k=5
+        )
     ]
     variants = [variants[0], *random.Random(1).sample(variants[1:], 25)]
     grades = Grades(recording.dataset.qrels, measure)
@@ -399,7 +401,7 @@ def test_the_configuration_is_written_and_loads(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [{"arms": ("dense",)}, {"rerank_k": 0}, {"blend": 0.3}, {"fusion": ScoreFusion(weights={"bm25": 2.0})},
-     {"stop": Settled()}, {"blend": ByConfidence(sure=0.1)}],
+     {"stop": EarlyStopping()}, {"blend": ConfidenceBlend(weight_if_confident=0.1)}],
     ids=str,
 )  # fmt: skip
 def test_every_choice_can_be_written(tmp_path, changes):
@@ -419,7 +421,7 @@ def test_what_no_configuration_can_name_cannot_be_written(tmp_path):
         found.write(tmp_path / "x.toml")
 
 
-# Without judgements
+# Without judgments
 
 
 def test_a_query_log_is_tuned_by_the_rerankers_own_scores(tmp_path):
@@ -436,7 +438,7 @@ def test_a_query_log_is_tuned_by_the_rerankers_own_scores(tmp_path):
     assert found.unsupervised
     assert found.answer.variant.blend == 0.3
     assert found.answer.variant.rerank_k <= 2
-    assert "NO JUDGEMENTS" in to_markdown(found)
+    assert "NO JUDGMENTS" in to_markdown(found)
 
 
 def test_agreement_is_with_the_best_of_the_reranker():
@@ -451,7 +453,7 @@ def test_agreement_is_with_the_best_of_the_reranker():
         agree(replay_all(recording, Variant.of(CONFIG, rerank_k=0)))
 
 
-def test_without_judgements_the_weights_that_find_the_rerankers_best_are_found():
+def test_without_judgments_the_weights_that_find_the_rerankers_best_are_found():
     recording = made(queries=100, good="bm25", reranker=2.0)
     found = tune(recording, space=SPACE, unsupervised=True)
     assert not found.kept

@@ -41,7 +41,7 @@ def test_each_cpu_takes_the_graph_made_for_it(features, expected):
 
 
 @pytest.mark.parametrize("features", [{"avx512_vnni"}, {"avx2"}, {"arm64"}])
-def test_a_generic_quantised_graph_serves_every_cpu_with_fast_8_bit_arithmetic(features):
+def test_a_generic_quantized_graph_serves_every_cpu_with_fast_8_bit_arithmetic(features):
     assert choose_graph(TRANSFORMERS_JS, features) == "onnx/model_quantized.onnx"
     assert choose_graph(TRANSFORMERS_JS, set()) == "onnx/model.onnx"
 

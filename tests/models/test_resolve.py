@@ -155,7 +155,7 @@ def test_half_a_model_in_the_cache_says_what_is_missing(cache):
 
 
 def test_our_own_weights_are_recommended_where_they_are_not_installed(cache, monkeypatch):
-    monkeypatch.setattr("hybridrank.models.entry_points", lambda **_: EntryPoints())
+    monkeypatch.setattr("hybridrank.models.resolution.entry_points", lambda **_: EntryPoints())
     with pytest.raises(ModelError, match=r'it comes offline with: pip install "hybridrank-models"$'):
         resolve("BAAI/bge-small-en-v1.5")
 
@@ -282,7 +282,7 @@ def test_links_in_a_circle_end(apart, tmp_path):
 
 
 def test_a_link_to_very_much_is_not_followed_to_its_end(apart, tmp_path, monkeypatch):
-    monkeypatch.setattr("hybridrank.models._MOST_LINKED", 50)
+    monkeypatch.setattr("hybridrank.models.resolution._MOST_LINKED", 50)
     for number in range(8):
         for other in range(100):
             (tmp_path / "much" / str(number) / str(other)).mkdir(parents=True)

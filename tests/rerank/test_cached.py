@@ -27,12 +27,12 @@ from hypothesis import strategies as st
 from support import SharedWords
 
 from hybridrank import Candidates, Component, Document, Pipeline, Query, Scores
-from hybridrank.config import PipelineConfig
-from hybridrank.deadline import limited
 from hybridrank.errors import BackendError, ConfigError, InputError, StorageError
+from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import Cached, Calibrated, Cascade, CrossEncoder, Fallback
 from hybridrank.rerank.members import provenance_of
 from hybridrank.rerank.score_store import ScoreStore
+from hybridrank.runtime.deadline import limited
 from hybridrank.testing import Limits, checks
 
 TESTS = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from support import AsyncSharedWords, SharedWords
 
 from hybridrank import Candidates, Component, Document, Pipeline, Query
-from hybridrank.config import PipelineConfig
 from hybridrank.errors import ConfigError, InputError
+from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import Calibrated, Cascade, CrossEncoder
 from hybridrank.rerank.calibration import Isotonic, Platt
 from hybridrank.rerank.members import is_pointwise
@@ -75,7 +75,7 @@ def test_platts_curve_is_scikit_learns(seed):
     assert (curve.slope, curve.intercept) == pytest.approx((-reference.a_, -reference.b_), abs=1e-3)
 
 
-def test_platts_targets_keep_few_judgements_off_the_edges():
+def test_platts_targets_keep_few_judgments_off_the_edges():
     curve = Platt.fit(np.array([-1.0, 1.0]), np.array([False, True]))
     assert (curve(-1.0), curve(1.0)) == pytest.approx((1 / 3, 2 / 3), abs=1e-6)
 
@@ -199,8 +199,8 @@ def test_curves_that_do_not_rise_are_refused(calibration, problem):
 @pytest.mark.parametrize(
     ("relevance", "problem"),
     [
-        ([[1, 0]], "one judgement for each document"),
-        ([[1, 0, 1], [0]], "one judgement for each document"),
+        ([[1, 0]], "one judgment for each document"),
+        ([[1, 0, 1], [0]], "one judgment for each document"),
         ([[1, 2, 0]], "1 .relevant. or 0, not 2"),
         ([[1, 1, 1]], "all the same"),
         ([[0, 0, 0]], "all the same"),
@@ -208,7 +208,7 @@ def test_curves_that_do_not_rise_are_refused(calibration, problem):
     ],
 )
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
-def test_judgements_that_nothing_can_be_fitted_to(relevance, problem, method):
+def test_judgments_that_nothing_can_be_fitted_to(relevance, problem, method):
     with pytest.raises(InputError, match=problem):
         Calibrated(reranker=Given()).fit([candidates([1, 2, 3])], relevance, method=method)
 

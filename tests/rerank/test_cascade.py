@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from support import AsyncSharedWords, Broken, SharedWords
 
 from hybridrank import Candidates, Document, Pipeline, Query, Scores
-from hybridrank.config import PipelineConfig
-from hybridrank.deadline import limited
 from hybridrank.errors import BackendResponseError, BackendTimeoutError, ConfigError, InputError
+from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import Cascade, CrossEncoder
 from hybridrank.rerank.members import identity_of, is_pointwise
+from hybridrank.runtime.deadline import limited
 from hybridrank.testing import Limits, checks
 
 QUERY = Query("which")

@@ -14,7 +14,7 @@ from support import TOPICS
 from hybridrank import Candidates, Document, Pipeline, Query
 from hybridrank.errors import ConfigError, InputError, ModelError
 from hybridrank.models.files import cpu_features
-from hybridrank.onnx_runtime import Graph
+from hybridrank.models.onnx_runtime import Graph
 from hybridrank.rerank import CrossEncoder
 from hybridrank.retrieval import BM25
 

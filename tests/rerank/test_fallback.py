@@ -14,8 +14,6 @@ import tiny_onnx
 from support import AsyncSharedWords, Broken, SharedWords
 
 from hybridrank import Candidates, Document, Pipeline, Query
-from hybridrank.config import PipelineConfig
-from hybridrank.deadline import limited, remaining
 from hybridrank.errors import (
     AuthenticationError,
     BackendError,
@@ -28,8 +26,10 @@ from hybridrank.errors import (
     ModelError,
     RateLimitedError,
 )
+from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import CrossEncoder, Fallback
 from hybridrank.rerank.circuit import LEFT_BEHIND, Circuit
+from hybridrank.runtime.deadline import limited, remaining
 from hybridrank.testing import Limits, checks
 
 BATCH = [Candidates(Query("rich soil"), [Document("a", "soil"), Document("b", "rich soil")])]
@@ -121,7 +121,7 @@ def test_an_answer_that_cannot_be_believed_is_a_failure(garbage):
 )
 def test_what_another_member_would_only_hide_is_raised(failure):
     second = Moody()
-    fallback = Fallback(rerankers=[Moody(failure), second], failures=1)
+    fallback = Fallback(rerankers=[Moody(failure), second], failure_threshold=1)
     for _ in range(3):
         with pytest.raises(type(failure), match="wrong"):
             fallback.score(BATCH)
@@ -151,7 +151,7 @@ def test_when_all_fail_the_error_is_of_the_last_ones_kind_and_names_all(last, ki
 
 def test_the_circuit_opens_and_a_probe_closes_it():
     moody = Moody(BackendUnavailableError("503"))
-    fallback = Fallback(rerankers=[moody, SharedWords()], failures=2, rest=3600.0)
+    fallback = Fallback(rerankers=[moody, SharedWords()], failure_threshold=2, cooldown=3600.0)
     assert [fallback.score(BATCH)[0].details.get("circuit") for _ in range(4)] == [
         None,
         *[{"Moody": "open"}] * 3,
@@ -161,7 +161,7 @@ def test_the_circuit_opens_and_a_probe_closes_it():
         "Moody": "not asked: its circuit is open (BackendUnavailableError: 503)"
     }
     moody = Moody(BackendUnavailableError("503"))
-    fallback = Fallback(rerankers=[moody, SharedWords()], failures=1, rest=0.0)  # half-open at once
+    fallback = Fallback(rerankers=[moody, SharedWords()], failure_threshold=1, cooldown=0.0)  # half-open at once
     assert fallback.score(BATCH)[0].details["circuit"] == {"Moody": "half-open"}
     moody.failure = None
     assert fallback.score(BATCH)[0].details == {"pairs": 2, "used": "Moody"}
@@ -169,7 +169,7 @@ def test_the_circuit_opens_and_a_probe_closes_it():
 
 def test_failures_count_in_a_row_only():
     moody = Moody()
-    fallback = Fallback(rerankers=[moody, SharedWords()], failures=2)
+    fallback = Fallback(rerankers=[moody, SharedWords()], failure_threshold=2)
     for failure in (BackendError("one"), None, BackendError("two"), None) * 3:
         moody.failure = failure
         assert "circuit" not in fallback.score(BATCH)[0].details
@@ -177,7 +177,7 @@ def test_failures_count_in_a_row_only():
 
 
 def test_all_circuits_open():
-    fallback = Fallback(rerankers=[Moody(BackendError("down"))], failures=1)
+    fallback = Fallback(rerankers=[Moody(BackendError("down"))], failure_threshold=1)
     for problem in ("Moody: BackendError: down", r"Moody: not asked: its circuit is open \(BackendError: down\)"):
         with pytest.raises(BackendUnavailableError, match=rf"no reranker answered \({problem}\)"):
             fallback.score(BATCH)
@@ -192,7 +192,7 @@ class Clock:
 
 def test_circuit_by_its_own_clock():
     clock = Clock()
-    circuit = Circuit(failures=2, rest=30.0, clock=clock)
+    circuit = Circuit(failure_threshold=2, cooldown=30.0, clock=clock)
     for _ in range(2):
         circuit.failed(circuit.admit(), "down")
     assert (circuit.state, circuit.admit(), circuit.reason) == ("open", None, "down")
@@ -216,7 +216,7 @@ def test_circuit_by_its_own_clock():
 
 def test_what_began_before_the_circuit_opened_neither_closes_nor_prolongs_it():
     clock = Clock()
-    circuit = Circuit(failures=1, rest=30.0, clock=clock)
+    circuit = Circuit(failure_threshold=1, cooldown=30.0, clock=clock)
     early, late, first = circuit.admit(), circuit.admit(), circuit.admit()
     circuit.failed(first, "down")
     clock.now = 20.0
@@ -228,7 +228,7 @@ def test_what_began_before_the_circuit_opened_neither_closes_nor_prolongs_it():
 
 
 def test_circuit_is_open_while_too_much_is_left_behind():
-    circuit = Circuit(failures=100, rest=0.0)
+    circuit = Circuit(failure_threshold=100, cooldown=0.0)
     left = [Future() for _ in range(LEFT_BEHIND)]
     for work in left:
         assert circuit.admit() is not None
@@ -240,7 +240,7 @@ def test_circuit_is_open_while_too_much_is_left_behind():
 
 
 def test_one_probe_among_many_threads():
-    circuit = Circuit(failures=1, rest=0.0)
+    circuit = Circuit(failure_threshold=1, cooldown=0.0)
     circuit.failed(circuit.admit(), "down")
     with ThreadPoolExecutor(32) as pool:
         admitted = list(pool.map(lambda _: circuit.admit(), range(320)))
@@ -248,7 +248,7 @@ def test_one_probe_among_many_threads():
 
 
 def test_a_member_that_hangs_is_left_behind_and_soon_not_asked(hanging):
-    fallback = Fallback(rerankers=[hanging, SharedWords()], share=A_MOMENT, failures=100)
+    fallback = Fallback(rerankers=[hanging, SharedWords()], time_share=A_MOMENT, failure_threshold=100)
     for number in range(1, LEFT_BEHIND + 3):
         with limited(LONG):
             (row,) = fallback.score(BATCH)
@@ -295,7 +295,7 @@ def test_the_last_member_gets_all_that_is_left_and_is_left_behind_too(hanging):
 
 def test_no_time_left():
     member = Moody()
-    fallback = Fallback(rerankers=[member], failures=1)
+    fallback = Fallback(rerankers=[member], failure_threshold=1)
     with limited(0.0), pytest.raises(BackendTimeoutError, match="Moody: not asked: the deadline has passed"):
         fallback.score(BATCH)
     assert member.asked == 0
@@ -331,7 +331,7 @@ class AsyncHanging(AsyncSharedWords):
 
 def test_asynchronously_what_is_late_is_cancelled():
     hanging = AsyncHanging()
-    fallback = Fallback(rerankers=[hanging, AsyncSharedWords()], share=A_MOMENT, failures=100)
+    fallback = Fallback(rerankers=[hanging, AsyncSharedWords()], time_share=A_MOMENT, failure_threshold=100)
 
     async def search():
         with limited(LONG):
@@ -346,7 +346,7 @@ def test_asynchronously_what_is_late_is_cancelled():
 
 def test_asynchronously_what_ignores_its_cancellation_is_left_behind():
     hanging = AsyncHanging(stubborn=True)
-    fallback = Fallback(rerankers=[hanging, AsyncSharedWords()], share=A_MOMENT, failures=100)
+    fallback = Fallback(rerankers=[hanging, AsyncSharedWords()], time_share=A_MOMENT, failure_threshold=100)
 
     async def searches():
         try:
@@ -362,7 +362,7 @@ def test_asynchronously_what_ignores_its_cancellation_is_left_behind():
 
 
 def test_asynchronously_a_member_without_ascore_works_in_a_thread(hanging):
-    fallback = Fallback(rerankers=[hanging, SharedWords()], share=A_MOMENT)
+    fallback = Fallback(rerankers=[hanging, SharedWords()], time_share=A_MOMENT)
 
     async def search():
         with limited(LONG):
@@ -377,7 +377,7 @@ def test_asynchronously_a_member_without_ascore_works_in_a_thread(hanging):
 @pytest.mark.parametrize("seconds", [None, LONG])
 def test_a_search_that_is_cancelled_takes_its_member_along_and_gives_the_probe_back(seconds):
     hanging = AsyncHanging()
-    fallback = Fallback(rerankers=[hanging], failures=1, rest=0.0)
+    fallback = Fallback(rerankers=[hanging], failure_threshold=1, cooldown=0.0)
     (member,) = fallback._members
     member.circuit.failed(member.circuit.admit(), "down")
 
@@ -407,7 +407,7 @@ def test_native_members_are_awaited():
 
 def test_thirty_two_threads():
     moody = Moody(BackendUnavailableError("503"))
-    fallback = Fallback(rerankers=[moody, SharedWords()], rest=3600.0)
+    fallback = Fallback(rerankers=[moody, SharedWords()], cooldown=3600.0)
 
     def search(_):
         with limited(LONG):
@@ -427,7 +427,7 @@ def test_in_a_file_and_in_a_pipeline(tmp_path):
             use = "bm25"
             [reranker]
             use = "fallback"
-            failures = 1
+            failure_threshold = 1
             rerankers = [
                 {{ use = "cascade", keep = [1], stages = [
                     {{ use = "cross-encoder", model = "{(tmp_path / "model").as_posix()}" }},

@@ -16,7 +16,7 @@ from tokenizers import Encoding, Tokenizer, models, pre_tokenizers, processors
 from hybridrank import Candidates, Document, Query
 from hybridrank.errors import ModelError
 from hybridrank.models import resolve
-from hybridrank.onnx_runtime import load_tokenizer
+from hybridrank.models.onnx_runtime import load_tokenizer
 from hybridrank.rerank.document_tokens import DocumentTokens
 from hybridrank.rerank.joining import Joining
 from hybridrank.rerank.pairs import PairTokenizer
@@ -126,7 +126,7 @@ def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def test_a_text_is_tokenised_once_whatever_its_document_is_called(real):
+def test_a_text_is_tokenized_once_whatever_its_document_is_called(real):
     counting = Counting(real)
     kept = DocumentTokens(counting)
     for _ in range(3):
@@ -150,7 +150,7 @@ def test_the_least_recently_used_are_dropped_past_the_bound():
     assert counting.texts == ["rich soil", "organic waste", "can be", "waste can", "organic waste"]
 
 
-def test_a_text_that_is_larger_than_the_bound_is_tokenised_and_not_kept():
+def test_a_text_that_is_larger_than_the_bound_is_tokenized_and_not_kept():
     counting = Counting(_tokenizer(None))
     kept = DocumentTokens(counting, most=100)
     for _ in range(2):

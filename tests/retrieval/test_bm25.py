@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from hybridrank.component.protocols import Index, IndexedRetriever
+from hybridrank.component.registry import create
 from hybridrank.errors import ConfigError, InputError
-from hybridrank.protocols import Index, Indexer
-from hybridrank.registry import create
-from hybridrank.retrieval.bm25 import BM25
+from hybridrank.retrieval.bm25.component import BM25
 from hybridrank.retrieval.rank_bm25 import RankBM25
 from hybridrank.types import Document, Query
 
@@ -29,7 +29,7 @@ def component(request):
 
 def test_registered_and_of_the_protocols(component):
     assert create("retriever", component.to_config()) == component
-    assert isinstance(component, Indexer)
+    assert isinstance(component, IndexedRetriever)
     assert isinstance(component.create_index(), Index)
 
 
@@ -226,7 +226,7 @@ def test_accents_are_folded_unless_told_otherwise(component, text):
 
 
 def test_a_long_query_is_cut_to_its_first_terms(monkeypatch):
-    monkeypatch.setattr("hybridrank.retrieval.vocabulary._MOST", 40)
+    monkeypatch.setattr("hybridrank.retrieval.bm25.vocabulary._MOST", 40)
     index = build(BM25(language=None), {f"d{n}": f"w{n}" for n in range(50)})
     everything = " ".join(f"w{n}" for n in range(50))
     ranking = index.retrieve([Query("unheard " * 100 + everything)], k=99)[0]

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from hybridrank.component.protocols import ImprovingIndex
 from hybridrank.errors import InputError
-from hybridrank.protocols import ImprovingIndex
-from hybridrank.retrieval.bm25 import BM25, BM25Index
+from hybridrank.retrieval.bm25.component import BM25, BM25Index
 from hybridrank.types import Document, Query
 
 IDS = [f"d{n:02}" for n in range(40)]

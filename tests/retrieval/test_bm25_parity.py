@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import rank_bm25
 
-from hybridrank.checks import checked_rankings
-from hybridrank.retrieval.bm25 import BM25
+from hybridrank.component.validation import checked_rankings
+from hybridrank.retrieval.analysis import analyzer
+from hybridrank.retrieval.analysis.words import split
+from hybridrank.retrieval.bm25.component import BM25
 from hybridrank.retrieval.rank_bm25 import RankBM25
-from hybridrank.text import analyzer
-from hybridrank.text.words import split
 from hybridrank.types import Document, Query
 
 K1, B = 1.4, 0.6

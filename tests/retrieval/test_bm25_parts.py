@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridrank.retrieval.postings import InvertedIndex, Postings
+from hybridrank.retrieval.analysis import analyzer
+from hybridrank.retrieval.analysis.words import slices
+from hybridrank.retrieval.bm25.postings import InvertedIndex, Postings
+from hybridrank.retrieval.bm25.vocabulary import Vocabulary
 from hybridrank.retrieval.selection import Selections
-from hybridrank.retrieval.vocabulary import Vocabulary
-from hybridrank.text import analyzer
-from hybridrank.text.words import slices
 
 PIECES = [
     "'",

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from hybridrank.component.protocols import SavedIndex, SavedIndexedRetriever
 from hybridrank.errors import InputError, StorageError
-from hybridrank.protocols import SavedIndex, SavedIndexer
-from hybridrank.retrieval.bm25 import BM25, BM25Index
+from hybridrank.retrieval.bm25.component import BM25, BM25Index
 from hybridrank.retrieval.ids import IdTable
 from hybridrank.types import Document, Query
 
@@ -76,7 +76,7 @@ def test_a_loaded_index_changes_and_is_saved_again(saved, tmp_path):
 
 def test_of_the_protocols(saved):
     component = BM25(k1=1.5)
-    assert isinstance(component, SavedIndexer)
+    assert isinstance(component, SavedIndexedRetriever)
     assert isinstance(index := component.load_index(saved), SavedIndex)
     assert index.component is component
 
@@ -131,7 +131,7 @@ def test_a_damaged_file_is_refused(saved, name, damage):
         BM25Index.load(saved)
 
 
-@pytest.mark.parametrize("options", [None, {"use": "bm25", "k1": -1}, {"use": "bm25", "colour": "red"}])
+@pytest.mark.parametrize("options", [None, {"use": "bm25", "k1": -1}, {"use": "bm25", "color": "red"}])
 def test_options_that_cannot_be_read_are_refused_unless_others_are_given(saved, options):
     header = json.loads((saved / "index.json").read_text())
     (saved / "index.json").write_text(json.dumps({**header, "component": options}))

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import NgramEmbedder
 
+from hybridrank.component.protocols import Index, IndexedRetriever
+from hybridrank.component.registry import create
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
-from hybridrank.protocols import Index, Indexer
-from hybridrank.registry import create
-from hybridrank.retrieval.faiss import Faiss
+from hybridrank.retrieval.faiss.component import Faiss
 from hybridrank.types import Document, Query, Ranking
 
 DIM = 32
@@ -98,7 +98,7 @@ def assert_same(found, expected, tolerance=1e-6):
 
 def test_it_is_an_indexer_that_round_trips_through_its_config():
     faiss = Faiss(embedder=NgramEmbedder(), factory="IVF8,Flat", search={"nprobe": 4})
-    assert isinstance(faiss, Indexer)
+    assert isinstance(faiss, IndexedRetriever)
     assert isinstance(faiss.create_index(), Index)
     config = Faiss(factory="HNSW16", search={"efSearch": 64}).to_config()
     assert config["embedder"]["use"] == "onnx"
@@ -107,7 +107,7 @@ def test_it_is_an_indexer_that_round_trips_through_its_config():
 
 def test_making_one_loads_nothing_heavy():
     code = (
-        "import sys; from hybridrank.retrieval.faiss import Faiss; index = Faiss().create_index(); "
+        "import sys; from hybridrank.retrieval.faiss.component import Faiss; index = Faiss().create_index(); "
         "assert len(index) == 0 and 'd' not in index; index.delete(['d']); "
         "print(sorted({'faiss', 'onnxruntime', 'tokenizers', 'torch'} & sys.modules.keys()))"
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support import NgramEmbedder
 
-from hybridrank.retrieval.faiss import Faiss
+from hybridrank.retrieval.faiss.component import Faiss
 from hybridrank.types import Document, Query
 
 EMBEDDER = NgramEmbedder(dim=16)

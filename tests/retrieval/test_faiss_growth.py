@@ -13,11 +13,11 @@ import pytest
 from support import NgramEmbedder
 
 from hybridrank import Query
+from hybridrank.component.protocols import ImprovingIndex, SavedIndex, SavedIndexedRetriever, VectorIndex
 from hybridrank.errors import ConfigError, StorageError
-from hybridrank.protocols import ImprovingIndex, SavedIndex, SavedIndexer, VectorIndex
-from hybridrank.retrieval import faiss_growth
-from hybridrank.retrieval.faiss import Faiss, FaissIndex
-from hybridrank.retrieval.faiss import _read as read_index
+from hybridrank.retrieval.faiss import growth
+from hybridrank.retrieval.faiss.component import Faiss, FaissIndex
+from hybridrank.retrieval.faiss.component import _read as read_index
 
 DIM = 32
 EMBEDDER = NgramEmbedder(dim=DIM)
@@ -31,8 +31,8 @@ class Small(FaissIndex):
 
 def clustered(count: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
     random = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).standard_normal((200, dim))
-    vectors = centres[random.integers(0, 200, count)] + 0.6 * random.standard_normal((count, dim))
+    centers = np.random.default_rng(99).standard_normal((200, dim))
+    vectors = centers[random.integers(0, 200, count)] + 0.6 * random.standard_normal((count, dim))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -53,7 +53,7 @@ def recall(index: FaissIndex, held: dict[str, np.ndarray], queries: np.ndarray) 
 
 
 def test_it_takes_part_in_every_contract() -> None:
-    assert isinstance(Faiss(embedder=EMBEDDER), SavedIndexer)
+    assert isinstance(Faiss(embedder=EMBEDDER), SavedIndexedRetriever)
     index = Faiss(embedder=EMBEDDER).create_index()
     assert isinstance(index, VectorIndex)
     assert isinstance(index, SavedIndex)
@@ -72,7 +72,7 @@ def test_the_recall_that_is_told_is_that_of_a_search() -> None:
         assert improve(index)
         vectors, rows = index._vectors, np.arange(len(index))
         assert vectors is not None
-        points = faiss_growth._queries(vectors, rows)
+        points = growth._queries(vectors, rows)
         near = points @ vectors.of(rows).T
         tenth = np.sort(near, axis=1)[:, -10]
         _, found = vectors.base.search(points, 10)
@@ -84,7 +84,7 @@ def test_the_recall_that_is_told_is_that_of_a_search() -> None:
 def test_an_option_that_the_factory_does_not_read_is_refused() -> None:
     for options, problem in [
         ({"factory": "Flat", "recall_target": 0.9}, 'recall_target is an option of factory="auto" only'),
-        ({"factory": "IVF4,Flat", "quantise": "int8"}, "quantise is an option"),
+        ({"factory": "IVF4,Flat", "quantize": "int8"}, "quantize is an option"),
         ({"search": {"nprobe": 3}}, "name a factory to set them"),
         ({"recall_target": 1.5}, "less than 1"),
     ]:
@@ -136,12 +136,12 @@ def test_it_becomes_exact_again() -> None:
 
 # Training product quantization is most of the work, and grows with the dimension: a low one will do.
 @pytest.mark.parametrize(
-    ("quantise", "dim", "factory", "least"), [("int8", DIM, "SQ8", 0.9), ("pq", 8, "PQ2", 0.3)]
+    ("quantize", "dim", "factory", "least"), [("int8", DIM, "SQ8", 0.9), ("pq", 8, "PQ2", 0.3)]
 )
-def test_quantised_vectors_are_measured_against_the_exact(
-    quantise: str, dim: int, factory: str, least: float
+def test_quantized_vectors_are_measured_against_the_exact(
+    quantize: str, dim: int, factory: str, least: float
 ) -> None:
-    index = Small(Faiss(embedder=NgramEmbedder(dim=dim), quantise=quantise))
+    index = Small(Faiss(embedder=NgramEmbedder(dim=dim), quantize=quantize))
     vectors = clustered(16_400, dim=dim)
     index.add([str(n) for n in range(16_400)], vectors)
     improve(index)
@@ -154,7 +154,7 @@ def test_quantised_vectors_are_measured_against_the_exact(
     assert statistics["reached"] == (statistics["recall"] >= 0.95)
 
 
-@pytest.mark.parametrize("options", [{}, {"quantise": "int8"}, {"factory": "HNSW16"}, {"factory": "IVF16,SQ8"}])
+@pytest.mark.parametrize("options", [{}, {"quantize": "int8"}, {"factory": "HNSW16"}, {"factory": "IVF16,SQ8"}])
 @pytest.mark.parametrize("count", [50, 3000])
 def test_what_is_saved_is_loaded_and_goes_on(tmp_path: Path, count: int, options: dict[str, str]) -> None:
     component = Faiss(embedder=EMBEDDER, **options)

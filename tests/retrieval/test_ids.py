@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support import NgramEmbedder
 
-from hybridrank.retrieval.bm25 import BM25
-from hybridrank.retrieval.faiss import Faiss
+from hybridrank.retrieval.bm25.component import BM25
+from hybridrank.retrieval.faiss.component import Faiss
 from hybridrank.retrieval.ids import IdTable
 from hybridrank.types import Document, Query
 

@@ -7,8 +7,8 @@ from unittest import SkipTest
 
 import pytest
 
+from hybridrank.component.registry import GROUPS
 from hybridrank.errors import AuthenticationError, InputError, MissingDependencyError, ModelError
-from hybridrank.registry import GROUPS
 from hybridrank.testing import CheckFailed, CheckResult, Limits, checks, parametrize, run_checks
 from hybridrank.testing.kit import in_new_loop
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ConfigDict
 
 from hybridrank import Component
-from hybridrank.registry import registered
+from hybridrank.component.registry import registered
 from hybridrank.testing import checks, run_checks
 from hybridrank.testing.components import checks as component_checks
 

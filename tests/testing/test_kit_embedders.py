@@ -40,7 +40,7 @@ class RefusesLong(Right):
         super().fill(row, text)
 
 
-class NotNormalised(Right):
+class NotNormalized(Right):
     def embed(self, texts, *, role):
         return super().embed(texts, role=role) * np.float32(3)
 
@@ -139,7 +139,7 @@ class SharesScratch(Right):
 
 BROKEN = [
     ("thread_safe", SharesScratch, "8 threads at once"),
-    ("unit_float32_vectors", NotNormalised, "length 3"),
+    ("unit_float32_vectors", NotNormalized, "length 3"),
     ("unit_float32_vectors", Doubles, "returned float64, expected a numpy array of float32"),
     ("unit_float32_vectors", DocumentsOnly, "embed(role='query') raised ValueError"),
     ("unit_float32_vectors", TwoSpaces, "[16, 32] dimensions, expected one"),

@@ -12,13 +12,13 @@ import httpx
 import pytest
 
 from hybridrank import Component
-from hybridrank.component import once
-from hybridrank.connections import PerLoop
+from hybridrank.component.base import once
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
-from hybridrank.keys import api_key, scrub
-from hybridrank.refusals import refusal, retry_after, said
-from hybridrank.remote import Limits as CallLimits
-from hybridrank.remote import Remote, blocking, together
+from hybridrank.remote.api_keys import api_key, scrub
+from hybridrank.remote.calls import Limits as CallLimits
+from hybridrank.remote.calls import ServiceClient, gather_or_cancel, run_sync
+from hybridrank.remote.clients import PerLoopClient
+from hybridrank.remote.http_errors import error_for_status, retry_after, said
 from hybridrank.testing import Limits, Served, checks, parametrize
 from hybridrank.testing.remote import CHECKS
 from hybridrank.testing.server import FaultyHandler, FaultyServer
@@ -50,10 +50,10 @@ class Right(Component):
     limits: CallLimits = CallLimits()
 
     def score(self, batch):
-        return blocking(self.ascore(batch))
+        return run_sync(self.ascore(batch))
 
     async def ascore(self, batch):
-        return await together(self.one(candidates) for candidates in batch)
+        return await gather_or_cancel(self.one(candidates) for candidates in batch)
 
     async def one(self, candidates):
         if not candidates.documents:
@@ -90,18 +90,18 @@ class Right(Component):
     def refused(self, response):
         wait = retry_after(response.headers.get("retry-after"))
         status, reason = response.status_code, said(response.text)
-        return refusal(status, reason, who="the service", wait=wait, variable=self.api_key_env)
+        return error_for_status(status, reason, who="the service", wait=wait, variable=self.api_key_env)
 
     def allowed(self):
         return self.limits
 
     @once
     def _remote(self):
-        return Remote(self.allowed(), name="the service")
+        return ServiceClient(self.allowed(), name="the service")
 
     @once
     def _clients(self):
-        return PerLoop(lambda: client(), lambda made: made.aclose(), name="the service")
+        return PerLoopClient(lambda: client(), lambda made: made.aclose(), name="the service")
 
 
 def client():

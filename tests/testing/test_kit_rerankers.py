@@ -43,7 +43,7 @@ class Right(Component):
 class RightAsync(Right):
     use = "right-async"
     pointwise: ClassVar[bool] = True
-    sure_between: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    confidence_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     async def ascore(self, batch):
         await asyncio.sleep(0)
@@ -115,7 +115,7 @@ class ReusesBuffer(Right):
         return [buffer[at, : len(row)] for at, row in enumerate(rows)]
 
 
-class NormalisesAcrossBatch(Right):
+class NormalizesAcrossBatch(Right):
     def score(self, batch):
         rows = super().score(batch)
         top = max((max(row, default=0.0) for row in rows), default=0.0) or 1.0
@@ -147,11 +147,11 @@ class SaysPointwise(Right):
 
 
 class TellsBackwards(Right):
-    sure_between: ClassVar[tuple[float, float]] = (1.0, 0.0)
+    confidence_range: ClassVar[tuple[float, float]] = (1.0, 0.0)
 
 
 class TellsOne(Right):
-    sure_between: ClassVar[tuple[float]] = (1.0,)
+    confidence_range: ClassVar[tuple[float]] = (1.0,)
 
 
 class WantsLists(Right):
@@ -254,7 +254,7 @@ BROKEN = [
     ("nothing_to_score", NeedsBatch, "empty batch raised ValueError"),
     ("repeatable", Restless, "expected"),
     ("repeatable", ReusesBuffer, "read after another call"),
-    ("batch_equals_singles", NormalisesAcrossBatch, "in a batch of 3, query 'How to process organic waste?'"),
+    ("batch_equals_singles", NormalizesAcrossBatch, "in a batch of 3, query 'How to process organic waste?'"),
     ("order_follows_documents", Sorts, "in another order"),
     ("order_follows_documents", ScoresByPlace, "in another order"),
     ("same_text_same_score", ScoresById, "not from the id"),

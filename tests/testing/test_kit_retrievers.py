@@ -170,7 +170,7 @@ class EmptyFilterIsNone(WordIndex):
         return super().scores(query if query.ids else type(query)(query.text))
 
 
-class NormalisesAcrossBatch(WordIndex):
+class NormalizesAcrossBatch(WordIndex):
     def retrieve(self, queries, *, k):
         rankings = super().retrieve(queries, k=k)
         top = max((r.scores[0] for r in rankings if r.ids), default=1.0)
@@ -359,7 +359,7 @@ BROKEN = [
     ("filter_by_ids", IgnoresFilter, "filter"),
     ("filter_by_ids", FiltersAfterTheCut, "applied after the cut loses results"),
     ("filter_by_ids", EmptyFilterIsNone, "not the absence of a filter"),
-    ("batch_equals_singles", NormalisesAcrossBatch, "in a batch of 4"),
+    ("batch_equals_singles", NormalizesAcrossBatch, "in a batch of 4"),
     ("batch_equals_singles", TurnsQueries, "in a batch of 4"),
     ("unknown_words", KnownWordsOnly, "raised KeyError"),
     ("odd_queries", AsciiOnly, "raised UnicodeEncodeError"),

@@ -5,7 +5,7 @@ import pytest
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset
 from hybridrank.training import separated
-from hybridrank.training.hygiene import normalised, set_aside
+from hybridrank.training.hygiene import normalized, set_aside
 
 
 def dataset(name: str, judged: dict[str, tuple[str, list[str]]]) -> Dataset:
@@ -35,7 +35,7 @@ def test_queries_that_are_held_out_too_are_dropped_by_id_and_by_text():
     assert found.counts() == {
         "queries_of_same_id": 1,
         "queries_of_same_text": 1,
-        "judgements_dropped": 0,
+        "judgments_dropped": 0,
         "queries_left_empty": 0,
     }
     assert not found.withheld
@@ -47,7 +47,7 @@ def test_documents_that_answer_held_out_queries_are_no_positives():
     assert {q: dict(found.train.qrels[q]) for q in found.train.queries} == {"4": {"c": 1}, "6": {"d": 1}}
     assert found.withheld == {"4": {"r1"}}
     assert found.banned == frozenset()
-    assert found.counts()["judgements_dropped"] == 2
+    assert found.counts()["judgments_dropped"] == 2
     assert found.counts()["queries_left_empty"] == 1
 
 
@@ -59,7 +59,7 @@ def test_nowhere_bans_them_from_the_negatives_too():
 
 def test_a_document_judged_irrelevant_answers_nothing():
     held_out = Dataset("test", {"8": "x"}, {"8": {"c": 0, "z": 1}})
-    assert separated(TRAIN, [held_out]).counts()["judgements_dropped"] == 0
+    assert separated(TRAIN, [held_out]).counts()["judgments_dropped"] == 0
 
 
 def test_several_held_out_parts_count_together():
@@ -69,7 +69,7 @@ def test_several_held_out_parts_count_together():
 
 @pytest.mark.parametrize("text", ["What is RAG?", "what is rag", " ＷＨＡＴ is\tRAG … ", "what is RAG!?"])
 def test_texts_that_ask_the_same(text):
-    assert normalised(text) == "what is rag"
+    assert normalized(text) == "what is rag"
 
 
 def test_nothing_left_says_what_took_it():

@@ -9,8 +9,8 @@ from support import SharedWords
 from hybridrank import Document, Pipeline
 from hybridrank.errors import BackendError, InputError
 from hybridrank.evaluation import Dataset
+from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.retrieval import BM25
-from hybridrank.splitting import Splitter
 from hybridrank.training import Mined, mine
 
 WORDS = ["soil", "waste", "wing", "lift", "ocean", "river"]
@@ -57,7 +57,7 @@ def test_candidates_are_the_fused_ones_in_their_order(words_only, tmp_path):
         "test_queries": 2,
         "queries_of_same_id": 0,
         "queries_of_same_text": 0,
-        "judgements_dropped": 0,
+        "judgments_dropped": 0,
         "queries_left_empty": 0,
     }
     assert mined == Mined.read(tmp_path / "m.jsonl")

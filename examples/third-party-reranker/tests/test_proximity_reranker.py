@@ -4,8 +4,8 @@ import pytest
 from hybridrank_proximity import Proximity
 
 from hybridrank import Candidates, Document, Query
+from hybridrank.component.registry import create
 from hybridrank.errors import ConfigError
-from hybridrank.registry import create
 from hybridrank.testing import parametrize
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from hybridrank.evaluation.diagnosis.examining import Evidence, Examination, mean
 from hybridrank.evaluation.diagnosis.fates import IN_RANKING, IN_RETRIEVAL, Fate
-from hybridrank.evaluation.recording import Recording
-from hybridrank.evaluation.statistics import Interval, mean_interval
+from hybridrank.evaluation.metrics.statistics import Interval, mean_interval
+from hybridrank.evaluation.recordings.recording import Recording
 
 __all__ = ["Advice", "advise"]
 
@@ -88,7 +88,7 @@ def _on_the_data(recording: Recording, fates: Mapping[str, Sequence[Fate]]) -> I
             "not held",
             f"{_many(len(unheld), 'relevant document is', 'relevant documents are')} not in the collection, such "
             f"as {unheld[0].doc_id!r}, for {_many(len(queries), 'query', 'queries')}.",
-            "Index them, or correct the judgements: no setting finds what is not there.",
+            "Index them, or correct the judgments: no setting finds what is not there.",
             "hybridrank index",
             queries=queries,
         )
@@ -242,7 +242,7 @@ class _Advising:
                 f"For {_many(len(queries), 'query', 'queries')} of {len(none):,} ({_interval(none, percent=True)} "
                 f"of such queries) nothing relevant was fetched by any arm, as for {self._query(queries[0])}.",
                 "Read them: other words than the documents', a language or a code that the models do not know, "
-                "documents that are missing, or judgements that are wrong.",
+                "documents that are missing, or judgments that are wrong.",
                 "docs/doctor.md#queries",
                 queries=queries,
             )

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hybridrank.errors import InputError
-from hybridrank.evaluation.dataset import Dataset
+from hybridrank.evaluation.datasets.dataset import Dataset
 from hybridrank.evaluation.diagnosis.advising import Advice, advise
 from hybridrank.evaluation.diagnosis.examining import Examination, examine, mean
 from hybridrank.evaluation.diagnosis.fates import Fate, fates_of
-from hybridrank.evaluation.recording import RecordedSearch, Recording
-from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, Interval, mean_interval
-from hybridrank.trace import StageKind
+from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED, Interval, mean_interval
+from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
+from hybridrank.result.trace import StageKind
 
 __all__ = ["Diagnosis", "Loss", "diagnose"]
 
@@ -168,7 +168,7 @@ def diagnose(
     """Say where the relevant documents of a recording were lost, and what to do about it.
 
     `k` is how many results users see; a document is relevant with at least this `grade`. `dataset` brings
-    judgements in place of the recorded ones. `deeper` is a recording of the same queries over the same documents
+    judgments in place of the recorded ones. `deeper` is a recording of the same queries over the same documents
     with a greater fetch_k: it tells how far down the arms have what they did not fetch.
 
     Raises:

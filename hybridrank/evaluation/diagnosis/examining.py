@@ -16,10 +16,10 @@ from hybridrank.evaluation.diagnosis.what_if import (
     reranked_to,
     weightings,
 )
-from hybridrank.evaluation.measures import Measuring
-from hybridrank.evaluation.recording import Recording
-from hybridrank.evaluation.statistics import Interval, holm, mean_interval, paired_test
-from hybridrank.trace import StageKind
+from hybridrank.evaluation.metrics.measures import Measuring
+from hybridrank.evaluation.metrics.statistics import Interval, holm, mean_interval, paired_test
+from hybridrank.evaluation.recordings.recording import Recording
+from hybridrank.result.trace import StageKind
 
 __all__ = ["LEVEL", "Evidence", "Examination", "examine", "lost_places"]
 

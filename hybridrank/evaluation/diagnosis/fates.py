@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from hybridrank.evaluation.recording import RecordedSearch
-from hybridrank.trace import Stage, Trace
+from hybridrank.evaluation.recordings.recording import RecordedSearch
+from hybridrank.result.trace import Stage, Trace
 
 __all__ = ["IN_RANKING", "IN_RETRIEVAL", "Fate", "FateKind", "Truncation", "fates_of"]
 

@@ -8,17 +8,17 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from hybridrank.blending import blend as mixed
-from hybridrank.config import PipelineConfig
+from hybridrank.blend import blend as mixed
+from hybridrank.component.protocols import Fusion
+from hybridrank.component.trust import build_stored
 from hybridrank.errors import HybridrankError
-from hybridrank.evaluation.orders import orders_after
-from hybridrank.evaluation.recording import RecordedSearch
-from hybridrank.evaluation.replaying import fuse
+from hybridrank.evaluation.recordings.recording import RecordedSearch
+from hybridrank.evaluation.recordings.stage_orders import orders_after
+from hybridrank.evaluation.replay.replaying import fuse
 from hybridrank.fusion import RRF
-from hybridrank.protocols import Fusion
+from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank.members import is_pointwise
-from hybridrank.trace import Stage, Trace
-from hybridrank.trust import build_stored
+from hybridrank.result.trace import Stage, Trace
 from hybridrank.types import Ranking
 
 __all__ = [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from hybridrank.evaluation.comparing import Comparison, Difference, Example
+from hybridrank.evaluation.comparison.comparing import Comparison, Difference, Example
+from hybridrank.evaluation.comparison.evaluating import Evaluation, Latency
 from hybridrank.evaluation.diagnosis import Diagnosis
-from hybridrank.evaluation.evaluating import Evaluation, Latency
+from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED
 from hybridrank.evaluation.report.diagnosed import of_diagnosis
 from hybridrank.evaluation.report.parts import Section, Table, between, counted, money, p_value
 from hybridrank.evaluation.report.tuned import sections_of_tuning, title_of_tuning
-from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED
 from hybridrank.evaluation.tuning import Tuning
 
 __all__ = ["Report", "Section", "Table", "sections", "title"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from hybridrank.evaluation.diagnosis import Diagnosis, Examination, Fate
 from hybridrank.evaluation.diagnosis.examining import LEVEL, mean
+from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED, mean_interval
 from hybridrank.evaluation.report.parts import Section, Table, between, counted
-from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, SEED, mean_interval
 
 __all__ = ["of_diagnosis"]
 

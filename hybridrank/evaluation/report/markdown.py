@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hybridrank.evaluation.report.content import Report, Table, sections, title
-from hybridrank.printable import markdown_text
+from hybridrank.values.printable import markdown_text
 
 __all__ = ["to_markdown"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hybridrank import __version__
-from hybridrank.evaluation.comparing import Comparison
-from hybridrank.evaluation.recording import Recording
+from hybridrank.evaluation.comparison.comparing import Comparison
+from hybridrank.evaluation.recordings.recording import Recording
 from hybridrank.evaluation.report.content import Report, Section, Table, sections, title
 from hybridrank.evaluation.report.plots import movements, trade_off
-from hybridrank.printable import html_text
+from hybridrank.values.printable import html_text
 
 __all__ = ["to_html"]
 

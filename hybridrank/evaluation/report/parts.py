@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hybridrank.evaluation.statistics import Interval
+from hybridrank.evaluation.metrics.statistics import Interval
 
 __all__ = ["Section", "Table", "between", "counted", "money", "p_value"]
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Any
 
 from hybridrank.errors import MissingDependencyError
-from hybridrank.evaluation.recording import Recording
-from hybridrank.printable import html_text, printable
+from hybridrank.evaluation.recordings.recording import Recording
+from hybridrank.values.printable import html_text, printable
 
 __all__ = ["movements", "pareto", "trade_off"]
 
@@ -104,7 +104,7 @@ def movements(recording: Recording) -> str:
         stage: [_place(orders[stage][query_id], doc_id, bounds) for query_id, doc_id in relevant]
         for stage in kinds
     }
-    colours = [*_BLUES[: len(labels) - 1], _MISSED]
+    colors = [*_BLUES[: len(labels) - 1], _MISSED]
     with _figure(max(5.0, 1.5 + 1.35 * len(kinds)), 4.2) as (figure, svg):
         axes = figure.subplots()
         bases: dict[str, list[float]] = {}
@@ -114,7 +114,7 @@ def movements(recording: Recording) -> str:
             bases[stage] = [1 - sum(shares[: place + 1]) for place in range(len(labels))]  # the best on top
             for place, share in enumerate(shares):
                 axes.bar(
-                    column, share, bottom=bases[stage][place], width=0.5, color=colours[place],
+                    column, share, bottom=bases[stage][place], width=0.5, color=colors[place],
                     edgecolor="white", linewidth=0.8, zorder=3,
                     label=labels[place] if column == 0 else None,
                 )  # fmt: skip
@@ -127,7 +127,7 @@ def movements(recording: Recording) -> str:
         later = [stage for stage, kind in kinds.items() if kind != "retrieve"]
         columns = {stage: column for column, stage in enumerate(kinds)}
         for before, after in pairwise(later):
-            _bands(axes, places, bases, columns, before, after, colours, len(relevant))
+            _bands(axes, places, bases, columns, before, after, colors, len(relevant))
         axes.set_xticks(range(len(kinds)), [_short(name, 16) for name in kinds])
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
         axes.set_ylabel("relevant documents")
@@ -148,7 +148,7 @@ def _bands(
     columns: Mapping[str, int],
     before: str,
     after: str,
-    colours: Sequence[str],
+    colors: Sequence[str],
     total: int,
 ) -> None:
     import numpy as np
@@ -156,13 +156,13 @@ def _bands(
     moves = Counter(zip(places[before], places[after], strict=True))
     x = np.linspace(0, 1, 40)
     smooth = x * x * (3 - 2 * x)
-    left = {p: bases[before][p] + places[before].count(p) / total for p in range(len(colours))}
-    right = {p: bases[after][p] + places[after].count(p) / total for p in range(len(colours))}
+    left = {p: bases[before][p] + places[before].count(p) / total for p in range(len(colors))}
+    right = {p: bases[after][p] + places[after].count(p) / total for p in range(len(colors))}
     for (start, end), count in sorted(moves.items()):
         share = count / total
         top = left[start] + (right[end] - left[start]) * smooth
         axes.fill_between(
-            columns[before] + 0.25 + 0.5 * x, top - share, top, color=colours[start], alpha=0.45, linewidth=0
+            columns[before] + 0.25 + 0.5 * x, top - share, top, color=colors[start], alpha=0.45, linewidth=0
         )
         left[start] -= share
         right[end] -= share

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hybridrank.evaluation.evaluating import Evaluation
+from hybridrank.evaluation.comparison.evaluating import Evaluation
 from hybridrank.evaluation.report.content import Report, Table, sections, title
-from hybridrank.printable import printable
+from hybridrank.values.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

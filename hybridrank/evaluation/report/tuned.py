@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES
 from hybridrank.evaluation.report.parts import Section, Table, between, money, p_value
-from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES
 from hybridrank.evaluation.tuning import Figures, Tuning
 
 __all__ = ["sections_of_tuning", "title_of_tuning"]
@@ -39,7 +39,7 @@ def _first(tuning: Tuning) -> list[str]:
     if tuning.unsupervised:
         said.insert(
             0,
-            "NO JUDGEMENTS: what the reranker scores highest at full depth stands for what is relevant. This can "
+            "NO JUDGMENTS: what the reranker scores highest at full depth stands for what is relevant. This can "
             "find the reranker's best at less cost; whether the reranker is right, it cannot know",
         )
     if tuning.left_out:

@@ -1,11 +1,11 @@
-"""Tuning without judgements: the reranker's own scores at full depth stand for what is relevant."""
+"""Tuning without judgments: the reranker's own scores at full depth stand for what is relevant."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from hybridrank.errors import InputError
-from hybridrank.evaluation.recording import Recording
+from hybridrank.evaluation.recordings.recording import Recording
 from hybridrank.types import Ranking
 
 __all__ = ["agree"]
@@ -14,7 +14,7 @@ __all__ = ["agree"]
 def agree(recording: Recording, *, k: int = 10) -> Recording:
     """The recording, in which the `k` documents are relevant that the reranker scored highest of all it was shown.
 
-    Its first has the grade `k`, the last the grade 1; real judgements are dropped. What is measured then is how
+    Its first has the grade `k`, the last the grade 1; real judgments are dropped. What is measured then is how
     well a cheaper search finds what the reranker would have found: whether the reranker is right, nobody knows.
 
     Raises:

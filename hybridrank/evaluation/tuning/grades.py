@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hybridrank.evaluation.dataset import Judgements
-from hybridrank.evaluation.measures import Measuring
+from hybridrank.evaluation.datasets.dataset import Judgments
+from hybridrank.evaluation.metrics.measures import Measuring
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ class Grades:
     all have the number `UNJUDGED`. `ENDED` fills a ranking up that is shorter than `depth`.
     """
 
-    def __init__(self, qrels: Judgements, measure: str) -> None:
+    def __init__(self, qrels: Judgments, measure: str) -> None:
         self.measuring = Measuring(qrels, [measure])
         self.depth = self.measuring.depth
         self._queries = tuple(qrels)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
 
-from hybridrank.config import PipelineConfig
 from hybridrank.errors import ConfigError, MissingDependencyError, StorageError
-from hybridrank.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
+from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, Interval
+from hybridrank.evaluation.replay.variant import Variant
 from hybridrank.evaluation.tuning.choosing import Goal
-from hybridrank.evaluation.variant import Variant
-from hybridrank.files import replace_file
+from hybridrank.pipeline.config import PipelineConfig
+from hybridrank.runtime.files import replace_file
 
 __all__ = ["Figures", "Fold", "Tuning"]
 
@@ -104,7 +104,7 @@ class Tuning:
         Whoever uses it vouches for it, so what could do harm of a recorded configuration takes `trust`.
 
         Raises:
-            UntrustedConfigError: the recorded configuration takes `trust` (`hybridrank.trust`).
+            UntrustedConfigError: the recorded configuration takes `trust` (`hybridrank.component.trust`).
             ConfigError: it has a part that no configuration can name.
         """
         said = dict(self.settings[self.answer.source])

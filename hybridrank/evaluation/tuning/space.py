@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hybridrank.blending import ByConfidence, effective
+from hybridrank.blend import ConfidenceBlend, effective_blend
+from hybridrank.component.protocols import Fusion
 from hybridrank.errors import InputError
-from hybridrank.evaluation.variant import Variant
+from hybridrank.evaluation.replay.variant import Variant
 from hybridrank.fusion import RRF, ScoreFusion
-from hybridrank.protocols import Fusion
 
 __all__ = ["Space"]
 
@@ -29,7 +29,7 @@ class Space:
     fusions: Sequence[Fusion] | None = None
     fetch_k: Sequence[int] = (20, 50, 100)
     rerank_k: Sequence[int] = (0, 5, 10, 20, 50, 100)
-    blends: Sequence[float | ByConfidence] = (0.0, 0.1, 0.3, 0.5, 0.7, ByConfidence())
+    blends: Sequence[float | ConfidenceBlend] = (0.0, 0.1, 0.3, 0.5, 0.7, ConfidenceBlend())
 
     def __post_init__(self) -> None:
         for name in ("fetch_k", "rerank_k", "blends"):
@@ -77,14 +77,14 @@ class Space:
                             if made not in first:
                                 yield made
 
-    def _blends(self, default: Variant) -> list[float | ByConfidence]:
+    def _blends(self, default: Variant) -> list[float | ConfidenceBlend]:
         """The blends that differ with this reranker; of equal ones the default's."""
-        made: dict[float | str, float | ByConfidence] = {}
+        made: dict[float | str, float | ConfidenceBlend] = {}
         for blend in (default.blend, *self.blends):
-            rule = effective(blend, default.told)
-            made.setdefault(repr(rule) if isinstance(rule, ByConfidence) else rule, blend)
-        tried = [effective(blend, default.told) for blend in self.blends]
-        return [blend for blend in made.values() if effective(blend, default.told) in tried]
+            rule = effective_blend(blend, default.told)
+            made.setdefault(repr(rule) if isinstance(rule, ConfidenceBlend) else rule, blend)
+        tried = [effective_blend(blend, default.told) for blend in self.blends]
+        return [blend for blend in made.values() if effective_blend(blend, default.told) in tried]
 
 
 def _arm_sets(arms: Sequence[str]) -> list[tuple[str, ...]]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hybridrank.blending import ByConfidence, blended
+from hybridrank.blend import ConfidenceBlend, blended
 from hybridrank.errors import InputError
-from hybridrank.evaluation.recording import RecordedSearch, Recording
-from hybridrank.evaluation.replaying import cut, fuse, refuse_impossible, replay
-from hybridrank.evaluation.timing import Timing, characters, portion
+from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
+from hybridrank.evaluation.replay.replaying import cut, fuse, refuse_impossible, replay
+from hybridrank.evaluation.replay.timing import Timing, characters, portion
+from hybridrank.evaluation.replay.variant import Variant, plain
 from hybridrank.evaluation.tuning.grades import ENDED, IGNORED, UNJUDGED, Grades
-from hybridrank.evaluation.variant import Variant, plain
-from hybridrank.trace import Stage
+from hybridrank.result.trace import Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -259,7 +259,7 @@ class _Ordering:
 
     def _weights(self, variant: Variant) -> list[float]:
         rule = variant.effective_blend
-        if isinstance(rule, ByConfidence):
+        if isinstance(rule, ConfidenceBlend):
             return [variant.weight(row) if row else 0.0 for row in self._rows]
         return [rule]
 

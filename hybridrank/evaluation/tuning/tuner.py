@@ -9,18 +9,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hybridrank.errors import InputError
-from hybridrank.evaluation.comparing import common_queries
-from hybridrank.evaluation.dataset import Dataset
-from hybridrank.evaluation.evaluating import latencies_of
-from hybridrank.evaluation.recording import Recording
-from hybridrank.evaluation.statistics import SEED, mean_interval, paired_test
+from hybridrank.evaluation.comparison.comparing import common_queries
+from hybridrank.evaluation.comparison.evaluating import latencies_of
+from hybridrank.evaluation.datasets.dataset import Dataset
+from hybridrank.evaluation.metrics.statistics import SEED, mean_interval, paired_test
+from hybridrank.evaluation.recordings.recording import Recording
+from hybridrank.evaluation.replay.variant import Variant
 from hybridrank.evaluation.tuning.agreement import agree
 from hybridrank.evaluation.tuning.choosing import Goal, Table
 from hybridrank.evaluation.tuning.grades import Grades
 from hybridrank.evaluation.tuning.result import Figures, Fold, Tuning
 from hybridrank.evaluation.tuning.space import Space
 from hybridrank.evaluation.tuning.sweep import Outcome, sweep
-from hybridrank.evaluation.variant import Variant
 from hybridrank.types import Progress
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def tune(
     `unsupervised` tunes by the scores of the first recording's reranker, see `agree`; its blend is then left
     alone, and without a bound no more documents are reranked than the default does.
 
-    `trust` lets parts be made of the recorded configuration that declare nothing (`hybridrank.trust`).
+    `trust` lets parts be made of the recorded configuration that declare nothing (`hybridrank.component.trust`).
 
     Raises:
         UntrustedConfigError: a recorded configuration takes `trust`.
-        InputError: there are no judgements, fewer than two queries, recordings that do not belong together,
+        InputError: there are no judgments, fewer than two queries, recordings that do not belong together,
             choices that cannot be replayed, no latencies where they are bounded, or nothing within the bounds.
         MissingDependencyError: ir_measures or scipy is not installed.
     """
@@ -138,7 +138,7 @@ def tune(
 def _judged(
     given: Sequence[Recording], k: int, *, unsupervised: bool
 ) -> tuple[list[Recording], Dataset, list[str]]:
-    """The recordings with the same queries, in the same order, and the same judgements."""
+    """The recordings with the same queries, in the same order, and the same judgments."""
     if not given:
         raise InputError("tuning takes at least one recording")
     if k < 1:
@@ -165,7 +165,7 @@ def _judged(
             if any(search.qrels for recording in given for search in recording.searches.values()):
                 raise
             raise InputError(
-                f"{error}; without judgements, tune by the reranker's own scores (unsupervised)"
+                f"{error}; without judgments, tune by the reranker's own scores (unsupervised)"
             ) from None
     if len(dataset) < 2:
         raise InputError("tuning takes at least two queries, one to choose by and one to test on; there is one")

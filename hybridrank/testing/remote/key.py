@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pickle
 
-from hybridrank.component import Component
+from hybridrank.component.base import Component
 from hybridrank.errors import AuthenticationError, BackendError
 from hybridrank.testing.kit import CheckFailed, Limits, require
 from hybridrank.testing.remote.failures import FINAL, PASSING, SLOW
@@ -114,5 +114,5 @@ def _require_hidden(shown: str, what: str) -> None:
         context = f"{shown[max(0, at - 60) : at]}<KEY>{shown[at + len(KEY) : at + len(KEY) + 20]}"
         raise CheckFailed(
             f"the key is in {what}: …{context}…. Logs and error reporters print those, local variables too: "
-            "hybridrank.keys.scrub takes it out of an exception"
+            "hybridrank.remote.api_keys.scrub takes it out of an exception"
         )

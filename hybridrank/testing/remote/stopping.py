@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hybridrank.deadline import limited
 from hybridrank.errors import BackendError, BackendTimeoutError, RateLimitedError
+from hybridrank.runtime.deadline import limited
 from hybridrank.testing.kit import CheckFailed, Limits, require
 from hybridrank.testing.remote.failures import SLOW, require_rate_limited
 from hybridrank.testing.served import (
@@ -74,7 +74,7 @@ def past_the_deadline_nobody_is_asked(served: Served, limits: Limits) -> None:
             require(
                 kind_of(error) is BackendTimeoutError and not server.received,
                 f"after the deadline, {way.__name__}() sent {len(server.received)} requests and raised {error!r}, "
-                "expected none and a BackendTimeoutError (hybridrank.deadline.remaining)",
+                "expected none and a BackendTimeoutError (hybridrank.runtime.deadline.remaining)",
             )
 
 

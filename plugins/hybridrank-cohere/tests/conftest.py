@@ -6,7 +6,7 @@ import pytest
 from hybridrank_cohere import CohereReranker
 from hybridrank_cohere.testing import RerankServer
 
-from hybridrank.remote import Limits
+from hybridrank.remote.calls import Limits
 from hybridrank.testing import served
 from hybridrank.types import Candidates, Document, Query
 

@@ -13,9 +13,9 @@ import tomli_w
 from hybridrank_cohere import CohereReranker
 
 from hybridrank import Document, Pipeline
+from hybridrank.component.protocols import AsyncReranker, Reranker
+from hybridrank.component.registry import component_class, create, registered
 from hybridrank.errors import AuthenticationError, ConfigError
-from hybridrank.protocols import AsyncReranker, Reranker
-from hybridrank.registry import component_class, create, registered
 from hybridrank.rerank.members import is_pointwise
 
 OPTIONS = {
@@ -105,7 +105,7 @@ def run(code: str, **environment: str) -> str:
 
 def test_making_one_loads_nothing_heavy_and_needs_no_key():
     code = (
-        "import sys; from hybridrank.registry import create; create('reranker', 'cohere');"
+        "import sys; from hybridrank.component.registry import create; create('reranker', 'cohere');"
         "print(sorted({'cohere', 'httpx', 'numpy', 'torch'} & set(sys.modules)))"
     )
     assert run(code) == "[]"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from hybridrank.checks import checked_scores
+from hybridrank.component.validation import checked_scores
 from hybridrank.rerank import Cached
 from hybridrank.types import Candidates, Document, Query
 

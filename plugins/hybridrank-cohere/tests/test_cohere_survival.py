@@ -18,7 +18,7 @@ from hybridrank.retrieval import BM25
 DOCUMENTS = [Document(f"d{n}", f"waste number {n}") for n in range(4)]
 AROUND = {
     "plain": lambda reranker, folder: reranker,
-    "fallback": lambda reranker, folder: Fallback(rerankers=[reranker], failures=100),
+    "fallback": lambda reranker, folder: Fallback(rerankers=[reranker], failure_threshold=100),
     "cached": lambda reranker, folder: Cached(reranker=reranker, path=str(folder)),
 }
 

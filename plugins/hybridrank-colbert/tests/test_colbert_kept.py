@@ -17,10 +17,10 @@ from hybridrank_colbert.store import TokenStore
 from hybridrank_colbert.testing import save_tiny
 
 from hybridrank import Candidates, Document, Pipeline, Query
-from hybridrank.deadline import limited
 from hybridrank.errors import BackendTimeoutError, ModelError, StorageError
+from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.rerank import Cached, Cascade
-from hybridrank.splitting import Splitter
+from hybridrank.runtime.deadline import limited
 
 DOCUMENTS = [
     Document(f"d{n}", f"{word} waste {'and ' * n}soil") for n, word in enumerate(["organic", "plastic", "x"])
@@ -306,7 +306,7 @@ def test_a_deadline_stops_between_batches_and_keeps_what_was_read(colbert, monke
     def put_then_late(self, values):
         put(self, values)
         stopped.append(len(values))
-        monkeypatch.setattr("hybridrank.deadline.monotonic", lambda: float("inf"))
+        monkeypatch.setattr("hybridrank.runtime.deadline.monotonic", lambda: float("inf"))
 
     monkeypatch.setattr(TokenStore, "put", put_then_late)
     with limited(3600), pytest.raises(BackendTimeoutError, match="the deadline has passed"):

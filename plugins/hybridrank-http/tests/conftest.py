@@ -24,7 +24,7 @@ def make(server: RerankServer) -> Callable[..., HttpReranker]:
     """Make a reranker of `server`, with short pauses; limits are options here."""
 
     def make(*, limits: dict[str, object] | None = None, **options: object) -> HttpReranker:
-        defaults = {"url": server.url, "flavour": "infinity", "api_key_env": "RERANK_KEY"}
+        defaults = {"url": server.url, "flavor": "infinity", "api_key_env": "RERANK_KEY"}
         return HttpReranker(**{**defaults, **options}, limits={"max_wait": 0.05, **(limits or {})})
 
     return make

@@ -13,13 +13,13 @@ import tomli_w
 from hybridrank_http import HttpReranker
 
 from hybridrank import Document, Pipeline
+from hybridrank.component.protocols import AsyncReranker, Reranker
+from hybridrank.component.registry import component_class, create, registered
 from hybridrank.errors import AuthenticationError, ConfigError
-from hybridrank.protocols import AsyncReranker, Reranker
-from hybridrank.registry import component_class, create, registered
 
 OPTIONS = {
     "url": "https://rerank.example/base",
-    "flavour": "voyage",
+    "flavor": "voyage",
     "model": "rerank-2.5",
     "api_key_env": "VOYAGE_API_KEY",
     "on_long": "raise",
@@ -67,7 +67,7 @@ def test_it_keeps_the_protocols():
         ({"url": "ftp://example"}, r"\$\.url"),
         ({"url": "https://user:pass@example"}, r"\$\.url"),
         ({"url": "https://example/?key=1"}, r"\$\.url"),
-        ({"flavour": "yina"}, r"\$\.flavour: .*'jina'"),
+        ({"flavor": "yina"}, r"\$\.flavor: .*'jina'"),
         ({"model": ""}, r"\$\.model"),
         ({"api_key": "x"}, r"\$\.api_key"),
         ({"api_key_env": "not-a-name"}, r"\$\.api_key_env"),
@@ -77,14 +77,14 @@ def test_it_keeps_the_protocols():
         ({"fields": {"score": ""}}, r"\$\.fields\.score"),
         ({"parameters": {"query": "x"}}, r'\$\.parameters: "query" is a field of every request'),
         ({"parameters": {"model": "x"}}, r"\$\.parameters"),
-        ({"flavour": "tei", "parameters": {"texts": []}}, r"\$\.parameters"),
+        ({"flavor": "tei", "parameters": {"texts": []}}, r"\$\.parameters"),
         (
-            {"flavour": "tei", "parameters": {"truncate": True}},
+            {"flavor": "tei", "parameters": {"truncate": True}},
             r'\$\.parameters: "truncate" is what on_long decides',
         ),
         ({"fields": {"query": "q"}, "parameters": {"q": ""}}, r"\$\.parameters"),
         ({"on_long": "raise"}, r'\$\.on_long: "cohere" cannot raise, but truncate'),
-        ({"flavour": "llama.cpp", "on_long": "truncate"}, r'\$\.on_long: "llama.cpp" cannot truncate, but raise'),
+        ({"flavor": "llama.cpp", "on_long": "truncate"}, r'\$\.on_long: "llama.cpp" cannot truncate, but raise'),
         ({"parameters": {"a": float("nan")}}, r"\$\.parameters\.a"),
         ({"limits": {"timeot": 1}}, r'\$\.limits\.timeot: .*did you mean "timeout"'),
     ],
@@ -103,7 +103,7 @@ def run(code: str, **environment: str) -> str:
 
 def test_making_one_loads_nothing_heavy_and_needs_no_key():
     code = (
-        "import sys; from hybridrank.registry import create\n"
+        "import sys; from hybridrank.component.registry import create\n"
         "create('reranker', {'use': 'http', 'url': 'http://localhost:1', 'api_key_env': 'NONE'})\n"
         "print(sorted({'httpx', 'numpy', 'torch'} & set(sys.modules)))"
     )
@@ -123,7 +123,7 @@ def test_an_async_search_loads_the_client_off_the_event_loop():
         "seen = set()\n"
         "sys.meta_path.insert(0, Watch())\n"
         "with RerankServer('tei') as server:\n"
-        "    reranker = HttpReranker(url=server.url, flavour='tei')\n"
+        "    reranker = HttpReranker(url=server.url, flavor='tei')\n"
         "    batch = [Candidates(Query('storm'), [Document('a', 'storm')])]\n"
         "    print(asyncio.run(reranker.ascore(batch)), seen)\n"
     )

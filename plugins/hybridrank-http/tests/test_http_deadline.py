@@ -14,8 +14,8 @@ import pytest
 from hybridrank_http import HttpReranker
 from hybridrank_http.testing import RerankServer
 
-from hybridrank.deadline import limited
 from hybridrank.errors import BackendError, BackendTimeoutError
+from hybridrank.runtime.deadline import limited
 
 DEADLINE = 6.0  # seconds
 HUNG = 30  # seconds after which a test that hangs fails; none that passes waits for them
@@ -39,7 +39,7 @@ def test_whatever_the_server_does_the_deadline_holds(make, waste):
 
     async def timed(fault: str, server: RerankServer) -> float:
         server.fault = fault
-        reranker = HttpReranker(url=server.url, flavour="tei", limits={"retries": 10, "timeout": 2 * DEADLINE})
+        reranker = HttpReranker(url=server.url, flavor="tei", limits={"retries": 10, "timeout": 2 * DEADLINE})
         began = time.monotonic()
         with pytest.raises(BackendError):
             await reranker.ascore([waste])
@@ -64,7 +64,7 @@ def test_interrupting_stops_the_request():
         from hybridrank_http.testing import RerankServer
         batch = [Candidates(Query("storm"), [Document("a", "storm")])]
         with RerankServer("tei") as server:
-            reranker = HttpReranker(url=server.url, flavour="tei", limits={"timeout": 60})
+            reranker = HttpReranker(url=server.url, flavor="tei", limits={"timeout": 60})
             reranker.score(batch)
             server.faults.append("silence")
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
@@ -93,7 +93,7 @@ def test_a_fork_has_connections_of_its_own():
         from hybridrank_http.testing import RerankServer
         batch = [Candidates(Query("storm"), [Document("a", "storm"), Document("b", "calm")])]
         with RerankServer("tei") as server:
-            reranker = HttpReranker(url=server.url, flavour="tei")
+            reranker = HttpReranker(url=server.url, flavor="tei")
             expected = reranker.score(batch)
             child = os.fork()
             if child == 0:

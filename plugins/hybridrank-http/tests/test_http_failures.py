@@ -85,11 +85,11 @@ def test_what_is_wrong_is_said(make, score, server, waste, fault, message):
     assert message in str(failure(score, make(), [waste]))
 
 
-@pytest.mark.parametrize("flavour", ["cohere", "jina", "tei", "llama.cpp"])
-def test_a_refusal_is_told_in_the_servers_words(flavour, waste):
-    with RerankServer(flavour) as server:
+@pytest.mark.parametrize("flavor", ["cohere", "jina", "tei", "llama.cpp"])
+def test_a_refusal_is_told_in_the_servers_words(flavor, waste):
+    with RerankServer(flavor) as server:
         server.fault = "422"
-        reranker = HttpReranker(url=server.url, flavour=flavour)
+        reranker = HttpReranker(url=server.url, flavor=flavor)
         with pytest.raises(BackendError, match=r"answered 422: told to answer 422$"):
             reranker.score([waste])
 

@@ -93,7 +93,7 @@ def make(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("INFINITY_KEY", KEY)
 
     def make(**options: object) -> HttpReranker:
-        defaults = {"url": url, "flavour": "infinity", "model": "tiny", "api_key_env": "INFINITY_KEY"}
+        defaults = {"url": url, "flavor": "infinity", "model": "tiny", "api_key_env": "INFINITY_KEY"}
         return HttpReranker(**{**defaults, "pointwise": True, "limits": {"timeout": 60}, **options})
 
     return make

@@ -1,4 +1,4 @@
-"""The README's blocks run, against the local server: every flavour with its configuration."""
+"""The README's blocks run, against the local server: every flavor with its configuration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from hybridrank_http import HttpReranker
-from hybridrank_http.flavours import FLAVOURS
+from hybridrank_http.flavors import FLAVORS
 from hybridrank_http.testing import RerankServer
 
-from hybridrank.registry import create
+from hybridrank.component.registry import create
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -24,7 +24,7 @@ def blocks(language: str) -> list[str]:
 
 
 def dialect(config: dict) -> str:
-    return "vllm score" if config.get("path") == "/score" else config["flavour"]
+    return "vllm score" if config.get("path") == "/score" else config["flavor"]
 
 
 @pytest.mark.parametrize("block", blocks("python"))
@@ -55,10 +55,10 @@ def test_a_configuration_works_with_its_server(block, score, waste, monkeypatch)
     assert sum(amount for name, amount in scores.details.items() if "tokens" in name or "units" in name) > 0
 
 
-def test_every_flavour_has_a_block_and_a_row():
-    assert {tomllib.loads(block)["reranker"]["flavour"] for block in blocks("toml")} == set(FLAVOURS)
+def test_every_flavor_has_a_block_and_a_row():
+    assert {tomllib.loads(block)["reranker"]["flavor"] for block in blocks("toml")} == set(FLAVORS)
     rows = dict(re.findall(r"^\| `([\w.]+)` \[\^\w+\] \| `(\S+)` \|", README, re.MULTILINE))
-    assert rows == {name: flavour.path for name, flavour in FLAVOURS.items()}
+    assert rows == {name: flavor.path for name, flavor in FLAVORS.items()}
 
 
 def test_the_table_holds_every_option_with_its_default():

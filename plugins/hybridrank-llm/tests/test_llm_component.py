@@ -13,9 +13,9 @@ import tomli_w
 from hybridrank_llm import LlmReranker
 
 from hybridrank import Document, Pipeline
+from hybridrank.component.protocols import AsyncReranker, Reranker
+from hybridrank.component.registry import component_class, create, registered
 from hybridrank.errors import AuthenticationError, ConfigError
-from hybridrank.protocols import AsyncReranker, Reranker
-from hybridrank.registry import component_class, create, registered
 from hybridrank.testing import checks
 
 NEEDED = {"url": "https://llm.example/v1", "model": "small"}
@@ -108,7 +108,7 @@ def run(code: str, **environment: str) -> str:
 
 def test_making_one_loads_nothing_heavy_and_needs_no_key():
     code = (
-        "import sys; from hybridrank.registry import create;"
+        "import sys; from hybridrank.component.registry import create;"
         "create('reranker', {'use': 'llm', 'url': 'http://localhost/v1', 'model': 'm', 'api_key_env': 'NONE'});"
         "print(sorted({'httpx', 'numpy', 'torch', 'openai'} & set(sys.modules)))"
     )

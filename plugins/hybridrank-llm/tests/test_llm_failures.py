@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hybridrank_llm.testing import FAULTS
 
-from hybridrank.deadline import limited
 from hybridrank.errors import (
     AuthenticationError,
     BackendError,
@@ -13,6 +12,7 @@ from hybridrank.errors import (
     BackendTimeoutError,
     BackendUnavailableError,
 )
+from hybridrank.runtime.deadline import limited
 from hybridrank.testing.served import everything_shown, failure
 
 # --- a failure, its class, and how often the request was sent (two retries are allowed)

@@ -1,4 +1,4 @@
-"""Synthetic judgements: asked for once each, read strictly, resumed, and marked wherever they go."""
+"""Synthetic judgments: asked for once each, read strictly, resumed, and marked wherever they go."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_every_report_says_what_judged(model, pipeline, recorded, tmp_path):
         diagnose(loaded),
     ):
         for text in (to_markdown(report), to_html(report), json.dumps(report.to_dict())):
-            assert "SYNTHETIC JUDGEMENTS, made by judge, not by people" in text
+            assert "SYNTHETIC JUDGMENTS, made by judge, not by people" in text
 
 
 def test_a_recording_that_is_judged_anew_says_so_when_it_is_loaded(model, pipeline, recorded, tmp_path):
@@ -331,7 +331,7 @@ def test_no_relevant_document_at_all_is_told(model, server, recorded, tmp_path):
 def test_a_mark_that_says_nothing_is_an_error(model, tmp_path):
     make_queries(DOCUMENTS, model=model, into=tmp_path / "made", queries=2)
     (tmp_path / "made" / "qrels" / "test.synthetic.json").write_text("{}")
-    with pytest.raises(InputError, match="does not say what made the judgements"):
+    with pytest.raises(InputError, match="does not say what made the judgments"):
         load_beir(tmp_path / "made")
 
 
@@ -366,7 +366,7 @@ def test_the_commands(server, tmp_path, monkeypatch, capsys):
         "--price", "input_tokens=0.001", "--extra", '{"max_tokens": 50}',
     )  # fmt: skip
     assert (code, err) == (0, "")
-    assert out.startswith("3 judgements of 3 queries, by judge (the queries, too): synthetic\n")
+    assert out.startswith("3 judgments of 3 queries, by judge (the queries, too): synthetic\n")
     assert "cost at the prices given: " in out
     assert server.received[0].body["max_tokens"] == 50
     config = tmp_path / "words.toml"
@@ -376,7 +376,7 @@ def test_the_commands(server, tmp_path, monkeypatch, capsys):
         monkeypatch, capsys, "evaluate", "--dataset", made, "--config", config, "--recording", recording
     )
     assert code == 0
-    assert "SYNTHETIC JUDGEMENTS, made by judge" in " ".join(out.split())
+    assert "SYNTHETIC JUDGMENTS, made by judge" in " ".join(out.split())
     code, out, err = run(
         monkeypatch, capsys, "judge", "grade", recording, "--into", made, *endpoint, "--depth", 2, "--json"
     )
@@ -385,7 +385,7 @@ def test_the_commands(server, tmp_path, monkeypatch, capsys):
     assert json.loads(out)["synthetic"] == "judge (the queries by judge)"
     code, out, _ = run(monkeypatch, capsys, "doctor", recording, "--dataset", made, "--split", "graded")
     assert code == 0
-    assert "SYNTHETIC JUDGEMENTS, made by judge" in " ".join(out.split())
+    assert "SYNTHETIC JUDGMENTS, made by judge" in " ".join(out.split())
     for wrong in (["--extra", "["], ["--price", "tokens=1"]):
         code, out, err = run(monkeypatch, capsys, "judge", "grade", recording, "--into", made, *endpoint, *wrong)
         assert (code, out) == (2, "")

@@ -14,8 +14,8 @@ from hybridrank_sentence_transformers import SentenceTransformerReranker
 from sentence_transformers import CrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from hybridrank.component.registry import create
 from hybridrank.errors import BackendError, ConfigError, InputError
-from hybridrank.registry import create
 from hybridrank.types import Candidates, Document, Query
 
 QUERY = "how to process organic waste"

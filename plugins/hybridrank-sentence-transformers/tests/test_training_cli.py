@@ -17,7 +17,7 @@ from transformers import BertModel
 
 from hybridrank import Pipeline
 from hybridrank.cli import main
-from hybridrank.config import PipelineConfig
+from hybridrank.pipeline.config import PipelineConfig
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore"

@@ -19,7 +19,7 @@ from collection.survival.common import arms
 
 from hybridrank import Document, Pipeline, Query
 from hybridrank.rerank import CrossEncoder
-from hybridrank.result import SearchResult
+from hybridrank.result.hits import SearchResult
 from hybridrank.retrieval import BM25
 
 TEXTS = [f"copy d{n} organic waste and soil" for n in range(300)]

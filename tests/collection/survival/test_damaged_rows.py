@@ -24,7 +24,7 @@ from collection.survival.common import arms, child, times
 from hybridrank import Document, Pipeline
 from hybridrank.collection import Collection
 from hybridrank.errors import HybridrankError
-from hybridrank.splitting import Splitter
+from hybridrank.ingest.splitting.splitter import Splitter
 
 pytestmark = pytest.mark.stress
 

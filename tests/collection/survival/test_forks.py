@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from collection.survival.common import child, times
 
-from hybridrank.forking import held_off
+from hybridrank.runtime.fork import held_off
 
 pytestmark = [
     pytest.mark.stress,

@@ -14,7 +14,7 @@ from collection.survival.common import arms, assert_whole, times
 from hybridrank import Document, Pipeline, Query
 from hybridrank.collection import Collection
 from hybridrank.errors import InputError
-from hybridrank.splitting import Splitter
+from hybridrank.ingest.splitting.splitter import Splitter
 
 pytestmark = pytest.mark.stress
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hybridrank import Document, Pipeline
 from hybridrank.collection import Collection
 from hybridrank.errors import InputError
-from hybridrank.splitting import Splitter
+from hybridrank.ingest.splitting.splitter import Splitter
 
 IDS = ["a", "a#0", "a#1", "#", "a b", "é", "Z", "\U0001f600#\U0001f600", "0", "a#0#0"]
 WORDS = ["wing", "lift", "drag", "air", "flow", "wings", "boundary", "layer"]

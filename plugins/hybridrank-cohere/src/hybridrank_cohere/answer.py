@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.parts import Answer, by_index, is_finite
+from hybridrank.remote.batching import Response, by_index, is_finite
 
 __all__ = ["read"]
 
 
-def read(response: Any, count: int, *, retries: int) -> Answer:
+def read(response: Any, count: int, *, retries: int) -> Response:
     """Take the scores of `count` documents out of the SDK's response.
 
     Raises:
@@ -26,7 +26,7 @@ def read(response: Any, count: int, *, retries: int) -> Answer:
     if isinstance(warnings := getattr(meta, "warnings", None), list) and warnings:
         notes["warnings"] = [str(warning) for warning in warnings]
     scores = by_index(given, count, who="Cohere")
-    return Answer(scores, retries, _billed(getattr(meta, "billed_units", None)), notes)
+    return Response(scores, retries, _billed(getattr(meta, "billed_units", None)), notes)
 
 
 def _billed(units: Any) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hybridrank.connections import PerLoop
+from hybridrank.remote.clients import PerLoopClient
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -19,7 +19,7 @@ __all__ = ["clients"]
 
 def clients(
     *, api_key: Callable[[], str], base_url: str | None, connections: int
-) -> PerLoop[tuple[AsyncClient, AsyncClientV2]]:
+) -> PerLoopClient[tuple[AsyncClient, AsyncClientV2]]:
     """Clients by event loop, each with the HTTP client that it calls through.
 
     `api_key` is asked at every call; `connections` is how many are kept when nobody uses them.
@@ -30,13 +30,13 @@ def clients(
         import httpx
 
         http = httpx.AsyncClient(
-            timeout=None,  # `hybridrank.remote` bounds each attempt as a whole
+            timeout=None,  # `hybridrank.remote.calls` bounds each attempt as a whole
             limits=httpx.Limits(max_keepalive_connections=connections, keepalive_expiry=30.0),
             verify=_trusted(),
         )
         return http, cohere.AsyncClientV2(api_key, base_url=base_url, httpx_client=http)
 
-    return PerLoop(make, lambda made: made[0].aclose(), name="Cohere")
+    return PerLoopClient(make, lambda made: made[0].aclose(), name="Cohere")
 
 
 @cache

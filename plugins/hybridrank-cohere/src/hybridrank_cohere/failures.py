@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
-from hybridrank.refusals import one_line, refusal, retry_after, said
+from hybridrank.remote.http_errors import error_for_status, one_line, retry_after, said
 
 __all__ = ["backend_error"]
 
@@ -19,7 +19,7 @@ def backend_error(error: Exception, *, variable: str) -> BackendError:
             reason = one_line(f"Cohere answered {status}: {reason}", variable)
             return BackendResponseError(f"{reason} (not JSON)")
         wait = retry_after((error.headers or {}).get("retry-after"))
-        return refusal(status, reason, who="Cohere", wait=wait, variable=variable)
+        return error_for_status(status, reason, who="Cohere", wait=wait, variable=variable)
     reason = one_line(f"{type(error).__name__}: {error}", variable)
     if isinstance(error, httpx.TransportError):
         return BackendUnavailableError(f"the connection to Cohere failed ({reason})")

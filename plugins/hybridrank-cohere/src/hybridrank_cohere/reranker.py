@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from hybridrank.component import Component, once
+from hybridrank.component.base import Component, once
 from hybridrank.errors import HybridrankError
-from hybridrank.keys import api_key, scrub
-from hybridrank.parts import Answer, Part, merge, split
-from hybridrank.remote import Limits, Remote, blocking, together, trust_needed_by_service
+from hybridrank.remote.api_keys import api_key, scrub
+from hybridrank.remote.batching import Request, Response, merge, split
+from hybridrank.remote.calls import Limits, ServiceClient, gather_or_cancel, run_sync, trust_needed_by_service
 from hybridrank.types import Candidates, Scores
 from hybridrank_cohere.answer import read
 from hybridrank_cohere.clients import clients
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cohere import AsyncClientV2
     from httpx import AsyncClient
 
-    from hybridrank.connections import PerLoop
+    from hybridrank.remote.clients import PerLoopClient
 
 __all__ = ["CohereReranker"]
 
@@ -93,7 +93,7 @@ class CohereReranker(Component):
             BackendResponseError: Cohere's answer cannot be believed.
             BackendError: Cohere refused the request; the message says why.
         """
-        return blocking(self.ascore(batch))
+        return run_sync(self.ascore(batch))
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """As `score`, with the same answer, and without blocking the event loop."""
@@ -101,14 +101,14 @@ class CohereReranker(Component):
         if not parts:
             return merge(batch, [], [], blank=_BLANK)
         _, client = await self._clients.mine()
-        answers = await together(self._ask(client, part) for part in parts)
+        answers = await gather_or_cancel(self._ask(client, part) for part in parts)
         return merge(batch, parts, answers, blank=_BLANK)
 
-    async def _ask(self, client: AsyncClientV2, part: Part) -> Answer:
+    async def _ask(self, client: AsyncClientV2, part: Request) -> Response:
         response, retries = await self._remote.call(partial(self._rerank, client, part))
         return read(response, len(part.texts), retries=retries)
 
-    async def _rerank(self, client: AsyncClientV2, part: Part) -> Any:
+    async def _rerank(self, client: AsyncClientV2, part: Request) -> Any:
         """Call the SDK once; what it raises becomes one of our errors, with no key in it."""
         options: dict[str, Any] = {}
         if self.max_tokens_per_doc is not None:
@@ -133,10 +133,10 @@ class CohereReranker(Component):
         return self.base_url or os.environ.get("CO_API_URL") or None
 
     @once
-    def _remote(self) -> Remote:
-        return Remote(self.limits, name="Cohere")
+    def _remote(self) -> ServiceClient:
+        return ServiceClient(self.limits, name="Cohere")
 
     @once
-    def _clients(self) -> PerLoop[tuple[AsyncClient, AsyncClientV2]]:
+    def _clients(self) -> PerLoopClient[tuple[AsyncClient, AsyncClientV2]]:
         key = partial(api_key, self.api_key_env, who="Cohere")
         return clients(api_key=key, base_url=self._url, connections=self.limits.concurrency)

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from hybridrank import forking
-from hybridrank.deadline import check, remaining
 from hybridrank.errors import BackendError, BackendTimeoutError, ConfigError, MissingDependencyError, ModelError
+from hybridrank.runtime import fork
+from hybridrank.runtime.deadline import check, remaining
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Encoder:
     tokenizer: Tokenizer
     query: Side
     document: Side
-    turn: threading.Lock = field(default_factory=forking.new_lock)
+    turn: threading.Lock = field(default_factory=fork.new_lock)
 
     def tokens(self, text: str) -> Encoding:
         """A text's tokens, without special ones and the prompt."""
@@ -82,7 +82,7 @@ class Encoder:
         with self._its_turn():
             check(f"{self.name!r}")
             try:
-                with forking.held_off():
+                with fork.held_off():
                     made = side.run(list(texts))
             except (RuntimeError, MemoryError) as error:
                 if _out_of_memory(error):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 from pydantic import Field
 
 from hybridrank import Component
-from hybridrank.component import once
+from hybridrank.component.base import once
 from hybridrank.errors import BackendError, InputError, StorageError
 from hybridrank.models import file_names, resolve
 from hybridrank.models.digests import cache_folder, files_digest

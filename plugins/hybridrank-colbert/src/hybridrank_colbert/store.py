@@ -20,9 +20,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hybridrank import forking
-from hybridrank.deadline import remaining
 from hybridrank.errors import StorageError
+from hybridrank.runtime import fork
+from hybridrank.runtime.deadline import remaining
 
 __all__ = ["KEY_BYTES", "TokenStore"]
 
@@ -115,7 +115,7 @@ class TokenStore:
             if create:
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             number = max(self._numbers(), default=1)
-            with forking.held_off(), closing(self._open(self._file(number), create=create)) as connection:
+            with fork.held_off(), closing(self._open(self._file(number), create=create)) as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:
             if number is not None and _is_damage(error):

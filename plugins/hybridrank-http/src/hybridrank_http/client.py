@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from hybridrank.connections import PerLoop
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
-from hybridrank.keys import api_key, redacted, scrub
-from hybridrank.refusals import one_line, refusal, retry_after, said
+from hybridrank.remote.api_keys import api_key, redacted, scrub
+from hybridrank.remote.clients import PerLoopClient
+from hybridrank.remote.http_errors import error_for_status, one_line, retry_after, said
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -32,19 +32,19 @@ class Reply:
     headers: Mapping[str, str]
 
 
-def clients(*, keep: int, proxies: bool, name: str) -> PerLoop[AsyncClient]:
+def clients(*, keep: int, proxies: bool, name: str) -> PerLoopClient[AsyncClient]:
     """HTTP clients by event loop, each keeping up to `keep` connections that nobody uses.
 
     They use the environment's proxies, or none.
     """
-    return PerLoop(partial(_client, keep=keep, proxies=proxies), lambda client: client.aclose(), name=name)
+    return PerLoopClient(partial(_client, keep=keep, proxies=proxies), lambda client: client.aclose(), name=name)
 
 
 def _client(*, keep: int, proxies: bool) -> AsyncClient:
     import httpx
 
     return httpx.AsyncClient(
-        timeout=None,  # of one read, in httpx; `hybridrank.remote` bounds each attempt as a whole
+        timeout=None,  # of one read, in httpx; `hybridrank.remote.calls` bounds each attempt as a whole
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=keep, keepalive_expiry=30.0),
         verify=_trusted(),
         trust_env=proxies,
@@ -81,7 +81,7 @@ async def post(client: AsyncClient, url: str, body: bytes, *, who: str, variable
         raise BackendResponseError(f"{who} answered more than a reranker has to say")
     if not response.is_success:
         wait = retry_after(response.headers.get("retry-after"))
-        raise refusal(response.status_code, said(text), who=who, wait=wait, variable=variable)
+        raise error_for_status(response.status_code, said(text), who=who, wait=wait, variable=variable)
     return Reply(text, response.headers)
 
 

@@ -7,26 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.parts import Answer, Part, by_index, is_finite
-from hybridrank.refusals import one_line, said
+from hybridrank.remote.batching import Request, Response, by_index, is_finite
+from hybridrank.remote.http_errors import one_line, said
 from hybridrank_http.client import Reply
-from hybridrank_http.flavours import Flavour
+from hybridrank_http.flavors import Flavor
 
 __all__ = ["body", "read"]
 
 
-def body(part: Part, flavour: Flavour, *, model: str | None) -> bytes:
+def body(part: Request, flavor: Flavor, *, model: str | None) -> bytes:
     """Write the request for one part of a batch, as JSON."""
     content = {
-        **flavour.parameters,
+        **flavor.parameters,
         **({} if model is None else {"model": model}),
-        flavour.query: part.query,
-        flavour.documents: [text[: flavour.characters] for text in part.texts],
+        flavor.query: part.query,
+        flavor.documents: [text[: flavor.characters] for text in part.texts],
     }
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
 
-def read(reply: Reply, count: int, flavour: Flavour, *, who: str, variable: str | None) -> Answer:
+def read(reply: Reply, count: int, flavor: Flavor, *, who: str, variable: str | None) -> Response:
     """Take the scores of `count` documents out of an answer, which is believed only as far as it is checked.
 
     Raises:
@@ -38,14 +38,14 @@ def read(reply: Reply, count: int, flavour: Flavour, *, who: str, variable: str 
     except (ValueError, RecursionError):
         kind = one_line(reply.headers.get("content-type", "of no type"), variable)
         raise BackendResponseError(f"{who} answered what is no JSON ({kind})") from None
-    results = _within(answer, flavour.results)
+    results = _within(answer, flavor.results)
     if not isinstance(results, list):
-        where = f'under "{flavour.results}"' if flavour.results else "in its answer"
+        where = f'under "{flavor.results}"' if flavor.results else "in its answer"
         words = f": {one_line(said(answer), variable)}" if isinstance(answer, dict) and answer else ""
         raise BackendResponseError(f"{who} gave no list {where}, but {type(results).__name__}{words}")
     named = [result if isinstance(result, dict) else {} for result in results]
-    scores = by_index([(each.get(flavour.index), each.get(flavour.score)) for each in named], count, who=who)
-    return Answer(scores, units=_units(answer, reply.headers, flavour))
+    scores = by_index([(each.get(flavor.index), each.get(flavor.score)) for each in named], count, who=who)
+    return Response(scores, units=_units(answer, reply.headers, flavor))
 
 
 def _within(answer: Any, path: str) -> Any:
@@ -54,12 +54,12 @@ def _within(answer: Any, path: str) -> Any:
     return answer
 
 
-def _units(answer: Any, headers: Mapping[str, str], flavour: Flavour) -> dict[str, float]:
+def _units(answer: Any, headers: Mapping[str, str], flavor: Flavor) -> dict[str, float]:
     """What the server says it used, where that is a number."""
-    usage = _within(answer, flavour.usage) if flavour.usage else None
+    usage = _within(answer, flavor.usage) if flavor.usage else None
     named = usage if isinstance(usage, dict) else {}
     units = {name: amount for name, amount in named.items() if is_finite(amount)}
-    for header, name in flavour.usage_headers.items():
+    for header, name in flavor.usage_headers.items():
         if (amount := headers.get(header, "")).isdecimal():
             units[name] = int(amount)
     return units

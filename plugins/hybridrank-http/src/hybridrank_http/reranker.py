@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from hybridrank.component import Component, once
+from hybridrank.component.base import Component, once
 from hybridrank.errors import ConfigError
-from hybridrank.keys import api_key
-from hybridrank.parts import Answer, Part, merge, split
-from hybridrank.remote import Limits, Remote, blocking, together, trust_needed_by_service
+from hybridrank.remote.api_keys import api_key
+from hybridrank.remote.batching import Request, Response, merge, split
+from hybridrank.remote.calls import Limits, ServiceClient, gather_or_cancel, run_sync, trust_needed_by_service
 from hybridrank.types import Candidates, Scores
 from hybridrank_http.client import clients, post
 from hybridrank_http.exchange import body, read
-from hybridrank_http.flavours import FLAVOURS, Fields, Flavour, FlavourName, OnLong
+from hybridrank_http.flavors import FLAVORS, Fields, Flavor, FlavorName, OnLong
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
-    from hybridrank.connections import PerLoop
+    from hybridrank.remote.clients import PerLoopClient
 
 __all__ = ["HttpReranker"]
 
@@ -52,7 +52,7 @@ class HttpReranker(Component):
         pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
         description="where the server is, without the path that is asked: https://api.jina.ai",
     )
-    flavour: FlavourName = Field("cohere", description="how the server wants to be asked")
+    flavor: FlavorName = Field("cohere", description="how the server wants to be asked")
     model: str | None = Field(None, min_length=1, description="the model's name at the server, if it wants one")
     api_key_env: str | None = Field(
         None,
@@ -60,29 +60,29 @@ class HttpReranker(Component):
         description="the name of the environment variable that holds the key; by default none is sent",
     )
     on_long: OnLong | None = Field(
-        None, description="what the server does with a text over its maximum; by default what the flavour does"
+        None, description="what the server does with a text over its maximum; by default what the flavor does"
     )
     pointwise: bool = Field(
         False,
         description="the model scores each document for itself, as cross-encoders do and listwise models don't",
     )
     batch_size: int | None = Field(
-        None, ge=1, le=10_000, description="most documents in one call; by default the flavour's"
+        None, ge=1, le=10_000, description="most documents in one call; by default the flavor's"
     )
     path: str | None = Field(
-        None, pattern=r"^/[^\s?#]*$", description="the path that is asked; by default the flavour's"
+        None, pattern=r"^/[^\s?#]*$", description="the path that is asked; by default the flavor's"
     )
-    fields: Fields = Field(Fields(), description="names of fields that differ from the flavour's")
+    fields: Fields = Field(Fields(), description="names of fields that differ from the flavor's")
     parameters: dict[str, JsonValue] = Field(
-        default_factory=dict, description="further fields of the request, over the flavour's own"
+        default_factory=dict, description="further fields of the request, over the flavor's own"
     )
     limits: Limits = Field(Limits(), description="of calls at one time and a minute, of time and of retries")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        known = FLAVOURS[self.flavour]
+        known = FLAVORS[self.flavor]
         if self.on_long is not None and self.on_long not in known.long:
-            problem = f'"{self.flavour}" cannot {self.on_long}, but {" or ".join(known.long)}'
+            problem = f'"{self.flavor}" cannot {self.on_long}, but {" or ".join(known.long)}'
             raise ConfigError(problem, path="$.on_long")
         taken = {"model", self.fields.query or known.query, self.fields.documents or known.documents}
         ours = dict.fromkeys(taken, "is a field of every request")
@@ -126,55 +126,55 @@ class HttpReranker(Component):
             BackendResponseError: the server's answer cannot be believed.
             BackendError: the server refused the request; the message says why.
         """
-        return blocking(self.ascore(batch))
+        return run_sync(self.ascore(batch))
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """As `score`, with the same answer, and without blocking the event loop."""
-        parts = split(batch, size=self._flavour.batch_size)
-        answers = await together(self._ask(part) for part in parts)
+        parts = split(batch, size=self._flavor.batch_size)
+        answers = await gather_or_cancel(self._ask(part) for part in parts)
         merged = merge(batch, parts, answers, blank=_BLANK if self.pointwise else None)
         return [Scores(scores, details={**scores.details, "on_long": self._long}) for scores in merged]
 
-    async def _ask(self, part: Part) -> Answer:
-        content = body(part, self._flavour, model=self.model)
+    async def _ask(self, part: Request) -> Response:
+        content = body(part, self._flavor, model=self.model)
         client = await self._clients.mine()
         reply, retries = await self._remote.call(
             lambda: post(client, self._endpoint, content, who=self._who, variable=self.api_key_env)
         )
-        answer = read(reply, len(part.texts), self._flavour, who=self._who, variable=self.api_key_env)
-        cut = sum(len(text) > self._flavour.characters for text in part.texts)
+        answer = read(reply, len(part.texts), self._flavor, who=self._who, variable=self.api_key_env)
+        cut = sum(len(text) > self._flavor.characters for text in part.texts)
         units = {**answer.units, **({"cut_documents": cut} if cut else {})}
         return replace(answer, retries=retries, units=units)
 
     @property
     def _endpoint(self) -> str:
-        return self.url.rstrip("/") + self._flavour.path
+        return self.url.rstrip("/") + self._flavor.path
 
     @property
     def _who(self) -> str:
         return f"the reranker at {self._endpoint}"
 
     @once
-    def _flavour(self) -> Flavour:
-        """The flavour, with all that the options change."""
-        flavour = FLAVOURS[self.flavour]
+    def _flavor(self) -> Flavor:
+        """The flavor, with all that the options change."""
+        flavor = FLAVORS[self.flavor]
         changes: dict[str, Any] = self.fields.model_dump(exclude_none=True)
         if self.path is not None:
             changes["path"] = self.path
         if self.batch_size is not None:
             changes["batch_size"] = self.batch_size
-        sent = {**flavour.parameters, **flavour.long[self._long], **self.parameters}
-        return replace(flavour, parameters=sent, **changes)
+        sent = {**flavor.parameters, **flavor.long[self._long], **self.parameters}
+        return replace(flavor, parameters=sent, **changes)
 
     @property
     def _long(self) -> OnLong:
-        return next(iter(FLAVOURS[self.flavour].long)) if self.on_long is None else self.on_long
+        return next(iter(FLAVORS[self.flavor].long)) if self.on_long is None else self.on_long
 
     @once
-    def _remote(self) -> Remote:
-        return Remote(self.limits, name=self._who)
+    def _remote(self) -> ServiceClient:
+        return ServiceClient(self.limits, name=self._who)
 
     @once
-    def _clients(self) -> PerLoop[AsyncClient]:
+    def _clients(self) -> PerLoopClient[AsyncClient]:
         # No proxy leads to this machine.
         return clients(keep=self.limits.concurrency, proxies=not _LOOPBACK.match(self.url), name=self._who)

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.keys import api_key, redacted, scrub
-from hybridrank.refusals import one_line, refusal, retry_after, said
+from hybridrank.remote.api_keys import api_key, redacted, scrub
+from hybridrank.remote.http_errors import error_for_status, one_line, retry_after, said
 from hybridrank_llm.failures import unreachable
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ async def ask(client: AsyncClient, url: str, body: Mapping[str, Any], *, api_key
         raise unreachable(error, api_key_env) from error
     if response.status_code != 200:
         wait = retry_after(response.headers.get("retry-after"))
-        raise refusal(response.status_code, said(content), who="the chat server", wait=wait, variable=api_key_env)
+        raise error_for_status(
+            response.status_code, said(content), who="the chat server", wait=wait, variable=api_key_env
+        )
     if not is_whole:
         raise BackendResponseError(f"the chat server's answer is longer than {_LONGEST:,} bytes")
     try:

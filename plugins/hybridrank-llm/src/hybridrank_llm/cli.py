@@ -1,4 +1,4 @@
-"""``hybridrank judge``: judgements by a chat model, for those who have none by people."""
+"""``hybridrank judge``: judgments by a chat model, for those who have none by people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Synthetic judgements by a chat model, marked as such in every report.", no_args_is_help=True
+    help="Synthetic judgments by a chat model, marked as such in every report.", no_args_is_help=True
 )
 
 IntoOption = Annotated[
@@ -55,7 +55,7 @@ def queries(
         typer.Argument(help="A collection's directory, or files; without it, what the dataset's directory has."),
     ] = None,
     number: Annotated[int, typer.Option("-n", "--queries", min=1, help="How many queries.")] = 50,
-    split: Annotated[str, typer.Option("--split", help="What these judgements are called.")] = "test",
+    split: Annotated[str, typer.Option("--split", help="What these judgments are called.")] = "test",
     api_key_env: KeyOption = None,
     concurrency: ConcurrencyOption = 8,
     structured: StructuredOption = False,
@@ -90,7 +90,7 @@ def grade(
     ] = None,
     depth: Annotated[int, typer.Option("--depth", min=1, help="The first so many after each stage.")] = 10,
     number: Annotated[int | None, typer.Option("--queries", min=1, help="Only so many, by chance.")] = None,
-    split: Annotated[str, typer.Option("--split", help="What these judgements are called.")] = "graded",
+    split: Annotated[str, typer.Option("--split", help="What these judgments are called.")] = "graded",
     api_key_env: KeyOption = None,
     concurrency: ConcurrencyOption = 8,
     structured: StructuredOption = False,
@@ -127,7 +127,7 @@ def _model(
     url: str, model: str, api_key_env: str | None, concurrency: int, structured: bool, extra: str
 ) -> ChatModel:
     from hybridrank.errors import ConfigError
-    from hybridrank.remote import Limits
+    from hybridrank.remote.calls import Limits
     from hybridrank_llm.judging import ChatModel
 
     try:
@@ -154,7 +154,7 @@ def _documents(source: Path | None) -> list[Document] | None:
 
         with Collection.open(source, {}) as collection:
             return list(collection.documents())
-    from hybridrank.loading import load_documents
+    from hybridrank.ingest.files import load_documents
 
     return list(load_documents(source, on_skip=lambda path, reason: err(f"skipped {path}: {reason}")))
 
@@ -182,7 +182,7 @@ def _show(dataset: Dataset, counts: Counts, prices: Mapping[str, float], into: P
         "split": dataset.split,
         "synthetic": dataset.synthetic,
         "queries": len(dataset),
-        "judgements": judged,
+        "judgments": judged,
         "grades": {str(grade): grades.count(grade) for grade in sorted(set(grades))},
         "counts": dict(counts),
     }
@@ -191,7 +191,7 @@ def _show(dataset: Dataset, counts: Counts, prices: Mapping[str, float], into: P
     if as_json:
         say_json(said, indent=2)
         return
-    say(f"{counted(judged, 'judgement')} of {len(dataset):,} queries, by {dataset.synthetic}: synthetic")
+    say(f"{counted(judged, 'judgment')} of {len(dataset):,} queries, by {dataset.synthetic}: synthetic")
     say("grades: " + ", ".join(f"{number:,} of {grade}" for grade, number in said["grades"].items()))
     say(", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items()))
     if "cost" in said:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hybridrank.connections import PerLoop
+from hybridrank.remote.clients import PerLoopClient
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["clients"]
 
 
-def clients() -> PerLoop[AsyncClient]:
+def clients() -> PerLoopClient[AsyncClient]:
     """Clients by event loop."""
-    return PerLoop(_client, lambda client: client.aclose(), name="the chat server")
+    return PerLoopClient(_client, lambda client: client.aclose(), name="the chat server")
 
 
 def _client() -> AsyncClient:
     import httpx
 
     return httpx.AsyncClient(
-        timeout=None,  # `hybridrank.remote` bounds each attempt as a whole
+        timeout=None,  # `hybridrank.remote.calls` bounds each attempt as a whole
         limits=httpx.Limits(max_connections=None),  # and their number
         verify=_trusted(),
         headers={"Accept-Encoding": "identity"},

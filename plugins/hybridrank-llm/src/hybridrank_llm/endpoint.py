@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from hybridrank.component import Component, once
-from hybridrank.keys import api_key
-from hybridrank.remote import Limits, Remote
+from hybridrank.component.base import Component, once
+from hybridrank.remote.api_keys import api_key
+from hybridrank.remote.calls import Limits, ServiceClient
 from hybridrank_llm.chat import Answer, ask
 from hybridrank_llm.clients import clients
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
-    from hybridrank.connections import PerLoop
+    from hybridrank.remote.clients import PerLoopClient
 
 __all__ = ["ChatEndpoint"]
 
@@ -78,9 +78,9 @@ class ChatEndpoint(Component):
         return await self._remote.call(partial(ask, client, url, body, api_key_env=self.api_key_env))
 
     @once
-    def _remote(self) -> Remote:
-        return Remote(self.limits, name=f"the chat server of {self.model}")
+    def _remote(self) -> ServiceClient:
+        return ServiceClient(self.limits, name=f"the chat server of {self.model}")
 
     @once
-    def _clients(self) -> PerLoop[AsyncClient]:
+    def _clients(self) -> PerLoopClient[AsyncClient]:
         return clients()

@@ -8,9 +8,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from hybridrank.deadline import remaining
 from hybridrank.errors import BackendResponseError, BackendTimeoutError
-from hybridrank.remote import blocking, together, trust_needed_by_service
+from hybridrank.remote.calls import gather_or_cancel, run_sync, trust_needed_by_service
+from hybridrank.runtime.deadline import remaining
 from hybridrank.types import Candidates, Scores
 from hybridrank_llm.endpoint import ChatEndpoint
 from hybridrank_llm.permutation import permutation
@@ -72,11 +72,11 @@ class LlmReranker(ChatEndpoint):
             BackendResponseError: its answer cannot be read, or none of the model's answers held a ranking.
             BackendError: it refused the request; the message says why.
         """
-        return blocking(self.ascore(batch))
+        return run_sync(self.ascore(batch))
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """As `score`, with the same answer, and without blocking the event loop."""
-        return await together(self._rank(candidates) for candidates in batch)
+        return await gather_or_cancel(self._rank(candidates) for candidates in batch)
 
     async def _rank(self, candidates: Candidates) -> Scores:
         shown = [shortened(document.content, self.max_document_characters) for document in candidates.documents]

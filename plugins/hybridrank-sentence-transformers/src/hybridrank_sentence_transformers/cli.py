@@ -181,7 +181,7 @@ def _parts(
 
 def _pipeline(collection: Path | None, config: Path | None, data: Dataset, *, trust: bool) -> Any:
     from hybridrank.errors import InputError
-    from hybridrank.pipeline import Pipeline
+    from hybridrank.pipeline.pipeline import Pipeline
 
     with progress("indexing") as bar:
         if collection is None:

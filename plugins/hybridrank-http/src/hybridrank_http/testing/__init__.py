@@ -1,11 +1,11 @@
-"""A local rerank server of any flavour, which misbehaves when it is told to.
+"""A local rerank server of any flavor, which misbehaves when it is told to.
 
 For tests of whatever calls one: no key, no network, no cost. It really scores, by the share of words that query
 and document have in common, and it refuses what the servers refuse.
 
 >>> from hybridrank_http import HttpReranker
 >>> with RerankServer("tei") as server:
-...     reranker = HttpReranker(url=server.url, flavour="tei")
+...     reranker = HttpReranker(url=server.url, flavor="tei")
 ...     server.faults.append("500")  # for the next request; it is tried again, and answered
 """
 

@@ -30,7 +30,7 @@ FAULTS = (
 
 
 def results_of(answer: Any) -> list[Result]:
-    """Where the list of results is in any flavour's answer."""
+    """Where the list of results is in any flavor's answer."""
     if isinstance(answer, list):
         return answer
     results: list[Result] = answer["results"] if "results" in answer else answer["data"]

@@ -16,11 +16,11 @@ __all__ = ["Received", "RerankServer"]
 
 class _Handler(FaultyHandler):
     def refusal(self, message: str) -> Any:
-        """As the flavour words it."""
+        """As the flavor words it."""
         return self.owner.dialect.refusal(message)
 
     def respond(self, body: dict[str, Any], fault: str | None) -> None:
-        """Answer as the flavour does, or misbehave."""
+        """Answer as the flavor does, or misbehave."""
         if fault is None:
             self.send(*self._judged(body), self.owner.dialect.headers(body))
         elif fault.startswith("3"):
@@ -76,7 +76,7 @@ class _Handler(FaultyHandler):
 
 
 class RerankServer(FaultyServer):
-    """A rerank server of one `flavour`; its `url` is for `HttpReranker(url=…)`.
+    """A rerank server of one `flavor`; its `url` is for `HttpReranker(url=…)`.
 
     It reads `maximum` characters of a document, and cuts or refuses longer ones, as the real one does with tokens.
     Redirects lead to `elsewhere`.
@@ -84,9 +84,9 @@ class RerankServer(FaultyServer):
 
     handler = _Handler
 
-    def __init__(self, flavour: str = "cohere", *, key: str | None = None, maximum: int = 10_000_000) -> None:
+    def __init__(self, flavor: str = "cohere", *, key: str | None = None, maximum: int = 10_000_000) -> None:
         super().__init__(key=key)
-        self.dialect = DIALECTS[flavour]
+        self.dialect = DIALECTS[flavor]
         self.maximum = maximum
         self.elsewhere = "/elsewhere"
 

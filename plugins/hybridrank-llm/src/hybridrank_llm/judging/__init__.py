@@ -1,4 +1,4 @@
-"""Judgements by a chat model, for those who have none by people: queries for documents, and grades for results.
+"""Judgments by a chat model, for those who have none by people: queries for documents, and grades for results.
 
 They tell pipelines apart only as well as the model judges: every report on them says which model that was.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset, Recording, load_beir
-from hybridrank.remote import blocking
+from hybridrank.remote.calls import run_sync
 from hybridrank.types import Document, Progress
 from hybridrank_llm.judging.answers import grade_in
 from hybridrank_llm.judging.chat_model import ChatModel
@@ -62,7 +62,7 @@ def grade(
     task = {"task": "grades", "split": split, "documents": digest, "characters": max_characters}
     with opened(folder / "work" / f"{split}.jsonl", model, task) as work:
         items = [Asked(_key(asked[q], d), grade_prompt(asked[q], texts[d])) for q, d in pairs]
-        blocking(ask_all(model, items, work, schema=GRADE, read=grade_in, progress=progress))
+        run_sync(ask_all(model, items, work, schema=GRADE, read=grade_in, progress=progress))
         counts = {**work.counts, "without_text": sum(map(len, pools.values())) - len(pairs)}
         qrels: dict[str, dict[str, int]] = {}
         for (query_id, doc_id), item in zip(pairs, items, strict=True):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import InputError, StorageError
-from hybridrank.evaluation.judging import read_json_queries
-from hybridrank.evaluation.settings import documents_digest
-from hybridrank.files import replace_file
-from hybridrank.loading import load_documents
+from hybridrank.evaluation.datasets.reading import read_json_queries
+from hybridrank.evaluation.recordings.settings import documents_digest
+from hybridrank.ingest.files import load_documents
+from hybridrank.runtime.files import replace_file
 from hybridrank.types import Document
 
 __all__ = ["corpus_digest", "write_split"]
@@ -47,7 +47,7 @@ def write_split(
     qrels: Mapping[str, Mapping[str, int]],
     origin: Mapping[str, Any],
 ) -> None:
-    """Write queries and judgements, and, before them, what made them.
+    """Write queries and judgments, and, before them, what made them.
 
     Raises:
         InputError: a query of the folder has this id and another text.

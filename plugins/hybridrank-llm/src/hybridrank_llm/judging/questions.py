@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset, load_beir
-from hybridrank.remote import blocking
+from hybridrank.remote.calls import run_sync
 from hybridrank.types import Document, Progress
 from hybridrank_llm.judging.answers import query_in
 from hybridrank_llm.judging.chat_model import ChatModel
@@ -67,7 +67,7 @@ def make_queries(
         while len(found) < queries and seen < len(drawn):
             part = drawn[seen : seen + queries - len(found)]
             asked = [Asked(d.id, query_prompt(shortened(d.content, max_characters)[0])) for d in part]
-            blocking(ask_all(model, asked, work, schema=QUERY, read=query_in, progress=report))
+            run_sync(ask_all(model, asked, work, schema=QUERY, read=query_in, progress=report))
             seen += len(part)
             found = _distinct(drawn[:seen], work.values)
         counts = {**work.counts, "repeated": sum(map(bool, work.values.values())) - len(found)}

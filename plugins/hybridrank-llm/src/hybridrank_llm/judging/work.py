@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from hybridrank.errors import BackendResponseError, InputError
-from hybridrank.files import AppendOnlyFile, appending
+from hybridrank.runtime.files import AppendOnlyFile, appending
 from hybridrank.types import Progress
 from hybridrank_llm.judging.answers import Read
 from hybridrank_llm.judging.chat_model import ChatModel
@@ -19,7 +19,7 @@ from hybridrank_llm.judging.prompts import PROMPTS
 
 __all__ = ["Asked", "Counts", "Work", "ask_all", "opened"]
 
-_FORMAT = "hybridrank synthetic judgements"
+_FORMAT = "hybridrank synthetic judgments"
 _HOPELESS = 10  # answers, of which none could be read
 
 Counts: TypeAlias = Mapping[str, int]
@@ -148,6 +148,6 @@ def _lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
 
 def _difference(was: Any, now: Mapping[str, Any]) -> str:
     if not isinstance(was, dict) or was.get("format") != _FORMAT:
-        return "it is no file of synthetic judgements"
+        return "it is no file of synthetic judgments"
     name = next(name for name in (*now, *was) if was.get(name) != now.get(name))
     return f"{name} was {was.get(name)!r}, is {now.get(name)!r}; give another directory, or delete that file"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hybridrank.printable import markdown_text
+from hybridrank.values.printable import markdown_text
 
 __all__ = ["model_card", "with_agreement"]
 
@@ -59,7 +59,7 @@ def _evaluation(report: Mapping[str, Any]) -> str:
             "\n".join(_difference(name, each, measures[0]) for name, each in found["tuned_against"].items())
         )
     if isinstance(report["mining"]["settings"].get("synthetic"), str):
-        told.append("The judgements are synthetic.")
+        told.append("The judgments are synthetic.")
     return "\n\n".join(told)
 
 
@@ -84,7 +84,7 @@ def _data(report: Mapping[str, Any]) -> str:
     teacher = settings["teacher"]
     dropped = (
         f"Dropped: {counts['queries_of_same_id']:,} training queries with a held-out query's id, "
-        f"{counts['queries_of_same_text']:,} with its text, {counts['judgements_dropped']:,} judgements whose "
+        f"{counts['queries_of_same_text']:,} with its text, {counts['judgments_dropped']:,} judgments whose "
         f"document is relevant to a test query, and {counts['queries_left_empty']:,} queries that had no other."
     )
     return (

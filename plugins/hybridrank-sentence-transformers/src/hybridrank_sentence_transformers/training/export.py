@@ -109,7 +109,7 @@ def export_onnx(
             expected = reference(batch)
             found = [_checked(kind, made, _GRAPH, batch, expected, _FLOAT_CORRELATION, _FLOAT_DIFFERENCE)]
             if int8:
-                _quantise(made / _GRAPH, made / _INT8)
+                _quantize(made / _GRAPH, made / _INT8)
                 found.append(_checked(kind, made, _INT8, batch, expected, min_correlation, max_difference))
             card = made / "README.md"
             text = card.read_text(encoding="utf-8") if card.exists() else f"# {target.name}\n"
@@ -215,7 +215,7 @@ def _export(model: Any, kind: Kind, path: Path) -> None:
         raise ModelError(f"torch cannot export this model ({type(error).__name__}: {error})") from error
 
 
-def _quantise(graph: Path, into: Path) -> None:
+def _quantize(graph: Path, into: Path) -> None:
     try:
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:

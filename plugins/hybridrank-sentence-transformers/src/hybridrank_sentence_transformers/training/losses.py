@@ -23,16 +23,16 @@ class Loss:
     name: str
     kind: str
     form: Literal["list", "pair", "triplet"]
-    learns_from: Literal["judgements", "teacher"]
+    learns_from: Literal["judgments", "teacher"]
     told: str
 
 
 _KNOWN = (
-    Loss("lambda", "LambdaLoss", "list", "judgements", "listwise, for nDCG (Wang et al., 2018)"),
-    Loss("listnet", "ListNetLoss", "list", "judgements", "listwise (Cao et al., 2007)"),
-    Loss("plistmle", "PListMLELoss", "list", "judgements", "listwise, by position (Lan et al., 2014)"),
-    Loss("ranknet", "RankNetLoss", "list", "judgements", "pairwise (Burges et al., 2005)"),
-    Loss("bce", "BinaryCrossEntropyLoss", "pair", "judgements", "each pair for itself, cross-entropy"),
+    Loss("lambda", "LambdaLoss", "list", "judgments", "listwise, for nDCG (Wang et al., 2018)"),
+    Loss("listnet", "ListNetLoss", "list", "judgments", "listwise (Cao et al., 2007)"),
+    Loss("plistmle", "PListMLELoss", "list", "judgments", "listwise, by position (Lan et al., 2014)"),
+    Loss("ranknet", "RankNetLoss", "list", "judgments", "pairwise (Burges et al., 2005)"),
+    Loss("bce", "BinaryCrossEntropyLoss", "pair", "judgments", "each pair for itself, cross-entropy"),
     Loss("distil-listnet", "ListNetLoss", "list", "teacher", "listwise (Cao et al., 2007)"),
     Loss("distil-margin", "MarginMSELoss", "triplet", "teacher", "pairwise, margins (Hofstätter et al., 2020)"),
 )
@@ -43,7 +43,7 @@ CONTRASTIVE = Loss(
     "contrastive",
     "MultipleNegativesRankingLoss",
     "triplet",
-    "judgements",
+    "judgments",
     "in-batch and hard negatives (Henderson et al., 2017)",
 )
 """What an embedder learns by."""
@@ -87,7 +87,7 @@ def columns(examples: Sequence[Example], loss: Loss) -> dict[str, list[Any]]:
 
 
 def _labels(example: Example, loss: Loss) -> Sequence[float]:
-    return example.labels if loss.learns_from == "judgements" else example.teacher or ()
+    return example.labels if loss.learns_from == "judgments" else example.teacher or ()
 
 
 def _triplets(examples: Sequence[Example], loss: Loss) -> dict[str, list[Any]]:

@@ -1,0 +1,107 @@
+"""How much the fused order weighs beside the reranker's scores, by how confident the reranker is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import fsum, isfinite, nan, sqrt
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from hybridrank.component.base import Component
+from hybridrank.component.protocols import ConfidentReranker, Reranker
+from hybridrank.errors import ConfigError
+
+__all__ = ["ConfidenceBlend", "confidence_range_of", "effective_blend"]
+
+
+class ConfidenceBlend(Component):
+    """Give the fused order more weight the less confident the reranker is.
+
+    Where the best score of a query is at most the low end of `score_range`, the fused order has
+    `weight_if_unsure`; from the high end on it has `weight_if_confident`; in between, the weight is interpolated.
+    Confidence also falls where the scores barely differ. Their standard deviation, divided by the width of
+    `score_range`, is compared with `spread_range`: at its low end or below the fused order has
+    `weight_if_unsure`, from its high end on the spread changes nothing.
+
+    Without `score_range`, the range that the reranker declares is used (`ConfidentReranker`). For a reranker that
+    declares none the weight is `weight_if_unknown`, 0 by default: the reranker's own order. docs/blending.md has
+    the measurements behind the defaults.
+
+    >>> rule = ConfidenceBlend(score_range=(0.0, 9.0))
+    >>> [round(rule.weight([best, -2.0]), 2) for best in (-3.0, 4.5, 9.5)]
+    [0.9, 0.5, 0.1]
+    >>> round(rule.weight([8.1, 8.0, 7.9]), 2)
+    0.9
+
+    Raises:
+        ConfigError: the low end of `score_range` or of `spread_range` is not below its high end.
+    """
+
+    use: ClassVar[str] = "confidence"
+
+    weight_if_confident: float = Field(default=0.1, ge=0, le=1)
+    weight_if_unsure: float = Field(default=0.9, ge=0, le=1)
+    weight_if_unknown: float = Field(default=0.0, ge=0, le=1)
+    score_range: tuple[float, float] | None = None
+    spread_range: tuple[float, float] = (0.05, 0.1)
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        for name in ("score_range", "spread_range"):
+            pair = getattr(self, name)
+            if pair is not None and not pair[0] < pair[1]:
+                raise ConfigError("the first number must be below the second", path=f"$.{name}")
+        return self
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
+
+    def weight(self, scores: Sequence[float], *, told: tuple[float, float] | None = None) -> float:
+        """What the fused order weighs beside these scores, at least one; `told` is what the reranker says."""
+        between = self.score_range or told
+        if between is None:
+            return self.weight_if_unknown
+        spread = _deviation(scores) / (between[1] - between[0])
+        sureness = _share(max(scores), between) * _share(spread, self.spread_range)
+        return self.weight_if_unsure + (self.weight_if_confident - self.weight_if_unsure) * sureness
+
+
+def effective_blend(rule: float | ConfidenceBlend, told: tuple[float, float] | None) -> float | ConfidenceBlend:
+    """What a pipeline's blend comes to with a reranker that declares the range `told`, or none.
+
+    A fixed weight where the scores cannot change it; with 0, nothing is blended.
+    """
+    if isinstance(rule, ConfidenceBlend) and rule.score_range is None and told is None:
+        return rule.weight_if_unknown
+    return rule
+
+
+def _share(value: float, between: tuple[float, float]) -> float:
+    """How far the value is from the first to the second: 0 up to that, 1 past this."""
+    low, high = between
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = fsum(values) / len(values)
+    return sqrt(fsum([(value - mean) ** 2 for value in values]) / len(values))
+
+
+def confidence_range_of(reranker: Reranker) -> tuple[float, float] | None:
+    """Between which best scores the reranker says that it becomes sure; None where it does not say.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    told = reranker.confidence_range if isinstance(reranker, ConfidentReranker) else None
+    if told is None:
+        return None
+    try:
+        low, high = map(float, told)
+    except (TypeError, ValueError):
+        low = high = nan
+    if not (isfinite(low) and isfinite(high) and low < high):
+        raise ConfigError(f"its confidence_range must be two scores, the lower first, not {told!r:.80}")
+    return low, high

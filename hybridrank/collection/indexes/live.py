@@ -1,0 +1,330 @@
+"""The indexes of a collection in memory: how they follow the database, and who may go in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic
+
+from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint
+from hybridrank.collection.indexes.generations import Generations
+from hybridrank.collection.indexes.indexes import Added, Indexes
+from hybridrank.collection.indexes.view import Chosen, View
+from hybridrank.collection.locks import WriterLock
+from hybridrank.collection.sqlite.reader import Reader, State, Version, damaged
+from hybridrank.collection.sqlite.store import Store
+from hybridrank.collection.sqlite.writer import Writer
+from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever, VectorIndex
+from hybridrank.errors import HybridrankError, LockedError, StorageError
+from hybridrank.runtime import fork
+from hybridrank.runtime.cancellation import committing
+from hybridrank.types import Progress
+
+__all__ = ["Change", "LiveIndexes"]
+
+_log = logging.getLogger(__name__)
+
+_SAVE_AFTER = 10_000  # changed units; or a twentieth of all, if that is more
+_SETTLES = 10.0  # seconds
+_PATIENCE = 5.0  # seconds, with searches that still use the indexes
+_ATTEMPTS = 1000  # of a search to find the indexes where its transaction is: others may change them in between
+
+
+class Change:
+    """A transaction, and what the indexes must do when it is committed."""
+
+    def __init__(self, writer: Writer, indexes: Indexes) -> None:
+        self.writer = writer
+        self.indexes = indexes
+        self.removed: list[str] = []
+        self.added: list[Added] = []
+
+    def remove(self, numbers: Collection[int]) -> None:
+        """Remove documents by number."""
+        self.removed += self.writer.remove(numbers)
+
+
+class LiveIndexes:
+    """Indexes that every search finds in step with the database.
+
+    A search holds one state of both. A change is made in the database first; when it is committed the indexes
+    follow, before another search begins. What other processes commit is followed by the next search. `folder` is
+    the collection's directory.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        retrievers: Mapping[str, IndexedRetriever],
+        embedders: Mapping[str, int],
+        fingerprints: Mapping[int, str],
+    ) -> None:
+        self.generations = Generations(folder / "indexes", store.identity)
+        self._folder = folder
+        self._store = store
+        self._retrievers = retrievers
+        self._embedders = embedders
+        self._unchecked = {
+            arm: fingerprints[number] for arm, number in embedders.items() if number in fingerprints
+        }
+        self._renew()
+        fork.in_child(self._renew)
+
+    def _renew(self) -> None:
+        """Hold indexes that know nothing, and locks that nobody has."""
+        self._writer = WriterLock(self._folder / "writer.lock", timeout=60.0)
+        self._catching_up = fork.new_rlock()
+        self._reloading = fork.new_lock()
+        self._indexes = Indexes(self._retrievers, self._embedders)
+        self._indexes.broken = True  # until they are loaded
+        self._wrote = False
+        self._last = Version(0, b"")  # that this process knows of by having made it
+        self.alone = False  # whether nobody else has changed anything since the collection was empty
+        self._rests_until = 0.0
+
+    @property
+    def indexes(self) -> Indexes:
+        """The indexes as they are now; others may take their place when the database has run far ahead."""
+        return self._indexes
+
+    @contextmanager
+    def reading(self) -> Iterator[View]:
+        """Hold one state, the newest: inside, the database and every index belong together.
+
+        Raises:
+            ConfigError: at the end, a model that was not here before is not the one that made the vectors.
+            StorageError: the database cannot be read.
+        """
+        for _ in range(_ATTEMPTS):
+            known = self.indexes.version  # a transaction that begins now sees this, or what came of it
+            with self._store.reading() as reader:  # which is inside the store
+                state = reader.state()
+                if self._indexes.version != state.version or self._indexes.broken:
+                    self._catch_up(reader, state, known)
+                indexes = self._indexes
+                with indexes.lock.reading() as hold:
+                    if indexes is self._indexes and indexes.version == state.version and not indexes.broken:
+                        yield View(
+                            indexes.arms,
+                            splits=self._store.splits,
+                            chosen=indexes.chosen,
+                            choose=reader.choose,
+                            units=reader.units,
+                            hold=hold,
+                        )
+                        self._check_embedders()
+                        return
+        raise StorageError(f"the indexes of {self._folder} cannot keep up with its changes: try again")
+
+    def _check_embedders(self) -> None:
+        """See that models that have come meanwhile, as by a download at the first query, are the former ones."""
+        for arm, stored in list(self._unchecked.items()):
+            index = self._indexes.arms[arm]
+            if isinstance(index, VectorIndex) and fingerprint(index.embedder) is not None:
+                check_fingerprint(index.embedder, stored, arm=arm)
+                self._unchecked.pop(arm, None)
+
+    @contextmanager
+    def changing(self, doing: str) -> Iterator[Change]:
+        """One transaction, and the same change to the indexes once it is committed."""
+        self._store.require_writable()
+        with self._writer.holding(doing), self._catching_up, ExitStack() as stack:
+            with self._store.writing() as writer:
+                state = writer.state()
+                self.alone = self.alone and state.version == self._last
+                if self._indexes.broken or self._indexes.version != state.version:
+                    self._catch_up(writer, state, self._indexes.version)
+                change = Change(writer, self._indexes)
+                yield change
+                version = writer.seal(state.version)
+                stack.enter_context(committing())
+            self._last = version
+            if change.indexes is self._indexes and version != self._indexes.version:
+                self._apply(change.removed, change.added, version)
+                self._wrote = True
+
+    def _apply(self, removed: Sequence[str], added: Sequence[Added], version: Version) -> None:
+        """Make the indexes follow, in a step that no search sees half done.
+
+        Where an arm hangs in a search, that search keeps these indexes, and new ones take their place.
+        """
+        indexes = self._indexes
+        try:
+            with indexes.lock.writing(_PATIENCE):
+                indexes.broken = True  # a failure leaves it so: the next search loads them again
+                indexes.apply(removed, added, version)
+                indexes.chosen = Chosen()
+                indexes.broken = False
+        except LockedError:
+            _log.warning("a search has used the indexes for more than %g s: they are loaded again", _PATIENCE)
+            self._indexes = self._loaded()
+
+    def _catch_up(self, reader: Reader, state: State, known: Version) -> None:
+        """Bring the indexes to the state that a transaction sees, or to a later one.
+
+        `known` is their version before the transaction began. Where the state did not come of it, the database was
+        put back to an older one: the indexes are loaded anew.
+        """
+        with self._catching_up:
+            missed = None
+            broken = self._indexes.broken
+            if not broken and self._indexes.version != known:
+                return  # another thread was here meanwhile
+            if not broken and known.sequence >= state.floor and reader.follows(known):
+                if known == state.version:
+                    return
+                missed = self._indexes.missed(reader)
+            if missed is None:
+                self._indexes = self._loaded()  # searches that are at work keep those that they have
+            else:
+                self._apply(*missed, state.version)
+        saved = reader.generation()
+        if saved is not None and saved[0] != self._indexes.generation and self._reloading.acquire(blocking=False):
+            threading.Thread(target=self._reload, name="hybridrank-reload", daemon=True).start()
+
+    def load(self, progress: Progress | None = None) -> None:
+        """Open what was saved, or make the indexes from the database; `progress` counts units of the latter."""
+        with fork.held_off(), self._catching_up:
+            indexes = self._loaded(progress)
+            self._last, self.alone = indexes.version, not indexes.sequence
+            self._indexes = indexes
+        self.maintain(mend=indexes.mended)
+
+    def _loaded(self, progress: Progress | None = None) -> Indexes:
+        """New indexes at the newest state: the saved ones and what came after, or all from the database."""
+        problem = None
+        tried = ""
+        while self._retrievers:
+            with self._store.reading() as reader:
+                saved = reader.generation()
+                if saved is None or saved[0] == tried:
+                    break
+                tried, sequence, digest = saved
+                indexes = Indexes(self._retrievers, self._embedders)
+                try:
+                    arms = self.generations.load(tried, sequence, digest, self._retrievers)
+                    state = reader.state()
+                    if state.floor <= sequence <= state.version.sequence:
+                        indexes.take(tried, sequence, arms, reader)
+                        if indexes.catch_up(reader) and indexes.agree(reader):
+                            return indexes
+                    problem = "they do not hold what the database holds"
+                except StorageError as error:  # perhaps a newer generation has just taken its place
+                    problem = str(error)
+        if problem is not None:
+            _log.warning("the saved indexes of %s cannot be used and are made again: %s", self._folder, problem)
+        with self._store.reading() as reader:
+            indexes = Indexes(self._retrievers, self._embedders)
+            indexes.catch_up(reader, progress=progress)
+            reader.check_counts()
+            if not indexes.agree(reader):
+                raise damaged("units are missing, or there are others than its table state counts")
+            indexes.generation, indexes.mended = str(tried), problem is not None
+            return indexes
+
+    def _reload(self) -> None:
+        """Take over a generation that another process has saved: it is in better shape, and shared memory."""
+        try:
+            indexes = self._loaded()
+            with fork.held_off(), self._catching_up, self._store.reading() as reader:
+                # else it missed removals: the next change tries again
+                known = indexes.sequence >= reader.state().floor and reader.follows(indexes.version)
+                if known and indexes.catch_up(reader):
+                    self._indexes = indexes
+        except StorageError as error:
+            if not self._store.closed:
+                _log.warning("the indexes of %s cannot be loaded anew: %s", self._folder, error)
+        finally:
+            self._reloading.release()
+
+    def maintain(self, *, mend: bool = False) -> None:
+        """Reorganize and save the indexes when enough has changed since they were, or to mend what was saved.
+
+        A process that changes much in many small steps spends a tenth of its time here at most; `finish` does
+        what is then left.
+        """
+        if self._store.read_only or not self._retrievers:
+            return
+        if monotonic() < self._rests_until and not mend:
+            return
+        try:
+            if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not mend:
+                return
+            with self._writer.holding("saving the indexes", timeout=0):
+                self._improve_and_save()
+        except LockedError:
+            pass  # whoever is writing will come to it
+        except StorageError as error:  # the documents are safe; the indexes can be made again
+            _log.warning("the indexes of %s could not be saved: %s", self._folder, error)
+
+    def finish(self) -> None:
+        """Save the indexes, if this process has changed much since they were."""
+        if self._wrote and not self._indexes.broken:
+            self._wrote, self._rests_until = False, 0.0
+            self.maintain()
+
+    def settle(self) -> None:
+        """Wait until no indexes are taken over any more: for some seconds, as whoever waits may be in the way."""
+        if self._reloading.acquire(timeout=_SETTLES):
+            self._reloading.release()
+
+    def compact(self) -> None:
+        """Reorganize and save the indexes now, and make room in the database."""
+        self._store.require_writable()
+        with self._writer.holding("compacting"):
+            if self._retrievers:
+                self._improve_and_save(purge=True)
+            else:  # documents alone were opened: what was saved of the indexes stays good
+                with self._store.writing() as writer:
+                    saved = writer.generation()
+                    writer.purge(writer.state().version.sequence if saved is None else saved[1])
+            self._store.shrink()
+
+    @contextmanager
+    def removing(self) -> Iterator[bool]:
+        """Hold off other writers while the collection is removed; whether only this process has changed it."""
+        with self._writer.holding("removing what could not be built", timeout=5.0):
+            with self._store.reading() as reader:
+                alone = self.alone and reader.state().version == self._last
+            yield alone
+
+    def _units(self) -> int:
+        with self._store.reading() as reader:
+            return reader.state().units
+
+    def _improve_and_save(self, *, purge: bool = False) -> None:
+        """With the writer's lock, so that nothing changes meanwhile; searches go on."""
+        started = monotonic()
+        with self._catching_up:
+            with self._store.reading() as reader:
+                self._catch_up(reader, reader.state(), self._indexes.version)
+            indexes = self._indexes
+            try:
+                for index in indexes.arms.values():
+                    if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
+                        with indexes.lock.writing(_PATIENCE):
+                            swap()
+                name, digest = self.generations.save(indexes.arms, indexes.sequence)
+            except HybridrankError:
+                raise
+            except Exception as error:  # files with the right checksums that no index wrote
+                indexes.broken = True
+                raise StorageError(
+                    f"the indexes of {self._folder} are damaged; close the collection and remove its directory "
+                    f"indexes, which are made again: {error!r}"
+                ) from error
+            try:
+                with self._store.writing() as writer:
+                    writer.put_generation(name, indexes.sequence, digest)
+                    if purge:
+                        writer.purge(indexes.sequence)
+            except BaseException:
+                self.generations.drop(name)
+                raise
+            indexes.generation, indexes.unsaved = name, 0
+            self.generations.sweep(name)
+        self._rests_until = monotonic() + 9 * (monotonic() - started)

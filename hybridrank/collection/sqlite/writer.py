@@ -1,0 +1,251 @@
+"""What one transaction writes into a collection."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from hybridrank.collection.sqlite.filter_sql import dump_metadata, field_rows
+from hybridrank.collection.sqlite.reader import MANY, Reader, State, Version, stored_fields, unit_ids
+from hybridrank.collection.sqlite.schema import create_vectors
+from hybridrank.errors import InputError
+from hybridrank.types import Document, Passage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Writer"]
+
+_ROWS = 128  # rows inserted by one statement
+
+
+class Writer(Reader):
+    """One transaction that writes: all of it is stored, or nothing."""
+
+    def state(self) -> State:
+        """The state that this transaction has led to so far."""
+        return self._read_state()
+
+    def _next(self, count: int) -> int:
+        """Take the next `count` numbers; returns the first of them."""
+        first = self.state().version.sequence + 1
+        self._rows("UPDATE state SET sequence = sequence + ?", [count])
+        return first
+
+    def seal(self, before: Version) -> Version:
+        """Give the version that this transaction leads to its token, if that is another than `before`."""
+        sequence = self.state().version.sequence
+        if sequence == before.sequence:
+            return before
+        now = Version(sequence, os.urandom(8))
+        self._rows("UPDATE state SET token = ?", [now.token])
+        self._rows("INSERT INTO history VALUES (?, ?)", now)
+        return now
+
+    def create(self, settings: Mapping[str, Any], embedders: Mapping[str, str | None]) -> None:
+        """Remember what the collection is created with, and make a table for each embedder's vectors.
+
+        `embedders` are their names, with what they are by content where that is known.
+        """
+        self._connection.executemany(
+            "INSERT INTO settings VALUES (?, ?)",
+            [(name, json.dumps(value, ensure_ascii=False)) for name, value in settings.items()],
+        )
+        for number, (identity, fingerprint) in enumerate(embedders.items()):
+            self._rows("INSERT INTO embedders VALUES (?, ?)", [number, identity])
+            create_vectors(self._connection, number)
+            if fingerprint is not None:
+                self.put_fingerprint(number, fingerprint)
+
+    def put_fingerprint(self, embedder: int, fingerprint: str) -> None:
+        """Remember what an embedder is by content."""
+        known = {**self.fingerprints(), embedder: fingerprint}
+        self._rows(
+            "INSERT OR REPLACE INTO settings VALUES ('fingerprints', ?)",
+            [json.dumps({str(number): told for number, told in known.items()})],
+        )
+
+    def put(
+        self,
+        documents: Sequence[Document],
+        metadata: Sequence[str],
+        passages: Sequence[Sequence[Passage]],
+        *,
+        source: int | None = None,
+        edits: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> tuple[list[int], list[str]]:
+        """Store documents, each in place of the one with its id: their units' numbers, and ids of units removed.
+
+        `metadata` is each one's JSON, `passages` are each one's (none: it is a unit itself), and `edits` are what
+        has been edited in the metadata of some, by id.
+        """
+        edited = {doc_id: dump_metadata(dict(fields)) for doc_id, fields in (edits or {}).items()}
+        removed = self.remove([number for number, _, _ in self._by_id([d.id for d in documents])])
+        sizes = [max(1, len(some)) for some in passages]
+        first = self._next(sum(sizes))
+        numbers = []
+        for size in sizes:
+            numbers.append(first)
+            first += size
+        self._insert(
+            "documents (number, id, passages, metadata, source, edits)",
+            (
+                (number, document.id, len(some), text, source, edited.get(document.id))
+                for number, document, some, text in zip(numbers, documents, passages, metadata, strict=True)
+            ),
+        )
+        self._insert(
+            "texts", ((number, each.title, each.text) for number, each in zip(numbers, documents, strict=True))
+        )
+        self._insert(
+            "passages",
+            (
+                (number + place, number, each.start, each.end, json.dumps(each.headings, ensure_ascii=False))
+                for number, some in zip(numbers, passages, strict=True)
+                for place, each in enumerate(some)
+            ),
+        )
+        if self._indexed:
+            rows = [
+                (*row, document.id, len(some))
+                for number, document, some in zip(numbers, documents, passages, strict=True)
+                for row in field_rows(number, document.metadata, self._indexed)
+            ]
+            self._insert("fields", sorted(rows))  # in the table's order: neighbours are on one page
+        self._rows("UPDATE state SET documents = documents + ?, units = units + ?", [len(documents), sum(sizes)])
+        units = [n + place for n, size in zip(numbers, sizes, strict=True) for place in range(size)]
+        return units, removed
+
+    def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Insert rows, many with one statement: it runs without Python's lock, beside what other threads do."""
+        waiting = iter(rows)
+        while some := list(islice(waiting, _ROWS)):
+            marks = ", ".join(["(" + ", ".join("?" * len(some[0])) + ")"] * len(some))
+            self._rows(f"INSERT INTO {table} VALUES {marks}", list(chain.from_iterable(some)))
+
+    def put_vectors(
+        self, embedder: int, numbers: Sequence[int], digests: Sequence[bytes], vectors: NDArray[np.float32]
+    ) -> None:
+        """Store units' vectors, float32 (len(numbers), dim), with the digests of what they were made of.
+
+        An empty digest says that this is not known: such a vector is not looked for again.
+
+        Raises:
+            InputError: the vectors stored before have another dimension.
+        """
+        held = self._rows(f"SELECT length(vector) FROM vectors_{embedder:d} LIMIT 1").fetchone()
+        if held is not None and held[0] != vectors.shape[1] * 4:
+            raise InputError(f"the collection holds vectors of {held[0] // 4} dimensions, not {vectors.shape[1]}")
+        rows = (row.data for row in vectors)
+        self._insert(f"vectors_{embedder:d}", zip(numbers, digests, rows, strict=True))
+
+    def remove(self, numbers: Collection[int]) -> list[str]:
+        """Remove documents by number, leaving tombstones and vectors; returns the ids of their units."""
+        if not numbers:
+            return []
+        chosen = [json.dumps(list(numbers))]
+        among = "IN (SELECT value FROM json_each(?))"
+        rows = self._rows(f"SELECT number, id, passages FROM documents WHERE number {among}", chosen)
+        gone = list(self._sound(rows))
+        units = [unit for _, doc_id, passages in gone for unit in unit_ids(doc_id, passages)]
+        first = self._next(len(gone))
+        self._insert(
+            "tombstones", ((first + at, doc_id, passages) for at, (_, doc_id, passages) in enumerate(gone))
+        )
+        self._connection.executemany(
+            "DELETE FROM passages WHERE number BETWEEN ? AND ?",
+            ((number, number + passages - 1) for number, _, passages in gone if passages),
+        )
+        if self._indexed:
+            self._rows(f"DELETE FROM fields WHERE document {among}", chosen)
+        self._rows(f"DELETE FROM texts WHERE document {among}", chosen)
+        self._rows(f"DELETE FROM documents WHERE number {among}", chosen)
+        self._rows("UPDATE state SET documents = documents - ?, units = units - ?", [len(gone), len(units)])
+        return units
+
+    def edits(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """What has been edited in the metadata of these documents, by id: those with edits alone."""
+        found: dict[str, dict[str, Any]] = {}
+        wanted = list(ids)
+        for start in range(0, len(wanted), MANY):
+            some = wanted[start : start + MANY]
+            marks = ", ".join("?" * len(some))
+            rows = self._rows(f"SELECT id, edits FROM documents WHERE edits IS NOT NULL AND id IN ({marks})", some)
+            for doc_id, text in rows:
+                found[doc_id] = stored_fields(text, f"what was edited in the metadata of document {doc_id!r}")
+        return found
+
+    def put_metadata(self, number: int, metadata: Mapping[str, Any], edits: Mapping[str, Any]) -> None:
+        """Give a document other metadata; `edits` are all that has been edited in them."""
+        self._next(1)
+        self._rows(
+            "UPDATE documents SET metadata = ?, edits = ? WHERE number = ?",
+            [dump_metadata(dict(metadata)), dump_metadata(dict(edits)), number],
+        )
+        if self._indexed:
+            self._rows("DELETE FROM fields WHERE document = ?", [number])
+            of = self._rows("SELECT id, passages FROM documents WHERE number = ?", [number]).fetchone()
+            self._insert("fields", ((*row, *of) for row in field_rows(number, metadata, self._indexed)))
+
+    def source(self, name: str) -> int:
+        """The number of a source, whose digest is unknown until `finish_source`."""
+        self._rows("INSERT INTO sources (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET digest = NULL", [name])
+        (number,) = self._rows("SELECT number FROM sources WHERE name = ?", [name]).fetchone()
+        return int(number)
+
+    def finish_source(self, source: int, digest: str) -> None:
+        """Say that all documents of a source are stored."""
+        self._next(1)
+        self._rows("UPDATE sources SET digest = ? WHERE number = ?", [digest, source])
+
+    def drop_source(self, name: str) -> None:
+        """Forget a source."""
+        self._next(1)
+        self._rows("DELETE FROM sources WHERE name = ?", [name])
+
+    def rename_source(self, name: str, new: str) -> None:
+        """Know a source by another name, which no other has."""
+        self._next(1)
+        self._rows("UPDATE sources SET name = ? WHERE name = ?", [new, name])
+
+    def of_source(self, name: str, *, before: int | None = None) -> list[int]:
+        """Numbers of a source's documents, of those that are lower than `before` where that is given."""
+        rows = self._rows(
+            "SELECT d.number FROM documents AS d JOIN sources AS s ON s.number = d.source "
+            "WHERE s.name = ? AND d.number < ? ORDER BY d.number",
+            [name, 2**62 if before is None else before],
+        )
+        return [number for (number,) in rows]
+
+    def other_source(self, ids: Collection[str], source: int) -> tuple[str, str] | None:
+        """One of the ids that is held for another source, and that source's name."""
+        wanted = list(ids)
+        for start in range(0, len(wanted), MANY):
+            some = wanted[start : start + MANY]
+            row: tuple[str, str] | None = self._rows(
+                "SELECT d.id, s.name FROM documents AS d JOIN sources AS s ON s.number = d.source "
+                f"WHERE d.source != ? AND d.id IN ({', '.join('?' * len(some))}) LIMIT 1",
+                [source, *some],
+            ).fetchone()
+            if row is not None:
+                return row
+        return None
+
+    def put_generation(self, name: str, sequence: int, digest: str) -> None:
+        """Say which saved generation of indexes is to be opened from now on."""
+        self._rows("DELETE FROM history WHERE sequence < (SELECT min(sequence) FROM generations)")
+        self._rows("DELETE FROM generations")
+        self._rows("INSERT INTO generations VALUES (?, ?, ?)", [name, sequence, digest])
+
+    def purge(self, upto: int) -> None:
+        """Remove the tombstones up to a sequence number, and the vectors of units that are no more."""
+        self._rows("DELETE FROM tombstones WHERE number <= ?", [upto])
+        self._rows("UPDATE state SET floor = max(floor, ?)", [upto])
+        self._rows("DELETE FROM history WHERE sequence < (SELECT floor FROM state)")
+        units = "SELECT number FROM passages" if self._splits else "SELECT number FROM documents"
+        for number in self.embedders().values():
+            self._rows(f"DELETE FROM vectors_{number:d} WHERE unit NOT IN ({units})")

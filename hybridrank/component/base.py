@@ -1,0 +1,304 @@
+"""Component: a frozen set of options that round-trips through a config file.
+
+Making a component only stores its options. Weights, sessions and clients are made at first use, by a method
+decorated with `once`, and are shared by threads.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from hybridrank.errors import ConfigError
+from hybridrank.runtime import fork
+from hybridrank.runtime.shielding import shielded
+
+__all__ = ["Component", "config_error", "dumped", "local_only", "nested", "once"]
+
+T = TypeVar("T")
+
+_LOCAL_ONLY: ContextVar[bool] = ContextVar("local_only", default=False)
+
+
+@contextmanager
+def local_only() -> Iterator[None]:
+    """Mark every component that is made inside as `Component.local_only`."""
+    before = _LOCAL_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _LOCAL_ONLY.reset(before)
+
+
+class once(Generic[T]):
+    """Like `functools.cached_property`, except that two threads never make the value twice.
+
+    A failure is not remembered: the next use tries again.
+    """
+
+    _guard: ClassVar[threading.Lock] = fork.new_lock()
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | T:
+        """Return the value, made now if this is its first use."""
+        if instance is None:
+            return self
+        made = instance.__dict__
+        key = f"once {self._name}"
+        if key not in made:
+            shielded(partial(self._make_once, instance, key))  # no import is cut in half by a signal
+        value: T = made[key]
+        return value
+
+    def _make_once(self, instance: object, key: str) -> None:
+        made = instance.__dict__
+        with self._guard:
+            lock = made.setdefault(f"lock {self._name}", fork.new_lock())
+        with lock:
+            if key not in made:
+                made[key] = self._make(instance)
+
+
+_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("string_type", "string_sub_type"), "must be a string"),
+    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "must be a list"),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type"), "must be a table"),
+    "finite_number": "must be a finite number",
+    "path_type": "must be a path",
+}
+"""pydantic's kinds of complaint -> ours."""
+
+
+def config_error(
+    error: ValidationError, options: Mapping[str, Any], *, given: Mapping[str, Any], path: str, what: str
+) -> ConfigError:
+    """Say the first of pydantic's complaints in one line, with its place and, for a typo, the likely name.
+
+    `options` are those that there are, `given` those that were given.
+    """
+    first = error.errors(include_url=False)[0]
+    kind, value = first["type"], first["input"]
+    inner = first.get("ctx", {}).get("error")
+    where = path + _place(first["loc"], given, last=kind in ("missing", "extra_forbidden"))
+    if isinstance(inner, ConfigError):
+        return type(inner)(inner.problem, path=where + inner.path.removeprefix("$"))
+    if kind == "extra_forbidden":
+        unknown = str(first["loc"][-1])
+        near = get_close_matches(unknown, options, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        return ConfigError(f"{what} has no such option{hint} (options: {', '.join(options)})", path=where)
+    if kind == "missing":
+        in_a_list = isinstance(first["loc"][-1], int)
+        return ConfigError("the list is too short" if in_a_list else f"{what} needs this option", path=where)
+    context = first.get("ctx", {})
+    if kind in ("too_short", "too_long"):
+        bound = ("least", context["min_length"]) if kind == "too_short" else ("most", context["max_length"])
+        items = f"{bound[1]} item{'' if bound[1] == 1 else 's'}"
+        return ConfigError(f"must have at {bound[0]} {items}, not {context['actual_length']}", path=where)
+    problem = _TYPES.get(kind) or first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    problem = re.sub(r"^[A-Z]\w* should", "must", problem)
+    example = (
+        f", as in [{value!r:.80}]" if problem == "must be a list" and isinstance(value, (str, Mapping)) else ""
+    )
+    return ConfigError(f"{problem[:1].lower()}{problem[1:]}{example}, not {value!r:.80}", path=where)
+
+
+def _place(location: Sequence[int | str], given: Any, *, last: bool) -> str:
+    """Where in the options something is; pydantic's names for members of a union are no part of that."""
+    where = ""
+    for number, part in enumerate(location):
+        by_name = isinstance(given, Mapping) and part in given
+        by_place = isinstance(given, Sequence) and isinstance(part, int) and part < len(given)
+        if by_name or by_place:
+            given = given[part]
+        elif number and not (last and number == len(location) - 1):
+            continue
+        where += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return where
+
+
+def dumped(model: BaseModel) -> dict[str, Any]:
+    """A model's fields as JSON values, without those that are None.
+
+    Raises:
+        ConfigError: a field holds what no configuration can name.
+    """
+    try:
+        return model.model_dump(mode="json", exclude_none=True)
+    except PydanticSerializationError as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise error.__cause__ from None
+        raise ConfigError(f"an option holds what JSON cannot: {error}") from error
+
+
+class Component(BaseModel):
+    """A registered part of a pipeline: its fields are its whole configuration.
+
+    A subclass names itself with `use` (the name that it is registered under), declares its options as
+    pydantic fields, all with defaults where it can, and gives the methods of the protocol that it takes
+    part in. Nothing heavy happens in the constructor.
+
+    >>> class Shout(Component):
+    ...     use = "shout"
+    ...     volume: int = 3
+    >>> Shout(volume=5).to_config()
+    {'use': 'shout', 'volume': 5}
+    >>> Shout.from_config({"use": "shout", "volume": 5}) == Shout(volume=5)
+    True
+
+    Raises:
+        ConfigError: an option is unknown, or its value is wrong.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        ignored_types=(once,),
+    )
+
+    use: ClassVar[str]
+
+    def __new__(cls, *values: object, **options: object) -> Self:  # noqa: ARG004
+        """Refuse a class without a name, and options without theirs: Python's own messages name neither."""
+        _name_of(cls)
+        if values:
+            first = next(iter(cls.model_fields), None)
+            hint = f"{cls.__name__}({first}={values[0]!r:.80})" if first else "it has none"
+            raise ConfigError(f'"{cls.use}" takes its options by name: {hint}')
+        return super().__new__(cls)
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            cls = type(self)
+            raise config_error(error, cls.model_fields, given=options, path="$", what=f'"{self.use}"') from None
+        except OverflowError as error:  # pydantic's own, of a whole number where a float is wanted
+            raise ConfigError(f'an option of "{self.use}" is too large: {error}') from None
+        if _LOCAL_ONLY.get():
+            self.__dict__[_MARK] = True
+
+    @property
+    def local_only(self) -> bool:
+        """Whether it comes from a stored configuration that nobody vouched for (`hybridrank.component.trust`).
+
+        It must then reach no network, and read no file outside of the model caches and the collection.
+        """
+        return _MARK in self.__dict__
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Component)
+            and type(self) is type(other)
+            and all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and deep-copy the options alone: weights, sessions and locks stay behind."""
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        return _rebuild, (type(self), options, self.local_only)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self
+
+    __copy__ = __deepcopy__  # frozen: a copy is itself
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Give a component with some options changed, validated like any; `deep` makes no difference.
+
+        Raises:
+            ConfigError: an option is unknown or wrong.
+        """
+        if not update:
+            return self
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        return _rebuild(type(self), {**options, **update}, self.local_only)
+
+    def to_config(self) -> dict[str, Any]:
+        """Give the options as JSON values, `use` first; good for TOML too, since None is left out.
+
+        Raises:
+            ConfigError: an option holds an object that is no registered component.
+        """
+        return {"use": self.use, **dumped(self)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make the component from what `to_config` gave; `use` may be left out.
+
+        Raises:
+            ConfigError: an option is unknown or wrong, or `use` names another component.
+        """
+        options = dict(config)
+        if (use := options.pop("use", _name_of(cls))) != cls.use:
+            raise ConfigError(f'this is the configuration of "{use}", not of "{cls.use}"', path="$.use")
+        return cls(**options)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Give the JSON Schema (draft 2020-12) of this component's configuration."""
+        schema = cls.model_json_schema()
+        schema["properties"] = {"use": {"const": _name_of(cls)}, **schema.get("properties", {})}
+        schema["required"] = ["use", *schema.get("required", [])]
+        return schema
+
+
+C = TypeVar("C", bound=Component)
+
+_MARK = "local only"
+
+
+def _name_of(cls: type[Component]) -> str:
+    use: object = getattr(cls, "use", None)
+    if not isinstance(use, str):
+        raise ConfigError(
+            f"the component {cls.__module__}.{cls.__qualname__} has no name: give it an attribute `use`, as in "
+            'use = "my-component", the name that it is registered under'
+        )
+    return use
+
+
+def nested(part: object) -> Iterator[object]:
+    """A part and all parts that it is made of: a component's options, and theirs."""
+    yield part
+    values: Iterable[object] = ()
+    if isinstance(part, Component):
+        values = [getattr(part, name) for name in type(part).model_fields]
+    elif isinstance(part, Mapping):
+        values = part.values()
+    elif isinstance(part, (tuple, list)):
+        values = part
+    for value in values:
+        yield from nested(value)
+
+
+def _rebuild(cls: type[C], options: dict[str, Any], marked: bool) -> C:
+    with local_only() if marked else nullcontext():
+        return cls(**options)

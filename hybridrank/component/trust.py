@@ -1,0 +1,186 @@
+"""Configurations that were stored with data: what is built from them, and what needs the caller's word.
+
+A collection or a recording is data. Of the configuration that is stored with it, only parts are built that can
+neither run code, nor reach a network, nor read a file outside of the model caches and the collection, nor take
+time and memory out of all proportion. Each component class declares that itself, with a method `trust_needed`
+(`hybridrank.component.protocols.DeclaresTrust`); a class that does not define one is not even made. Built-in
+components have no privilege.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hybridrank.component.base import Component, local_only
+from hybridrank.component.registry import PartOption, component_class
+from hybridrank.errors import ConfigError, HybridrankError, InputError, UntrustedConfigError
+
+__all__ = ["build_stored"]
+
+_MOST_LEVELS = 16  # of components inside of components
+_MOST_COMPONENTS = 100
+_WITHHELD: Final = object()  # in place of what was not made
+
+
+def build_stored(
+    model: type[BaseModel],
+    stored: Mapping[str, Any],
+    *,
+    source: str,
+    only_made: Iterable[str] = (),
+    most: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Build the components in a stored configuration of `model`; gives its options, with objects for tables.
+
+    Components that are built here are `local_only`: they stay so when they load something later. `source` is for
+    the message: "the collection at …". The components of the fields `only_made` are made and never used, so their
+    options need not be harmless. `most` are the largest numbers of other fields that are taken without asking.
+
+    Raises:
+        UntrustedConfigError: something needs the caller's word; names all of it.
+        ConfigError: an option is unknown or wrong.
+    """
+    builder = _Builder()
+    idle = frozenset(only_made)
+    built = {}
+    for name, value in stored.items():
+        field = model.model_fields.get(name)
+        builder.asks = name not in idle
+        if isinstance(value, (int, float)) and name not in idle and value > (most or {}).get(name, value):
+            builder.concerns[f"$.{name}"] = (
+                f"{value} is so many that a search may take any amount of time and memory"
+            )
+        built[name] = value if field is None else builder.field(field, value, f"$.{name}", 0)
+    if builder.concerns:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in builder.concerns.items())
+        raise UntrustedConfigError(
+            f"{source} was stored with a configuration that is not used without your word. {reasons}. If you "
+            "trust where it comes from, say so with trust=True (on the command line: --trust); or give these "
+            "parts yourself (as in reranker=...)",
+            concerns=builder.concerns,
+        )
+    return built
+
+
+class _Builder:
+    """Builds what classes declare, innermost first, and collects what the caller has to be asked for."""
+
+    def __init__(self) -> None:
+        self.concerns: dict[str, str] = {}
+        self.asks = True
+        self.count = 0
+
+    def field(self, field: FieldInfo, value: Any, path: str, level: int) -> Any:
+        annotation: Any = field.annotation
+        for extra in field.metadata:
+            if isinstance(extra, PartOption):
+                annotation = Annotated[annotation, extra]
+        return self._value(annotation, value, path, level)
+
+    def _value(self, annotation: Any, value: Any, path: str, level: int) -> Any:
+        """The value, with every component in it made; `_WITHHELD` where one could not be."""
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if origin is Annotated:
+            part = next((extra for extra in arguments[1:] if isinstance(extra, PartOption)), None)
+            if part is not None:
+                return self._part(part.kind, value, path, level)
+            return self._value(arguments[0], value, path, level)
+        if origin in (Union, UnionType):
+            if value is None or (value == "none" and type(None) in arguments):
+                return value
+            tried = (self._value(each, value, path, level) for each in arguments)
+            return next((made for made in tried if made is not value), value)
+        if isinstance(annotation, type) and issubclass(annotation, Component):
+            return self._component(annotation, value, path, level) if isinstance(value, Mapping) else value
+        if not isinstance(origin, type) or not arguments:
+            return value
+        if issubclass(origin, Mapping) and isinstance(value, Mapping):
+            pairs = {
+                name: self._value(arguments[-1], each, f"{path}.{name}", level) for name, each in value.items()
+            }
+            return _WITHHELD if _WITHHELD in pairs.values() else pairs
+        if issubclass(origin, Sequence) and isinstance(value, (list, tuple)):
+            made = [self._value(arguments[0], each, f"{path}[{at}]", level) for at, each in enumerate(value)]
+            return _WITHHELD if _WITHHELD in made else made
+        return value
+
+    def _part(self, kind: str, value: Any, path: str, level: int) -> Any:
+        self.count += 1
+        if self.count > _MOST_COMPONENTS:
+            self.concerns["$"] = f"it has more than {_MOST_COMPONENTS} components"
+            return _WITHHELD
+        if isinstance(value, str):
+            value = {"use": value}
+        if not isinstance(value, Mapping):
+            return value  # an object of the caller's own, or refused when the whole is validated
+        if not isinstance(value.get("use"), str):
+            raise ConfigError(f'say which {kind}: use = "…"', path=f"{path}.use")
+        try:
+            cls = component_class(kind, value["use"])
+        except ConfigError as error:
+            raise type(error)(error.problem, path=path) from None
+        return self._component(cls, value, path, level)
+
+    def _component(self, cls: type[Component], table: Mapping[str, Any], path: str, level: int) -> Any:
+        if level == _MOST_LEVELS:
+            raise ConfigError("components are nested too deeply", path=path)
+        if not _declares(cls):
+            self.concerns[path] = (
+                f'"{cls.use}" ({cls.__module__}.{cls.__qualname__}) does not say what a stored configuration may '
+                "make it do (trust_needed)"
+            )
+            return _WITHHELD
+        options = {name: value for name, value in table.items() if name != "use" or value != cls.use}
+        for name in options.keys() & cls.model_fields.keys():
+            options[name] = self.field(cls.model_fields[name], options[name], f"{path}.{name}", level + 1)
+        given = {name: value for name, value in options.items() if value is not _WITHHELD}
+        whole = len(given) == len(options)
+        try:
+            with local_only():
+                made = cls(**given)
+        except (ConfigError, InputError) as error:
+            if not whole:
+                return _WITHHELD  # the part that it lacks is named already
+            if isinstance(error, ConfigError):
+                raise type(error)(error.problem, path=path + error.path.removeprefix("$")) from None
+            raise ConfigError(str(error), path=path) from None
+        except HybridrankError:
+            if not whole:
+                return _WITHHELD
+            raise
+        if self.asks:
+            self._ask(made, path, skip=options)
+        return made if whole else _WITHHELD
+
+    def _ask(self, component: Component, path: str, *, skip: Mapping[str, Any]) -> None:
+        """Ask a component, and those that it holds by default: `skip` were asked before."""
+        for option, reason in component.trust_needed().items():  # type: ignore[attr-defined]
+            self.concerns[f"{path}.{option}" if option else path] = reason
+        for name in type(component).model_fields.keys() - skip.keys():
+            for suffix, held in _components(getattr(component, name)):
+                where = f"{path}.{name}{suffix}"
+                if _declares(type(held)):
+                    self._ask(held, where, skip={})
+                else:
+                    self.concerns[where] = f'"{held.use}" does not say what a stored configuration may make it do'
+
+
+def _declares(cls: type[Component]) -> bool:
+    """Whether a class speaks for itself: what it inherits knows nothing of the options that it adds."""
+    return callable(cls.__dict__.get("trust_needed"))
+
+
+def _components(value: Any) -> Iterator[tuple[str, Component]]:
+    if isinstance(value, Component):
+        yield "", value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from ((f".{name}{suffix}", held) for suffix, held in _components(each))
+    elif isinstance(value, (list, tuple)):
+        for at, each in enumerate(value):
+            yield from ((f"[{at}]{suffix}", held) for suffix, held in _components(each))

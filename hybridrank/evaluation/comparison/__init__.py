@@ -1,0 +1,1 @@
+"""How good each stage is, and whether one pipeline is better than another."""

@@ -1,0 +1,1 @@
+"""Test collections: documents, queries, judgments, in the formats of the field."""

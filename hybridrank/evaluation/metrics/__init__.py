@@ -1,0 +1,1 @@
+"""Measures of rankings, how alike two are, and the statistics of differences."""

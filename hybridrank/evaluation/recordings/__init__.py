@@ -1,0 +1,1 @@
+"""Searches over the queries of a dataset, kept on disk."""

@@ -1,0 +1,108 @@
+"""Pipelines of several configurations over the same documents, each index built once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hybridrank.collection import MemoryCollection
+from hybridrank.component.protocols import IndexedRetriever
+from hybridrank.errors import ConfigError, InputError
+from hybridrank.evaluation.datasets.dataset import Dataset
+from hybridrank.evaluation.recordings.recorder import record
+from hybridrank.evaluation.recordings.recording import Recording
+from hybridrank.evaluation.replay.reuse import Sharing
+from hybridrank.pipeline.config import PipelineConfig
+from hybridrank.pipeline.pipeline import Pipeline
+from hybridrank.types import Document, Progress
+
+__all__ = ["build_all", "record_all"]
+
+
+def build_all(
+    documents: Iterable[Document], configs: Mapping[str, PipelineConfig], *, progress: Progress | None = None
+) -> dict[str, Pipeline]:
+    """A pipeline in memory for each configuration, by name.
+
+    Arms that are configured alike, over documents that are split alike, share one index: nothing is embedded
+    twice. The pipelines are for reading: do not add to them, or delete. `progress` counts documents, once for each
+    way to split them.
+
+    Raises:
+        InputError: there are no documents, or something else is wrong with them.
+    """
+    kept = list(documents)
+    if not kept:
+        raise InputError("there are no documents to search")
+    groups: dict[str, list[str]] = {}
+    for name, config in configs.items():
+        groups.setdefault(json.dumps(_plain(config.splitter)), []).append(name)
+    arms: dict[str, dict[str, IndexedRetriever]] = {}
+    own: dict[str, dict[str, str]] = {}
+    for group, names in groups.items():
+        built: dict[str, IndexedRetriever] = {}
+        for name in names:
+            own[name] = {}
+            for arm, retriever in configs[name].retrievers.items():
+                if isinstance(retriever, IndexedRetriever):
+                    key = json.dumps(_plain(retriever), sort_keys=True)
+                    built.setdefault(key, retriever)
+                    own[name][arm] = key
+        arms[group] = built
+    total = len(kept) * len(arms)
+    pipelines: dict[str, Pipeline] = {}
+    before = 0
+    for group, names in groups.items():
+        whole = MemoryCollection(
+            {key: arm.create_index() for key, arm in arms[group].items()}, splitter=configs[names[0]].splitter
+        )
+
+        def report(done: int, _total: int, start: int = before) -> None:
+            if progress is not None:
+                progress(start + done, total)
+
+        whole.add(kept, progress=report)
+        before += len(kept)
+        for name in names:
+            pipelines[name] = Pipeline(configs[name], whole.with_arms(own[name]))
+    return {name: pipelines[name] for name in configs}
+
+
+def record_all(
+    pipelines: Mapping[str, Pipeline],
+    dataset: Dataset,
+    *,
+    paths: Mapping[str, Any] | None = None,
+    k: int = 10,
+    progress: Mapping[str, Progress] | None = None,
+) -> list[Recording]:
+    """Record several pipelines over the same documents, each taking over what those before it have made.
+
+    `paths` and `progress` are by pipeline, and as for `record`; `Sharing` says what is taken over. Pipelines that
+    `build_all` made, or `Pipeline.replace` of one another, share the most.
+
+    Raises:
+        HybridrankError: as `record`; what was recorded is kept.
+    """
+    sharing = Sharing()
+    return [
+        record(
+            pipeline,
+            dataset,
+            path=(paths or {}).get(name),
+            name=name,
+            k=k,
+            sharing=sharing,
+            progress=(progress or {}).get(name),
+        )
+        for name, pipeline in pipelines.items()
+    ]
+
+
+def _plain(part: Any) -> Any:
+    """A part's configuration; of what none can name, which object it is."""
+    try:
+        return None if part is None else part.to_config()
+    except (AttributeError, ConfigError):
+        return f"object {id(part)}"

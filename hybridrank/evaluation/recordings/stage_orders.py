@@ -1,0 +1,64 @@
+"""The order of documents as it stood after each stage of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from hybridrank.result.trace import StageKind, Trace
+
+__all__ = ["orders_after", "stage_kinds", "through"]
+
+
+def orders_after(
+    trace: Trace, *, ignored: Collection[str] = (), parents: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """By the stage's name, the documents in the order in which they then stood, best first.
+
+    Behind what a stage ranked come those that it was not shown, in the order before; a stage that failed leaves
+    that order as it was. What no retriever found is in none. `ignored` documents are left out; `parents` says
+    which document a passage is of: each document then stands where its best passage does.
+
+    >>> from hybridrank import Stage
+    >>> fused = Stage("fusion", "fuse", 0.0, ("a", "b", "c"), (3.0, 2.0, 1.0))
+    >>> reranked = Stage("rerank", "rerank", 0.0, ("b", "a"), (9.0, 8.0))
+    >>> orders_after(Trace("q", 3, 3, 2, 0.0, (fused, reranked)))["rerank"]
+    ('b', 'a', 'c')
+    """
+    orders: dict[str, tuple[str, ...]] = {}
+    before: tuple[str, ...] = ()
+    for stage in trace.stages:
+        ids = _documents(stage.ids, ignored, parents)
+        if stage.kind == "retrieve":
+            orders[stage.name] = ids
+            continue
+        ranked = set(ids)
+        before = (*ids, *(doc_id for doc_id in before if doc_id not in ranked))
+        orders[stage.name] = before
+    return orders
+
+
+def stage_kinds(traces: Iterable[Trace]) -> dict[str, StageKind]:
+    """The stages of some searches by one pipeline, in order, and of which kind each is."""
+    kinds: dict[str, StageKind] = {}
+    for trace in traces:
+        for stage in trace.stages:
+            kinds.setdefault(stage.name, stage.kind)
+    return kinds
+
+
+def through(orders: Mapping[str, Sequence[str]], kinds: Mapping[str, StageKind]) -> dict[str, Sequence[str]]:
+    """An order for every stage of a pipeline; one that a search did not come to left things as they were."""
+    found: dict[str, Sequence[str]] = {}
+    before: Sequence[str] = ()
+    for name, kind in kinds.items():
+        found[name] = orders.get(name, () if kind == "retrieve" else before)
+        if kind != "retrieve":
+            before = found[name]
+    return found
+
+
+def _documents(
+    units: Iterable[str], ignored: Collection[str], parents: Mapping[str, str] | None
+) -> tuple[str, ...]:
+    ids = units if not parents else dict.fromkeys(parents.get(unit, unit) for unit in units)
+    return tuple(doc_id for doc_id in ids if doc_id not in ignored)

@@ -1,0 +1,1 @@
+"""Recorded searches with other choices, without searching again."""

@@ -1,0 +1,242 @@
+"""What of a pipeline can be changed without searching anew: its fusion, depths, blend and stopping rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import Any
+
+from hybridrank.blend import ConfidenceBlend, confidence_range_of, effective_blend
+from hybridrank.component.base import Component
+from hybridrank.component.protocols import Fusion
+from hybridrank.component.registry import create
+from hybridrank.errors import ConfigError, HybridrankError, InputError, UntrustedConfigError
+from hybridrank.evaluation.recordings.settings import Header
+from hybridrank.pipeline.config import PipelineConfig
+from hybridrank.rerank.early_stopping import EarlyStopping
+from hybridrank.rerank.members import is_pointwise
+from hybridrank.types import Candidates, Query, Ranking
+
+__all__ = ["Variant"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A pipeline's choices, as far as a recorded search can be replayed with others.
+
+    `arms` are the retrievers at work; `rerank_k` 0 means that nothing is reranked. `told` is what the reranker
+    says of its scores (`ConfidentReranker`), which a blend by confidence reads. `pointwise` is False where the
+    reranker does not say that it scores each document for itself: its scores of another list may be others.
+    """
+
+    arms: tuple[str, ...]
+    fusion: Fusion
+    fetch_k: int
+    rerank_k: int
+    blend: float | ConfidenceBlend = field(default_factory=ConfidenceBlend)
+    stop: EarlyStopping | None = None
+    told: tuple[float, float] | None = None
+    pointwise: bool = True
+
+    @classmethod
+    def of(cls, config: PipelineConfig, **changes: Any) -> Variant:
+        """The choices of a configuration, with some changed.
+
+        Raises:
+            InputError: it has adjusters, which read documents or vectors that no trace holds.
+        """
+        if config.adjust:
+            raise InputError(
+                f"adjusters ({', '.join(config.adjusters)}) read what no recording holds, so that they cannot be "
+                "replayed; leave `adjust` out"
+            )
+        reranker = config.reranker
+        own = cls(
+            arms=tuple(config.retrievers),
+            fusion=config.fusion,
+            fetch_k=config.fetch_k,
+            rerank_k=0 if reranker is None else config.rerank_k,
+            blend=config.blend,
+            stop=config.stop,
+            told=None if reranker is None else confidence_range_of(reranker),
+            pointwise=reranker is None or is_pointwise(reranker),
+        )
+        return replace(own, **changes)
+
+    @classmethod
+    def recorded(cls, header: Header, *, trust: bool = False) -> Variant:
+        """The choices of the pipeline that was recorded; its own, where it was recorded deeper than it searches.
+
+        Raises:
+            UntrustedConfigError: making the recorded parts takes `trust` (`hybridrank.component.trust`).
+            InputError: it has adjusters, or a part that no configuration can name.
+        """
+        return cls.of(config_of(header, trust=trust))
+
+    @classmethod
+    def onto(
+        cls,
+        header: Header,
+        config: str | PathLike[str] | Mapping[str, Any] | PipelineConfig,
+        *,
+        trust: bool = False,
+    ) -> Variant:
+        """The choices of another configuration, for what was recorded; what it leaves out of arms and reranker is
+        the recorded one's.
+
+        Raises:
+            UntrustedConfigError: making the recorded parts takes `trust` (`hybridrank.component.trust`).
+            ConfigError: it is wrong.
+            InputError: it has an arm or a reranker that was not recorded, or adjusters.
+        """
+        recorded = config_of(header, trust=trust)
+        try:
+            said = PipelineConfig.load(config)
+        except ConfigError:  # it may name an arm that is there only in what was recorded
+            said = PipelineConfig.load(config, retrievers=recorded.retrievers)
+        arms = recorded.retrievers
+        if "retrievers" in said.model_fields_set and said.retrievers is not recorded.retrievers:
+            for name, arm in said.retrievers.items():
+                if name not in arms or _differs(arm, header.settings["retrievers"][name]):
+                    raise InputError(
+                        f"arm {name!r} was not recorded with these options: search with it, and record"
+                    )
+            arms = {name: arms[name] for name in said.retrievers}
+        reranker = recorded.reranker
+        if "reranker" in said.model_fields_set:
+            if said.reranker is not None and _differs(said.reranker, header.settings.get("reranker")):
+                raise InputError("this reranker was not recorded: search with it, and record")
+            reranker = said.reranker
+        wanted = PipelineConfig.load(said, retrievers=arms, reranker=reranker)
+        return cls.of(wanted)
+
+    def weight(self, scores: Sequence[float]) -> float:
+        """What the fused order weighs beside these scores of the reranker's."""
+        rule = self.effective_blend
+        return rule.weight(scores, told=self.told) if isinstance(rule, ConfidenceBlend) else rule
+
+    @property
+    def effective_blend(self) -> float | ConfidenceBlend:
+        """What the blend comes to with this reranker; with 0, nothing is blended."""
+        return effective_blend(self.blend, self.told)
+
+    def settings(self, *, other: Variant | None = None) -> dict[str, Any]:
+        """The choices as values of a configuration; beside an `other`, those alone that differ."""
+        said = _said(self)
+        if other is None:
+            return said
+        others = _said(other)
+        return {name: value for name, value in said.items() if value != others[name]}
+
+    @property
+    def label(self) -> str:
+        """The choices in a few words."""
+        fused = f"{_worded(self.fusion, self.arms)} of {self.fetch_k}"
+        if len(self.arms) == 1:
+            fused = f"{self.arms[0]} alone"
+        if not self.rerank_k:
+            return f"{fused}, not reranked"
+        blend = "blend by confidence" if isinstance(self.blend, ConfidenceBlend) else f"blend {self.blend:g}"
+        stop = ", stopping when settled" if self.stop is not None else ""
+        return f"{fused}, {self.rerank_k} reranked, {blend}{stop}"
+
+
+def config_of(header: Header, *, trust: bool = False) -> PipelineConfig:
+    """The configuration of the pipeline that was recorded, its own where it was recorded deeper.
+
+    Retrievers stand for themselves and search nothing; so does a reranker that no configuration can name.
+
+    Raises:
+        UntrustedConfigError: making its parts takes `trust`.
+        InputError: it has a part that decides replays and that no configuration can name, or that is not there.
+    """
+    said = dict(header.own or header.settings)
+    said["retrievers"] = {name: _RecordedArm() for name in said["retrievers"]}
+    said.pop("splitter", None)
+    unnamed = isinstance(said.get("reranker"), str) and said["reranker"] != "none"
+    if unnamed:
+        said["reranker"] = _RecordedReranker()
+    try:
+        config = PipelineConfig.load_stored(
+            said,
+            source="the recording",
+            trust=trust,
+            only_made=["reranker"],  # it is asked what it is, never for scores
+        )
+    except UntrustedConfigError:
+        raise
+    except HybridrankError as error:
+        raise InputError(
+            f"the recorded pipeline cannot be made again to be replayed: {error}; give its configuration"
+        ) from error
+    if unnamed and isinstance(config.blend, ConfidenceBlend) and config.blend.score_range is None:
+        raise InputError(
+            "the recorded pipeline blends by what its reranker says of its scores, and that was an object that no "
+            "configuration can name; give the pipeline's configuration"
+        )
+    return config
+
+
+class _RecordedArm:
+    """Stands for a retriever whose rankings were recorded."""
+
+    def retrieve(self, queries: Sequence[Query], *, k: int) -> Sequence[Ranking]:  # noqa: ARG002
+        """Find nothing: replays read what was recorded."""
+        raise InputError("a replay does not search")
+
+
+class _RecordedReranker:
+    """Stands for a reranker whose scores were recorded."""
+
+    pointwise = True  # else it could not have been recorded with `stop`
+
+    def score(self, batch: Sequence[Candidates]) -> Sequence[Sequence[float]]:  # noqa: ARG002
+        """Score nothing: replays read what was recorded."""
+        raise InputError("a replay does not rerank")
+
+
+def _differs(part: Any, recorded: Any) -> bool:
+    """Whether a part is configured otherwise than the recorded one, as far as a configuration can tell."""
+    said = plain(part)
+    if recorded in (None, "none"):
+        return True
+    return isinstance(said, Mapping) and isinstance(recorded, Mapping) and said != json.loads(json.dumps(recorded))
+
+
+def _said(variant: Variant) -> dict[str, Any]:
+    return {
+        "arms": list(variant.arms),
+        "fusion": plain(variant.fusion),
+        "fetch_k": variant.fetch_k,
+        "rerank_k": variant.rerank_k,
+        "blend": plain(variant.blend),
+        "stop": plain(variant.stop),
+    }
+
+
+def plain(part: Any) -> Any:
+    """A part's configuration; of what none can name, its class."""
+    if isinstance(part, Component):
+        with suppress(ConfigError):
+            return json.loads(json.dumps(part.to_config()))
+    if part is None or isinstance(part, (int, float, str)):
+        return part
+    return f"<{type(part).__module__}.{type(part).__qualname__}>"
+
+
+def _worded(fusion: Fusion, arms: Sequence[str]) -> str:
+    said = plain(fusion)
+    if not isinstance(said, Mapping):
+        return str(said)
+    weights = said.get("weights", {})
+    shares = " : ".join(f"{weights.get(arm, 1.0):g}" for arm in arms)
+    defaults = plain(create("fusion", said["use"])) if said["use"] in ("rrf", "score") else {}
+    options = [
+        f"{name} {value}" if not isinstance(value, str) else value
+        for name, value in said.items()
+        if name not in ("use", "weights") and (value != defaults.get(name) or isinstance(value, str))
+    ]
+    return f"{said['use']} {shares}" + (f" ({', '.join(options)})" if options else "")

@@ -1,0 +1,399 @@
+"""One small language to choose documents by their metadata, the same for every store and every arm.
+
+A filter is a mapping, all of whose entries must hold; ``{}`` holds for every document.
+
+=============================  =====================================================================
+entry                          holds where
+=============================  =====================================================================
+``"year": 2020``               the field equals this string, number, boolean or None; short for $eq
+``"lang": ["en", "de"]``       the field equals one of these; short for $in
+``"year": {"$gte": 2020}``     every operator of the mapping holds for the field
+``"$and": [filter, …]``        every filter holds
+``"$or": [filter, …]``         at least one filter holds
+``"$not": filter``             the filter does not hold
+=============================  =====================================================================
+
+=============================  =====================================================================
+operator                       holds where the field
+=============================  =====================================================================
+``"$eq": value``               equals the value
+``"$in": [value, …]``          equals one of the values
+``"$ne": value``               does not equal the value: also where there is no such field
+``"$nin": [value, …]``         equals none of the values: also where there is no such field
+``"$gt"``, ``"$gte"``          comes after the number or string; or equals it
+``"$lt"``, ``"$lte"``          comes before the number or string; or equals it
+``"$prefix": string``          is a string that begins with this one
+``"$exists": true``            is there, whatever it holds, null too (false: is not there)
+=============================  =====================================================================
+
+- A field's name is a key of the metadata, whole: dots mean nothing, and it does not begin with ``$``.
+- Values are equal only within a JSON type: 1 equals 1.0, but neither true nor "1". None is JSON's null, which a
+  missing field is not.
+- Numbers are ordered among numbers and strings among strings, by code point; nothing else is ordered. Integers
+  beyond 64 bits compare as floats.
+- NumPy's scalars and arrays, dates and UUIDs stand for the JSON values that they become in metadata: a date is the
+  str ``"2024-05-01"``.
+- Of an array every element is looked at, and one that holds is enough (``$ne`` and ``$nin``: none may equal).
+  Objects, and arrays within arrays, are there but equal nothing.
+
+>>> recent = Filter.of({"year": {"$gte": 2020, "$lt": 2030}, "lang": ["en", "de"]})
+>>> recent.matches({"year": 2021, "lang": "de"}), recent.matches({"year": 2019, "lang": "de"})
+(True, False)
+>>> recent.matches({"year": 2021, "lang": ["fr", "en"]}), recent.matches({"year": "2021", "lang": "en"})
+(True, False)
+>>> other = Filter.of({"$not": {"$or": [{"tag": {"$prefix": "draft"}}, {"owner": {"$exists": False}}]}})
+>>> other.matches({"owner": None}), other.matches({"owner": "ann", "tag": "draft-2"}), other.matches({})
+(True, False, False)
+>>> Filter.of({"year": {"gte": 2020}})
+Traceback (most recent call last):
+  ...
+hybridrank.errors.InputError: $.year.gte: there is no such operator; did you mean "$gte"? (operators: $eq, $ne, \
+$gt, $gte, $lt, $lte, $in, $nin, $prefix, $exists)
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from math import inf, isfinite
+from typing import Any, NoReturn, TypeAlias
+
+from hybridrank.errors import InputError
+from hybridrank.values.json_values import native
+
+__all__ = [
+    "BOOLEAN",
+    "NULL",
+    "NUMBER",
+    "TEXT",
+    "AllOf",
+    "AnyOf",
+    "Compare",
+    "Exists",
+    "Expression",
+    "Filter",
+    "Key",
+    "Not",
+    "OneOf",
+    "Prefix",
+    "keys_of",
+]
+
+MAX_DEPTH = 16
+"""How deep $and, $or and $not may stand in each other."""
+
+MAX_CONDITIONS = 500
+"""How many conditions a filter may have: each operator of each field is one."""
+
+MAX_VALUES = 100_000
+"""How many values the lists of a filter may hold together."""
+
+NULL, BOOLEAN, NUMBER, TEXT = range(4)
+
+Key: TypeAlias = tuple[int, Any]
+"""A scalar as it compares: its kind (`NULL`, `BOOLEAN`, `NUMBER` or `TEXT`), then its value (0 for null)."""
+
+
+def _key(value: object) -> Key | None:
+    if isinstance(value, str):
+        return TEXT, value
+    if isinstance(value, bool):
+        return BOOLEAN, value
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        try:
+            return NUMBER, float(value)
+        except OverflowError:
+            return NUMBER, inf if value > 0 else -inf
+    if isinstance(value, (int, float)):
+        return NUMBER, value
+    return (NULL, 0) if value is None else None
+
+
+def keys_of(value: object) -> list[Key]:
+    """What a metadata value compares as: itself, or its elements; nothing where it is or holds no scalar.
+
+    >>> keys_of(2.5), keys_of(["a", None, {"b": 1}])
+    ([(2, 2.5)], [(3, 'a'), (0, 0)])
+    """
+    elements: Iterable[object] = value if isinstance(value, (list, tuple)) else (value,)
+    return [key for element in elements if (key := _key(element)) is not None]
+
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The field equals one of `keys`."""
+
+    field: str
+    keys: frozenset[Key]
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it holds."""
+        return self.field in metadata and not self.keys.isdisjoint(keys_of(metadata[self.field]))
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The field comes before or after `key`; `operator` is $gt, $gte, $lt or $lte."""
+
+    field: str
+    operator: str
+    key: Key
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it holds."""
+        holds, (kind, bound) = _COMPARISONS[self.operator], self.key
+        keys = keys_of(metadata[self.field]) if self.field in metadata else ()
+        return any(each == kind and holds(value, bound) for each, value in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The field begins with `prefix`."""
+
+    field: str
+    prefix: str
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it holds."""
+        keys = keys_of(metadata[self.field]) if self.field in metadata else ()
+        return any(kind == TEXT and value.startswith(self.prefix) for kind, value in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field is there."""
+
+    field: str
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it holds."""
+        return self.field in metadata
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every one of `parts` holds, of which there may be none."""
+
+    parts: tuple[Expression, ...]
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it holds."""
+        return all(part.matches(metadata) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one of `parts` holds."""
+
+    parts: tuple[Expression, ...]
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it holds."""
+        return any(part.matches(metadata) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`part` does not hold."""
+
+    part: Expression
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it holds."""
+        return not self.part.matches(metadata)
+
+
+Expression: TypeAlias = OneOf | Compare | Prefix | Exists | AllOf | AnyOf | Not
+"""A parsed filter: what a store compiles."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Filter:
+    """A condition on documents' metadata; `Filter.of` makes one from the language that this module describes.
+
+    Two are equal where they say the same, whether in the short form or not.
+
+    >>> Filter.of({"a": 1, "b": ["x"]}) == Filter.of({"b": {"$in": ("x",)}, "a": {"$eq": 1.0}})
+    True
+    """
+
+    expression: Expression
+    _written: Mapping[str, Any] = field(compare=False)
+
+    @classmethod
+    def of(cls, value: Filter | Mapping[str, Any]) -> Filter:
+        """`value` itself, or the filter that it describes; it may change afterwards, the filter does not.
+
+        Raises:
+            InputError: this is no filter; the message says where, as in ``$.year.$gte``.
+        """
+        if isinstance(value, Filter):
+            return value
+        return cls(_Parser().filter(value, "$", 0), _plain(value))
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a document with this metadata is chosen."""
+        return self.expression.matches(metadata)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the filter as it was written, in JSON values; `of` gives it back, equal."""
+        written: dict[str, Any] = _plain(self._written)
+        return written
+
+    def __repr__(self) -> str:
+        return f"Filter.of({self._written!r})"
+
+
+def _plain(value: Any) -> Any:
+    value = native(value)
+    if isinstance(value, Mapping):
+        return {native(name): _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+_OPERATORS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$prefix", "$exists")
+_COMBINERS = ("$and", "$or", "$not")
+
+
+def _wrong(path: str, problem: str) -> NoReturn:
+    raise InputError(f"{path}: {problem}")
+
+
+def _step(path: str, name: object) -> str:
+    if isinstance(name, str) and re.fullmatch(r"\$?\w{1,80}", name):
+        return f"{path}.{name}"
+    return f"{path}[{json.dumps(str(name)[:80])}]"
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name[:80], names, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _kind(value: object) -> str:
+    return str(value) if isinstance(value, float) else type(value).__name__
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+class _Parser:
+    """Reads one filter, and counts as it goes: whatever it is given, it stops in time."""
+
+    def __init__(self) -> None:
+        self._conditions = 0
+        self._values = 0
+
+    def filter(self, value: object, path: str, depth: int) -> Expression:
+        if not isinstance(value, Mapping):
+            _wrong(path, f"a filter is a mapping of metadata fields to what they must be, not {_kind(value)}")
+        if depth > MAX_DEPTH:
+            raise InputError(f"the filter nests $and, $or and $not more than {MAX_DEPTH} deep")
+        parts: list[Expression] = []
+        for name in sorted(value, key=str):
+            inner, where = value[name], _step(path, name)
+            match name:
+                case "$not":
+                    parts.append(Not(self.filter(inner, where, depth + 1)))
+                case "$and" | "$or":
+                    if not isinstance(inner, (list, tuple)) or not inner:
+                        _wrong(
+                            where,
+                            f"takes a list of one filter or more, not {'[]' if inner == [] else _kind(inner)}",
+                        )
+                    filters = tuple(self.filter(each, f"{where}[{n}]", depth + 1) for n, each in enumerate(inner))
+                    parts.append(AllOf(filters) if name == "$and" else AnyOf(filters))
+                case _:
+                    parts.extend(self.field(name, inner, where))
+        if not parts:
+            self.count()
+        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+
+    def field(self, name: object, value: object, path: str) -> Iterable[Expression]:
+        if not isinstance(name, str):
+            _wrong(path, f"a field's name is a str, not {_kind(name)}")
+        if name in _OPERATORS:
+            _wrong(path, f'stands inside of a field: {{"<field>": {{"{name}": …}}}}')
+        if name.startswith("$"):
+            _wrong(path, f'a field\'s name does not begin with "$"{_near(name, _COMBINERS)}')
+        if not _is_text(name):
+            _wrong(path, "a field's name holds a lone surrogate, which is not text")
+        name, value = str.__str__(name), native(value)
+        if not isinstance(value, Mapping):
+            yield self.condition(name, "$in" if isinstance(value, (list, tuple)) else "$eq", value, path)
+            return
+        if not value:
+            _wrong(path, f"names no operator (operators: {', '.join(_OPERATORS)})")
+        for word in sorted(value, key=str):
+            yield self.condition(name, word, value[word], _step(path, word))
+
+    def condition(self, name: str, word: object, value: object, path: str) -> Expression:
+        self.count()
+        value = native(value)
+        match word:
+            case "$eq":
+                return OneOf(name, frozenset([self.key(value, path)]))
+            case "$in":
+                return OneOf(name, self.keys(value, path))
+            case "$ne":
+                return Not(OneOf(name, frozenset([self.key(value, path)])))
+            case "$nin":
+                return Not(OneOf(name, self.keys(value, path)))
+            case "$gt" | "$gte" | "$lt" | "$lte":
+                if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                    _wrong(path, f"takes a number or a str, not {_kind(value)}")
+                return Compare(name, word, self.key(value, path))
+            case "$prefix":
+                if not isinstance(value, str):
+                    _wrong(path, f"takes a str, not {_kind(value)}")
+                self.key(value, path)
+                return Prefix(name, value)
+            case "$exists":
+                if not isinstance(value, bool):
+                    _wrong(path, f"takes true or false, not {_kind(value)}")
+                return Exists(name) if value else Not(Exists(name))
+        if word in _COMBINERS:
+            _wrong(path, f'stands outside of a field: {{"{word}": …}} with the field inside')
+        _wrong(
+            path, f"there is no such operator{_near(str(word), _OPERATORS)} (operators: {', '.join(_OPERATORS)})"
+        )
+
+    def keys(self, values: object, path: str) -> frozenset[Key]:
+        if not isinstance(values, (list, tuple)):
+            _wrong(path, f"takes a list of values, not {_kind(values)}")
+        self._values += len(values)
+        if self._values > MAX_VALUES:
+            raise InputError(f"the filter lists more than {MAX_VALUES:,} values")
+        return frozenset(self.key(value, path, f"[{n}]") for n, value in enumerate(values))
+
+    def key(self, value: object, path: str, place: str = "") -> Key:
+        value = native(value)
+        key = _key(value)
+        if key is None or (isinstance(value, float) and not isfinite(value)):
+            _wrong(path + place, f"a value is a str, an int, a finite float, a bool or None, not {_kind(value)}")
+        if isinstance(value, str) and not _is_text(value):
+            _wrong(path + place, "holds a lone surrogate, which is not text")
+        return key
+
+    def count(self) -> None:
+        self._conditions += 1
+        if self._conditions > MAX_CONDITIONS:
+            raise InputError(
+                f"the filter has more than {MAX_CONDITIONS} conditions; for one field use a list: $in"
+            )

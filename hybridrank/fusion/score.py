@@ -1,0 +1,74 @@
+"""Score fusion: several rankings -> one, by normalized scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import fsum
+from typing import Literal
+
+from pydantic import Field
+
+from hybridrank.component.base import Component
+from hybridrank.fusion.normalization import NORMALIZATIONS
+from hybridrank.fusion.weights import Weights
+from hybridrank.types import Ranking
+
+__all__ = ["ScoreFusion"]
+
+
+class ScoreFusion(Component):
+    """Put every arm's scores on one scale, weigh them, and combine them document by document.
+
+    `normalize` is the scale. Each has its zero where it stands for "not found", so that no document that an arm
+    found counts for less than one that it missed, and an arm whose scores are all equal (a single document
+    included) never vanishes:
+
+    - ``"min-max"``: the arm's lowest score is 0, its highest 1. All equal: 1, since each is the highest.
+    - ``"z-score"``: standard deviations above the arm's lowest score. Plain z-scores, zero at the mean, would
+      place a document that the arm missed above half of those that it found; taken from the lowest score they
+      order a sum just as plain z-scores do that give a missed document the arm's lowest. All equal: 1, which is
+      the mean of any two scores that differ.
+    - ``"dbsf"``, distribution-based score fusion: 0 is three standard deviations below the arm's mean, 1 is three
+      above. All equal: 0.5, the mean. So Qdrant does it (``lib/segment/src/common/score_fusion.rs``), with the
+      sample's deviation (n - 1) and without a ceiling; only scores below 0 are raised to 0 here.
+
+    `combine` is what becomes of a document's normalized scores (Fox and Shaw, "Combination of multiple
+    searches", TREC-2, 1994): their ``"sum"``, the largest (``"max"``), or ``"mnz"``, the sum times the number of
+    arms that found the document, not counting arms of weight 0. `weights` are as in `RRF`.
+
+    >>> lexical, dense = Ranking.of({"a": 9.0, "b": 6.0, "c": 5.0}), Ranking.of({"b": 0.8, "d": 0.4})
+    >>> fused = ScoreFusion().fuse({"bm25": lexical, "dense": dense})
+    >>> list(zip(fused.ids, fused.scores))
+    [('b', 1.25), ('a', 1.0), ('c', 0.0), ('d', 0.0)]
+    >>> ScoreFusion(combine="mnz", weights={"dense": 0.5}).fuse({"bm25": lexical, "dense": dense}).scores
+    (1.5, 1.0, 0.0, 0.0)
+    """
+
+    use = "score"
+
+    normalize: Literal["min-max", "z-score", "dbsf"] = "min-max"
+    combine: Literal["sum", "max", "mnz"] = "sum"
+    weights: Weights = Field(default_factory=dict)
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
+
+    def fuse(self, rankings: Mapping[str, Ranking]) -> Ranking:
+        """Merge the rankings; their order is not read."""
+        normalize, combine = NORMALIZATIONS[self.normalize], _COMBINE[self.combine]
+        found: dict[str, list[float]] = {}
+        for arm, ranking in rankings.items():
+            weight = self.weights.get(arm, 1.0)
+            for doc_id, score in zip(ranking.ids, normalize(ranking.scores), strict=True):
+                parts = found.setdefault(doc_id, [])
+                if weight:
+                    parts.append(weight * score)
+        return Ranking.of({doc_id: combine(parts) for doc_id, parts in found.items()})
+
+
+_COMBINE: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "sum": fsum,
+    "max": lambda parts: max(parts, default=0.0),
+    "mnz": lambda parts: len(parts) * fsum(parts),
+}

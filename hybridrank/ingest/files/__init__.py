@@ -1,0 +1,9 @@
+"""Documents from files: which files there are, and what each of them holds.
+
+A *source* is one file. JSON Lines, CSV, TSV and Parquet hold one document a record; Markdown, HTML, PDF, DOCX and
+plain text are one document each. Parquet, HTML, PDF and DOCX need ``pip install "hybridrank[files]"``.
+"""
+
+from hybridrank.ingest.files.sources import Files, Source, find_files, load_documents
+
+__all__ = ["Files", "Source", "find_files", "load_documents"]

@@ -1,0 +1,366 @@
+"""The files under some paths, and the documents in each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridrank.errors import InputError, MissingDependencyError
+from hybridrank.ingest.files import docx, html, parquet, pdf, records, tables, text
+from hybridrank.ingest.files.encodings import unreadable
+from hybridrank.ingest.files.reading import ColumnType, Note, OnBad, OnError, Reading, refuse
+from hybridrank.types import Document
+from hybridrank.values.json_values import json_object
+
+__all__ = ["Files", "Source", "find_files", "load_documents"]
+
+_log = logging.getLogger(__name__)
+
+_Records = Iterator[tuple[str, Mapping[str, Any]]]
+
+
+def _json_lines(path: Path, label: str, reading: Reading, on_bad: OnBad, note: Note) -> _Records:  # noqa: ARG001
+    return records.json_lines(path, label, encoding=reading.encoding, on_bad=on_bad, bounded=True)
+
+
+def _parquet(path: Path, label: str, reading: Reading, on_bad: OnBad, note: Note) -> _Records:  # noqa: ARG001
+    return parquet.rows(path, label, on_bad=on_bad)
+
+
+_TABLES: Mapping[str, Callable[[Path, str, Reading, OnBad, Note], _Records]] = {
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".csv": tables.typed_rows,
+    ".tsv": tables.typed_rows,
+    ".parquet": _parquet,
+}
+_TEXTS: Mapping[str, Callable[[Path, Reading, Note], tuple[str, str | None]]] = {
+    ".txt": text.read_plain,
+    ".rst": text.read_plain,
+    ".md": text.read_markdown,
+    ".markdown": text.read_markdown,
+    ".html": html.read_html,
+    ".htm": html.read_html,
+    ".xhtml": html.read_html,
+    ".pdf": pdf.read_pdf,
+    ".docx": docx.read_docx,
+}
+_KNOWN = (*_TABLES, *_TEXTS)
+_SKIPPED_FOLDERS = ("node_modules", "__pycache__")
+_READING = 2  # raise it when a reader makes other documents of the same bytes: then all is read again
+_BY_DEFAULT = Reading()
+_MOST_REPORTED = 1000  # records of a file, one by one
+
+Told = Callable[[Path, str], None]
+"""Called with a file, and why it or one of its records is left out, or what was assumed about it."""
+
+
+def _unheard(said: str) -> None:
+    """Nobody asked to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file, and how it is read.
+
+    `path` is absolute. `id` is the path relative to the directory that was given (its name, where the file
+    itself was), in Unicode's composed form (NFC): a file of text is the document with this id, and a record that
+    has no id of its own is ``<id>:<line or row>``, counted from 1.
+    """
+
+    path: Path
+    id: str
+    reading: Reading = _BY_DEFAULT
+
+    @property
+    def name(self) -> str:
+        """What a collection remembers it by: the absolute path, with slashes."""
+        return self.path.as_posix()
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it holds records, any number of documents; else it is one document."""
+        return self.path.suffix.lower() in _TABLES
+
+    def digest(self) -> str:
+        """A hash of the bytes and of all else that its documents depend on; the file is read in pieces.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        chosen = json.dumps([_READING, self.id, *self.reading.choices(table=self.is_table)])
+        hasher = hashlib.sha256(chosen.encode() + b"\n")
+        try:
+            with self.path.open("rb") as file:
+                hashlib.file_digest(file, lambda: hasher)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        return hasher.hexdigest()
+
+    def documents(self, *, on_skip: Note | None = None, on_note: Note | None = None) -> Iterator[Document]:
+        """Read the documents, a table's one by one.
+
+        A record that cannot be used, or that repeats an id, is left out, and `on_skip` told which and why; where
+        that is None, or `reading` says so, it is an error. `on_note` is told what was assumed or lost: the types
+        of columns, what a library left out.
+
+        Raises:
+            InputError: the file is damaged, locked by a password, empty of text where it should hold some, or a
+                record is unusable, or all are; says which file and line or row.
+            MissingDependencyError: the library that reads such files is not installed.
+        """
+        note = on_note or _unheard
+        suffix = self.path.suffix.lower()
+        if suffix in _TABLES and (on_skip is None or self.reading.on_error == "raise"):
+            yield from self._records(suffix, refuse, note)
+        elif suffix in _TABLES and on_skip is not None:
+            left_out = _LeftOut(on_skip, self.id)
+            yield from left_out.pass_on(self._records(suffix, left_out.add, note))
+        else:
+            content, title = _TEXTS[suffix](self.path, self.reading, note)
+            yield Document(id=self.id, text=content, title=title)
+
+    def _records(self, suffix: str, on_bad: OnBad, note: Note) -> Iterator[Document]:
+        text_field, id_field = self.reading.text_field, self.reading.id_field
+        seen: set[str] = set()
+        for where, record in _TABLES[suffix](self.path, self.id, self.reading, on_bad, note):
+            try:
+                document = records.to_document(record, where, text_field=text_field, id_field=id_field)
+                if document.id in seen:
+                    raise InputError(f"{where} repeats the id {document.id!r}; ids must be distinct")
+                json_object(document.metadata, what=f"{where}: document {document.id!r}: metadata")
+            except InputError as error:
+                on_bad(error)
+            else:
+                seen.add(document.id)
+                yield document
+
+
+class _LeftOut:
+    """Reports the records of a file that are left out, once one is found that is not, and not too many."""
+
+    def __init__(self, tell: Note, label: str) -> None:
+        self._tell = tell
+        self._label = label
+        self._number = 0
+        self._first: list[InputError] = []
+        self._any_good = False
+
+    def add(self, error: InputError) -> None:
+        """Take what is wrong with a record."""
+        self._number += 1
+        if self._number > _MOST_REPORTED:
+            return
+        if self._any_good:
+            self._tell(str(error))
+        else:
+            self._first.append(error)
+
+    def pass_on(self, documents: Iterator[Document]) -> Iterator[Document]:
+        """The documents; an error if there is none although there are records."""
+        for document in documents:
+            if not self._any_good:
+                self._any_good = True
+                for error in self._first:
+                    self._tell(str(error))
+                self._first.clear()
+            yield document
+        if not self._any_good and self._first:
+            others = (
+                f" (and none of the {self._number - 1:,} other records can be used)" if self._number > 1 else ""
+            )
+            raise InputError(f"{self._first[0]}{others}")
+        if self._number > _MOST_REPORTED:
+            self._tell(f"{self._label}: {self._number - _MOST_REPORTED:,} more records cannot be used")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What `find_files` found: the sources in order, and how many files of each other ending were passed over."""
+
+    sources: tuple[Source, ...]
+    passed_over: Mapping[str, int]
+
+
+def find_files(
+    paths: Iterable[str | Path],
+    *,
+    text_field: str = "text",
+    id_field: str | None = None,
+    encoding: str | None = None,
+    types: ColumnType | Mapping[str, ColumnType] | None = None,
+    quotes: bool | None = None,
+    on_error: OnError = "skip",
+    on_skip: Told | None = None,
+) -> Files:
+    """Find every readable file under `paths`: each is a file or a directory with all below it.
+
+    They come in the order of `paths`, a directory's sorted, each file once. In a directory, files of unknown
+    endings are counted; what is hidden (its name begins with a dot), ``node_modules``, ``__pycache__`` and links
+    to directories are not looked at; what cannot be read is told to `on_skip`, and so is the second of two files
+    whose names differ only in Unicode's normalization. `load_documents` describes the other options.
+
+    Raises:
+        InputError: a path does not exist, or is a file of unknown kind; or two files would be one document,
+            as they lie at the same place in two of the directories (records are compared where they are stored).
+    """
+    if isinstance(paths, str):
+        raise InputError("paths must be a collection of paths, not one str")
+    reading = Reading(text_field, id_field, encoding, {} if types is None else types, quotes, on_error)
+    found: dict[str, Source] = {}
+    documents: dict[str, Path] = {}
+    passed_over: Counter[str] = Counter()
+    for given in paths:
+        here: dict[str, Path] = {}
+        for path, doc_id in _below(Path(given), passed_over, on_skip):
+            source = Source(path, doc_id, reading)
+            if source.name in found:
+                continue
+            if (other := here.setdefault(doc_id, path)) != path:
+                if on_skip is not None:
+                    on_skip(path, f"its name differs from that of {str(other)!r} only in Unicode's normalization")
+                continue
+            found[source.name] = source
+            if not source.is_table and documents.setdefault(doc_id, path) != path:
+                raise InputError(
+                    f"{str(documents[doc_id])!r} and {str(path)!r} would both be document {doc_id!r}; "
+                    "give a directory that holds both"
+                )
+    return Files(tuple(found.values()), dict(passed_over))
+
+
+def load_documents(
+    path: str | Path,
+    *,
+    text_field: str = "text",
+    id_field: str | None = None,
+    encoding: str | None = None,
+    types: ColumnType | Mapping[str, ColumnType] | None = None,
+    quotes: bool | None = None,
+    on_error: OnError = "skip",
+    on_skip: Told | None = None,
+    on_note: Told | None = None,
+) -> Iterator[Document]:
+    """Read documents from a file, or from every file under a directory that can be read.
+
+    Of a record, `text_field` is the text, `id_field` the id (by default ``id`` or ``_id``, else the place in the
+    file), ``title`` the title, an object under ``metadata`` the metadata; all other fields join the metadata. A
+    file of text is one document with its path as id; its title is what the file says that it is, else its
+    first heading.
+
+    `encoding` is that of text files which have no byte order mark and declare none (by default UTF-8). `types` are
+    those of the columns of CSV and TSV, by name or one for all: ``str``, ``int``, ``float``, ``bool`` or ``date``.
+    The types of other columns are inferred, and `on_note` is told which. `quotes` says whether quotation marks
+    enclose fields: by default in CSV, and not in TSV.
+
+    A record that cannot be used, or a file in a directory that cannot be read, is left out, and `on_skip` told
+    which and why; where it is None, a warning is logged. ``on_error="raise"`` makes that of a record an error.
+
+    Raises:
+        InputError: the path does not exist or is of no known kind, or cannot be read, or none of its records can
+            be used, or an option has no meaning; says which.
+        MissingDependencyError: the library that reads such a file is not installed.
+    """
+    skip, note = on_skip or _warn, on_note or _inform
+    files = find_files(
+        [path],
+        text_field=text_field,
+        id_field=id_field,
+        encoding=encoding,
+        types=types,
+        quotes=quotes,
+        on_error=on_error,
+        on_skip=skip,
+    )
+    if not Path(path).is_dir():
+        return _documents(files.sources[0], skip, note)
+    if not files.sources:
+        raise InputError(f"no file under {str(path)!r} can be read; known endings: {', '.join(_KNOWN)}")
+
+    def documents() -> Iterator[Document]:
+        for source in files.sources:
+            try:
+                yield from list(_documents(source, skip, note))  # what cannot be read whole gives nothing
+            except (InputError, MissingDependencyError) as error:
+                if on_error == "raise" and source.is_table:
+                    raise
+                skip(source.path, str(error))
+
+    return documents()
+
+
+def _documents(source: Source, on_skip: Told, on_note: Told) -> Iterator[Document]:
+    return source.documents(
+        on_skip=lambda reason: on_skip(source.path, reason), on_note=lambda said: on_note(source.path, said)
+    )
+
+
+def _warn(path: Path, reason: str) -> None:
+    _log.warning("left out, of %s: %s", path, reason)
+
+
+def _inform(path: Path, said: str) -> None:
+    _log.info("%s: %s", path, said)
+
+
+def _below(given: Path, passed_over: Counter[str], on_skip: Told | None) -> Iterator[tuple[Path, str]]:
+    """The files at or under a path: where each is, and its id. Only the directory's own links are resolved."""
+    try:
+        mode = given.stat().st_mode
+    except FileNotFoundError:
+        raise InputError(f"there is no file or directory {str(given)!r}") from None
+    except OSError as error:
+        raise unreadable(given, error) from error
+    if not stat.S_ISDIR(mode):
+        path = given.parent.resolve() / given.name
+        if path.suffix.lower() not in _KNOWN:
+            raise InputError(
+                f"cannot tell what kind of file {str(given)!r} is; known endings: {', '.join(_KNOWN)}"
+            )
+        if problem := _problem(path):
+            raise InputError(f"cannot read {str(given)!r}: {problem}")
+        yield path, unicodedata.normalize("NFC", path.name)
+        return
+    root = given.resolve()
+    for path in _walk(root, on_skip):
+        suffix = path.suffix.lower()
+        if suffix not in _KNOWN:
+            passed_over[suffix] += 1
+        elif problem := _problem(path):
+            if on_skip is not None:
+                on_skip(path, problem)
+        else:
+            yield path, unicodedata.normalize("NFC", path.relative_to(root).as_posix())
+
+
+def _walk(root: Path, on_skip: Told | None) -> list[Path]:
+    def failed(error: OSError) -> None:
+        if on_skip is not None:
+            on_skip(Path(error.filename), f"cannot be listed: {error.strerror}")
+
+    paths = []
+    for folder, folders, names in os.walk(root, onerror=failed):
+        folders[:] = [name for name in folders if name[0] != "." and name not in _SKIPPED_FOLDERS]
+        paths += [Path(folder, name) for name in names if name[0] != "."]
+    return sorted(paths)
+
+
+def _problem(path: Path) -> str | None:
+    """Why a file cannot be a source, as far as its name and kind tell."""
+    try:
+        str(path).encode()
+        mode = path.stat().st_mode
+    except UnicodeEncodeError:
+        return "its path is not UTF-8"
+    except OSError as error:
+        return error.strerror
+    return None if stat.S_ISREG(mode) else "not a regular file"

@@ -1,0 +1,41 @@
+"""Plain text and Markdown."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from hybridrank.errors import InputError
+from hybridrank.ingest.files.encodings import opened
+from hybridrank.ingest.files.reading import Note, Reading
+from hybridrank.ingest.markdown import first_heading, front_matter
+
+__all__ = ["read_markdown", "read_plain"]
+
+_PIECE = 1 << 20  # characters
+
+
+def read_plain(path: Path, reading: Reading, note: Note) -> tuple[str, None]:  # noqa: ARG001
+    """The text; a plain file has no title.
+
+    Raises:
+        InputError: it cannot be read, or is not text.
+    """
+    with opened(path, encoding=reading.encoding) as file:
+        pieces = list(iter(partial(file.read, _PIECE), ""))
+    if any("\0" in piece for piece in pieces):
+        raise InputError(f"{str(path)!r} is not text: it holds NUL characters")
+    return "".join(pieces), None
+
+
+def read_markdown(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:
+    """The text as it is, and the title that its front matter names, or its first heading.
+
+    Raises:
+        InputError: it cannot be read, or is not text.
+    """
+    text, _ = read_plain(path, reading, note)
+    front = front_matter(text)
+    if front.problem is not None:
+        note(front.problem)
+    return text, front.title or first_heading(text[front.end :])

@@ -1,0 +1,328 @@
+"""A pipeline's configuration: the same in Python, in a dict and in a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from os import PathLike, fspath
+from typing import Any, Literal, Never, Self, TypedDict, Unpack
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hybridrank.blend import ConfidenceBlend, confidence_range_of
+from hybridrank.component.base import config_error, dumped
+from hybridrank.component.protocols import (
+    Adjuster,
+    IndexedRetriever,
+    PointwiseReranker,
+    VectorAdjuster,
+    VectorSource,
+)
+from hybridrank.component.registry import AdjusterOption, FusionOption, RerankerOption, RetrieverOption, create
+from hybridrank.component.trust import build_stored
+from hybridrank.errors import ConfigError, InputError
+from hybridrank.fusion import RRF
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.rerank.early_stopping import EarlyStopping
+from hybridrank.values.arguments import whole_number
+
+__all__ = ["OpenOptions", "PipelineConfig", "PipelineOptions", "ReplaceOptions"]
+
+_MOST_STORED = {"fetch_k": 10_000, "rerank_k": 1_000}
+"""Larger ones are not taken from a stored configuration unasked: every search would read that much."""
+
+_STAGES = ("fusion", "rerank", "blend")
+
+
+def _default_fusion(config: Mapping[str, Any]) -> Any:
+    """RRF, in which an arm called ``dense`` weighs 2, and the first of either arm are among the first of all.
+
+    With a `k` of 60, what is first for BM25 alone would come behind the first 61 of the vectors alone, where no
+    reranker sees it. With 5 it is among the first eight.
+    """
+    weights = {"dense": 2.0} if "dense" in (config.get("retrievers") or ()) else {}
+    return create("fusion", {"use": "rrf", "k": 5, "weights": weights})
+
+
+def _names_the_default(fusion: Any) -> bool:
+    """Whether this is the default fusion by name alone, which depends on the arms as leaving it out does."""
+    table = {"use": fusion} if isinstance(fusion, str) else fusion
+    return isinstance(table, Mapping) and dict(table) == {"use": RRF.use}
+
+
+class ReplaceOptions(TypedDict, total=False):
+    """What `Pipeline.replace` takes: all fields of `PipelineConfig` that the indexes do not depend on."""
+
+    fusion: FusionOption | str | Mapping[str, Any]
+    reranker: RerankerOption | str | Mapping[str, Any] | None
+    fetch_k: int
+    rerank_k: int
+    blend: float | ConfidenceBlend | Literal["confidence"] | Mapping[str, Any]
+    stop: EarlyStopping | Literal["early-stopping"] | Mapping[str, Any] | None
+    on_rerank_error: Literal["fused", "raise"]
+    adjust: Sequence[AdjusterOption | str | Mapping[str, Any]]
+    max_searches: int
+
+
+class OpenOptions(ReplaceOptions, total=False):
+    """What `Pipeline.open` takes."""
+
+    retrievers: Mapping[str, RetrieverOption | str | Mapping[str, Any]]
+
+
+class PipelineOptions(OpenOptions, total=False):
+    """What `Pipeline.build` takes: the fields of `PipelineConfig`."""
+
+    splitter: Splitter | Mapping[str, Any] | None
+    indexed_fields: Sequence[str]
+
+
+class PipelineConfig(BaseModel):
+    """Everything that defines a pipeline, except its documents.
+
+    `retrievers` maps the pipeline's names for its arms to retrievers; `fetch_k` is how many candidates each
+    arm fetches, `rerank_k` how many of the fused ones the reranker sees; `reranker` None (in a file: "none")
+    leaves results in fused order. `fusion` is RRF with ``k=5`` by default, in which an arm called ``dense`` has
+    weight 2 and any other 1 (docs/quality.md has the measurements); so it is where it is named without an option,
+    ``"rrf"`` or ``{"use": "rrf"}``. With an option, or as an `RRF()`, the others are those of the paper: ``k=60``
+    and equal weights. `on_rerank_error` says what a search does when the
+    reranker fails: give the fused order and say so (``"fused"``), or raise.
+
+    `blend` is what the fused order weighs beside the reranker's: a share, of which 0 is the reranker alone, or a
+    `ConfidenceBlend`, the default (docs/blending.md). `stop` ends reranking before `rerank_k` when the best have
+    settled; it takes a reranker that is pointwise. Without a reranker neither has anything to do.
+
+    `adjust` are adjusters, which score anew, in their order, what the reranker scored, or all that was fused where
+    there is none.
+
+    `max_searches` bounds the async searches that go on at once, waiting ones included: one more is refused.
+
+    `splitter` cuts documents into passages, which are then what is found; `indexed_fields` are the metadata fields
+    that a durable collection keeps an index on, for quick filters.
+
+    A part is given as a registered name, as a table (``{"use": name, ...options}``), or, in Python, as an object.
+
+    Raises:
+        ConfigError: an option is unknown or wrong; says where.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    retrievers: Mapping[str, RetrieverOption] = Field(
+        default_factory=lambda: {"bm25": create("retriever", "bm25"), "dense": create("retriever", "faiss")},
+        min_length=1,
+    )
+    fusion: FusionOption = Field(default_factory=_default_fusion)
+    reranker: RerankerOption | None = Field(default_factory=lambda: create("reranker", "cross-encoder"))
+    fetch_k: int = Field(default=50, ge=1)
+    rerank_k: int = Field(default=20, ge=1)
+    blend: float | ConfidenceBlend = Field(default_factory=ConfidenceBlend)
+    stop: EarlyStopping | None = None
+    on_rerank_error: Literal["fused", "raise"] = "fused"
+    adjust: tuple[AdjusterOption, ...] = ()
+    max_searches: int = Field(default=256, ge=1)
+    splitter: Splitter | None = None
+    indexed_fields: tuple[str, ...] = ()
+
+    def __init__(self, *values: Never, **options: Unpack[PipelineOptions]) -> None:
+        if values:
+            raise ConfigError("a pipeline takes its options by name, as in PipelineConfig(fetch_k=50)")
+        if _names_the_default(options.get("fusion")):
+            del options["fusion"]
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            raise config_error(
+                error, type(self).model_fields, given=options, path="$", what="a pipeline"
+            ) from None
+        except OverflowError as error:  # pydantic's own, of a whole number where a float is wanted
+            raise ConfigError(f"an option is too large: {error}") from None
+        for name in self.retrievers:
+            if not name or name in _STAGES or name in self.adjusters:
+                raise ConfigError(
+                    f"a retriever cannot be called {name!r}; "
+                    + ("choose another name, that one is a stage's" if name else "give it a name"),
+                    path="$.retrievers",
+                )
+        for name in getattr(self.fusion, "weights", {}):
+            if name not in self.retrievers:
+                raise ConfigError(
+                    f"no retriever is called {name!r} (there are: {', '.join(self.retrievers)})",
+                    path="$.fusion.weights",
+                )
+        for number, adjuster in enumerate(self.adjust):
+            if isinstance(adjuster, VectorAdjuster) and adjuster.needs_vectors and not self._gives_vectors():
+                raise ConfigError(
+                    "it needs the documents' vectors, and no retriever here gives any: add one, such as faiss",
+                    path=f"$.adjust[{number}]",
+                )
+
+        if self.stop is not None and self.reranker is not None and not self._is_pointwise():
+            raise ConfigError(
+                "it needs a reranker that scores each document for itself, and this one does not say so "
+                "(`pointwise`): its scores of several calls would not compare; leave stop out",
+                path="$.stop",
+            )
+
+        if self.reranker is not None:
+            try:
+                confidence_range_of(self.reranker)
+            except ConfigError as error:
+                raise ConfigError(error.problem, path="$.reranker") from None
+
+    def _is_pointwise(self) -> bool:
+        return isinstance(self.reranker, PointwiseReranker) and self.reranker.pointwise
+
+    def _gives_vectors(self) -> bool:
+        arms = self.retrievers.values()
+        return any(
+            isinstance(arm, IndexedRetriever) and isinstance(arm.create_index(), VectorSource) for arm in arms
+        )
+
+    @property
+    def adjusters(self) -> Mapping[str, Adjuster]:
+        """The adjusters by the names of their stages: `use`, or the class; a second one of a name gets a 2."""
+        seen, named = Counter(_STAGES), {}
+        for adjuster in self.adjust:
+            name = str(getattr(adjuster, "use", type(adjuster).__name__))
+            seen[name] += 1
+            named[name if seen[name] == 1 else f"{name} {seen[name]}"] = adjuster
+        return named
+
+    @field_validator("fetch_k", "rerank_k", "max_searches", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        try:
+            return whole_number(value, "it", least=1)
+        except InputError as error:
+            raise ConfigError(str(error).removeprefix("it ")) from None
+
+    @field_validator("reranker", mode="before")
+    @classmethod
+    def _none_by_name(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
+    @field_validator("blend", mode="before")
+    @classmethod
+    def _blend_by_name(cls, value: Any) -> Any:
+        if value == ConfidenceBlend.use:
+            return ConfidenceBlend()
+        if isinstance(value, Mapping):
+            return ConfidenceBlend.from_config(value)
+        if isinstance(value, ConfidenceBlend):
+            return value
+        if isinstance(value, Real) and not isinstance(value, bool) and 0 <= (weight := float(value)) <= 1:
+            return weight
+        raise ConfigError(
+            "give the weight of the fused order, from 0 (the reranker alone) to 1 (the fused order alone), "
+            f'"{ConfidenceBlend.use}", or a table with its options, not {value!r:.80}'
+        )
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stop_by_name(cls, value: Any) -> Any:
+        if value == EarlyStopping.use:
+            return EarlyStopping()
+        if value is None or isinstance(value, EarlyStopping):
+            return value
+        if isinstance(value, Mapping):
+            return EarlyStopping.from_config(value)
+        raise ConfigError(
+            f'give "{EarlyStopping.use}", or a table with its options, not {value!r:.80}; without it, rerank_k '
+            "candidates are reranked"
+        )
+
+    @field_validator("splitter", mode="before")
+    @classmethod
+    def _splitter_from_table(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return Splitter.from_config(value)
+        if value is None or isinstance(value, Splitter):
+            return value
+        raise ConfigError(f"give a Splitter, or a table with its options, not {value!r:.80}")
+
+    @classmethod
+    def load(
+        cls,
+        source: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None,
+        **options: Unpack[PipelineOptions],
+    ) -> Self:
+        """Read a configuration from a TOML file, or take it from a mapping; `options` go before what it says.
+
+        Raises:
+            ConfigError: the file cannot be read, is not TOML, or holds an unknown or wrong option.
+        """
+        if source is None:
+            said: Mapping[str, Any] = {}
+        elif isinstance(source, PipelineConfig):
+            said = {name: getattr(source, name) for name in source.model_fields_set}
+        elif isinstance(source, Mapping):
+            said = source
+        elif isinstance(source, (str, PathLike)):
+            said = _read(source)
+        else:
+            raise ConfigError(
+                f"give a TOML file's path, a mapping of options or a PipelineConfig, not {type(source).__name__}"
+            )
+        return cls(**{**said, **options})
+
+    @classmethod
+    def load_stored(
+        cls,
+        stored: Mapping[str, Any],
+        *,
+        source: str,
+        trust: bool = False,
+        only_made: Iterable[str] = (),
+        **options: Any,
+    ) -> Self:
+        """Build a configuration that came with data, such as a collection's. `options` are the caller's own.
+
+        What could run code, reach a network, or read a file outside of the model caches and the collection takes
+        `trust` (`hybridrank.component.trust`), unless `options` replace it. `source` is for messages: "the
+        collection at …". Of the fields `only_made` nothing will be used, so only classes that declare nothing take
+        `trust` there.
+
+        Raises:
+            UntrustedConfigError: something takes `trust`.
+            ConfigError: an option is unknown or wrong.
+        """
+        if not isinstance(stored, Mapping):
+            raise ConfigError(f"{source} was stored with a configuration that is no table")
+        kept = {name: value for name, value in stored.items() if name not in options}
+        if _names_the_default(kept.get("fusion")):
+            del kept["fusion"]
+        if not trust:
+            kept = build_stored(cls, kept, source=source, only_made=only_made, most=_MOST_STORED)
+        return cls(**kept, **options)
+
+    def to_config(self) -> dict[str, Any]:
+        """Give the configuration as JSON and TOML values; `load` gives it back, equal.
+
+        Raises:
+            ConfigError: a part is an object that is no registered component.
+        """
+        return {"reranker": "none", **dumped(self)}
+
+    def nameable(self) -> dict[str, Any]:
+        """As `to_config`, with None for what is an object that no configuration can name."""
+        parts: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            part = self.model_copy(update={other: None for other in type(self).model_fields if other != name})
+            try:
+                parts[name] = dumped(part).get(name)
+            except ConfigError:
+                parts[name] = None
+        return {**parts, "reranker": "none" if self.reranker is None else parts["reranker"]}
+
+
+def _read(path: str | PathLike[str]) -> Mapping[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read {fspath(path)!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{fspath(path)!r} is not valid TOML: {error}") from error

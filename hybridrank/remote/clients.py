@@ -1,0 +1,79 @@
+"""One HTTP client, say, for each event loop, since connections cannot leave the loop that opened them."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Generic, TypeVar
+from weakref import finalize
+
+from hybridrank.errors import BackendTimeoutError
+from hybridrank.runtime.deadline import remaining
+
+__all__ = ["PerLoopClient"]
+
+T = TypeVar("T")
+
+
+class PerLoopClient(Generic[T]):
+    """What `make` makes, once for each event loop, and `close` closes on that loop.
+
+    It is kept from one search to the next, and closed when its loop shuts down its asynchronous generators, as
+    `asyncio.run` does, or when this object goes. `make` is called in a thread, since imports and certificates
+    would block the loop. `name` is who is connected to, for messages.
+    """
+
+    def __init__(self, make: Callable[[], T], close: Callable[[T], Awaitable[None]], *, name: str) -> None:
+        self._name = name
+        self._make = make
+        self._close = close
+        self._held: dict[AbstractEventLoop, _Own[T]] = {}
+        # A generator that nobody holds is closed on its loop. At exit, the loop does that by itself.
+        finalize(self, self._held.clear).atexit = False
+
+    async def mine(self) -> T:
+        """Give the running loop's own; made at first use, which is slow.
+
+        Raises:
+            BackendTimeoutError: the deadline passed before it was made.
+        """
+        loop = asyncio.get_running_loop()
+        if (own := self._held.get(loop)) is None:
+            for closed in [known for known in list(self._held) if known.is_closed()]:
+                self._held.pop(closed, None)
+            own = self._held[loop] = _Own()
+        scope = asyncio.timeout(remaining())
+        try:
+            async with scope, own.lock:
+                if not own.made:
+                    own.made.append(await asyncio.to_thread(self._make))
+                    own.closer = _close_with(loop, own.made[0], self._close, self._held)
+                    await anext(own.closer)
+            return own.made[0]
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        raise BackendTimeoutError(f"{self._name}: the deadline passed before its client was ready")
+
+
+class _Own(Generic[T]):
+    """A loop's: what was made for it, once that is done, and the generator that closes it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()  # one task makes it, the others wait
+        self.made: list[T] = []
+        self.closer: AsyncIterator[None] | None = None
+
+
+async def _close_with(
+    loop: AbstractEventLoop,
+    made: T,
+    close: Callable[[T], Awaitable[None]],
+    held: dict[AbstractEventLoop, _Own[T]],
+) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        held.pop(loop, None)
+        await close(made)

@@ -1,0 +1,85 @@
+"""What an HTTP status other than success means -> one of our errors, in the server's words."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from hybridrank.errors import (
+    AuthenticationError,
+    BackendError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+    RateLimitedError,
+)
+from hybridrank.remote.api_keys import redacted
+
+__all__ = ["error_for_status", "one_line", "retry_after", "said"]
+
+
+def error_for_status(
+    status: int, reason: str, *, who: str, wait: float | None, variable: str | None
+) -> BackendError:
+    """Make the error for a `status`; `wait` is what ``Retry-After`` asks for, `variable` names the key's variable.
+
+    A service that is down and names a time to come back (503 with ``Retry-After``) refuses for now, as one that
+    limits its rate does.
+    """
+    problem = f"{who} answered {status}: {one_line(reason, variable) or 'no reason given'}"
+    if status in (401, 403):
+        sent = f"the key is the one in {variable}" if variable else "no key was sent"
+        return AuthenticationError(f"{problem} ({sent})")
+    if status == 429 or (status == 503 and wait is not None):
+        return RateLimitedError(problem, retry_after=wait)
+    if status in (408, 504):
+        return BackendTimeoutError(problem)
+    if status >= 500:
+        return BackendUnavailableError(problem)
+    if 300 <= status < 400:
+        return BackendError(f"{problem} (redirects are not followed: name the server itself)")
+    return BackendError(problem)
+
+
+def said(body: Any) -> str:
+    """The message in an error's body, wherever the server puts it, or else the body, JSON or not.
+
+    >>> said('{"error": {"message": "no such model", "code": 404}}'), said("<html>"), said('{"detail": []}')
+    ('no such model', '<html>', "{'detail': []}")
+    """
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError):
+            return str(body)
+    while isinstance(body, dict):
+        inner = next((body[name] for name in ("message", "error", "detail") if body.get(name)), None)
+        if inner is None:
+            break
+        body = inner
+    return str(body)
+
+
+def one_line(text: str, variable: str | None) -> str:
+    """A line of at most 300 characters, without the key in `variable`."""
+    line = " ".join(redacted(text, variable).split())
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds that a ``Retry-After`` asks us to wait, given as a number or as a date.
+
+    >>> retry_after("1.5"), retry_after("-3"), retry_after("soon"), retry_after(None)
+    (1.5, 0.0, None, None)
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return max(seconds, 0.0) if seconds < float("inf") else None

@@ -1,0 +1,50 @@
+"""When to stop reranking: the best have settled, and more would hardly change them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from hybridrank.component.base import Component
+
+__all__ = ["EarlyStopping"]
+
+
+class EarlyStopping(Component):
+    """Ends reranking when none of the last `patience` documents that were scored is among the best `k`.
+
+    Documents are scored in fused order, `step` at a time, once there are enough of them to tell; `rerank_k` is
+    the most. Only the order of the scores is read, so it is the same for every scale.
+
+    >>> rule = EarlyStopping(patience=2)
+    >>> rule.should_stop([0.9, 0.7, 0.8, 0.1, 0.2], k=3)
+    True
+    >>> rule.should_stop([0.9, 0.7, 0.8, 0.1, 0.75], k=3)
+    False
+    """
+
+    use: ClassVar[str] = "early-stopping"
+
+    patience: int = Field(default=5, ge=1)
+    step: int = Field(default=4, ge=1)
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Nothing: it computes on what it is given."""
+        return {}
+
+    def should_stop(self, scores: Sequence[float], *, k: int) -> bool:
+        """Whether the best `k` have settled. `scores` are in the order in which the documents were scored.
+
+        A score that equals the k-th best is not among the best, if it comes later.
+        """
+        before = len(scores) - self.patience
+        if before < k:
+            return False
+        least = sorted(scores[:before], reverse=True)[k - 1]
+        return all(score <= least for score in scores[before:])
+
+    def next(self, scored: int, *, k: int) -> int:
+        """How many documents to score next, where so many were scored already."""
+        return max(self.step, k + self.patience - scored)

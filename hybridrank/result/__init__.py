@@ -1,0 +1,1 @@
+"""What a search returns: hits, the trace of every stage, and what it cost."""

@@ -1,0 +1,66 @@
+"""How much time the work at hand has left, known to everything that works for one search.
+
+The limit belongs to a context (`contextvars`): a task has its creator's, and the pipeline carries it into the
+threads that it uses. So a backend that waits can ask, without a parameter in every contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import TIMEOUT_MAX
+from time import monotonic
+
+from hybridrank.errors import BackendTimeoutError
+from hybridrank.runtime.cancellation import check_cancelled, is_cancelled
+
+__all__ = ["all_but", "check", "limited", "remaining"]
+
+_ends: ContextVar[float | None] = ContextVar("hybridrank_deadline", default=None)
+
+
+def remaining() -> float | None:
+    """Seconds until the deadline, 0.0 past it; None where there is none. 0.0 too where nobody waits any more.
+
+    >>> remaining()
+    >>> with limited(2.0):
+    ...     1.9 < remaining() <= 2.0
+    True
+    """
+    if is_cancelled():
+        return 0.0
+    ends = _ends.get()
+    return None if ends is None else max(0.0, ends - monotonic())
+
+
+def all_but(part: float) -> float | None:
+    """The seconds that are left but for a part of them; None without a deadline."""
+    seconds = remaining()
+    return None if seconds is None else seconds * (1 - part)
+
+
+@contextmanager
+def limited(seconds: float | None) -> Iterator[None]:
+    """Give what runs inside so many seconds at most, fewer where an outer limit is nearer; None is no limit."""
+    if seconds is None:
+        yield
+        return
+    outer, ends = _ends.get(), monotonic() + min(seconds, TIMEOUT_MAX)  # longer waits do not exist
+    token = _ends.set(ends if outer is None else min(outer, ends))
+    try:
+        yield
+    finally:
+        _ends.reset(token)
+
+
+def check(what: str) -> None:
+    """Stop here if the time is up: a backend calls this between steps.
+
+    Raises:
+        BackendTimeoutError: it is; `what` says who had no time left.
+        Cancelled: nobody waits for this work any more.
+    """
+    check_cancelled()
+    if remaining() == 0.0:
+        raise BackendTimeoutError(f"{what}: the deadline has passed")

@@ -1,0 +1,144 @@
+"""Forks: the one place through which a forked child renews what its parent's threads had in hand.
+
+A child has one thread, the one that forked. What the others were doing stops where it was: a lock stays locked, a
+count stays up, a thread pool has no threads. So
+
+- every lock is made by `new_lock` (or `new_rlock`): a child finds it free;
+- whatever else a child must renew is registered with `in_child`;
+- steps that must not be cut in half (native calls, changes of an index, SQLite transactions) run in `held_off`: a
+  fork waits until other threads are done with them, for `WAITS` seconds at most;
+- what must happen before a fork, with nobody `held_off` any more, is registered with `before`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from threading import get_ident
+from time import monotonic, sleep
+from typing import Any, TypeVar
+from weakref import WeakMethod, ref
+
+from hybridrank.runtime.holds import Holds
+
+__all__ = ["WAITS", "before", "held_off", "in_child", "inside", "new_lock", "new_rlock", "within"]
+
+T = TypeVar("T")
+
+WAITS = 30.0
+"""Seconds that a fork waits for other threads."""
+
+_POLL = 0.0005  # seconds
+
+_locks: set[ref[Any]] = set()
+_before: dict[Any, None] = {}
+_in_child: dict[Any, None] = {}
+_inside = Holds()
+_forking: set[int] = set()  # threads
+
+
+def new_lock() -> threading.Lock:
+    """A `threading.Lock` that a forked child finds free."""
+    lock = threading.Lock()
+    _free_in_child(lock)
+    return lock
+
+
+def new_rlock() -> Any:
+    """A `threading.RLock` that a forked child finds free."""
+    lock = threading.RLock()
+    _free_in_child(lock)
+    return lock
+
+
+def _free_in_child(lock: Any) -> None:
+    _locks.add(ref(lock, _locks.discard))
+
+
+def in_child(call: Callable[[], None]) -> None:
+    """Call this in every forked child, in the order of registration; a method, as long as its object lives."""
+    _register(_in_child, call)
+
+
+def before(call: Callable[[], None]) -> None:
+    """Call this before every fork, once no other thread is `held_off`; a method, as long as its object lives."""
+    _register(_before, call)
+
+
+def _register(calls: dict[Any, None], call: Callable[[], None]) -> None:
+    if hasattr(call, "__self__"):
+        calls[WeakMethod(call, lambda dead: calls.pop(dead, None))] = None
+    else:
+        calls[call] = None
+
+
+def _call_all(calls: dict[Any, None]) -> None:
+    for each in list(calls):
+        call = each() if isinstance(each, WeakMethod) else each
+        if call is not None:
+            call()
+
+
+class held_off:
+    """``with held_off():`` a fork waits until this is done.
+
+    Reentrant. Whoever waits in here for another thread must see that the other one can go on: a thread that has to
+    enter while a fork is waiting stays outside, unless it works for one that is inside (`within`).
+    """
+
+    __slots__ = ("__weakref__", "_hold")
+
+    def __enter__(self) -> None:
+        while True:
+            already = bool(_forking) and inside()
+            self._hold = _inside.add(self)  # before looking: a fork looks the other way round
+            if already or not _forking:
+                return
+            _inside.discard(self._hold)
+            while _forking:
+                sleep(_POLL)
+
+    def __exit__(self, *_: object) -> None:
+        _inside.discard(self._hold)
+
+
+def inside() -> bool:
+    """Whether this thread is `held_off`."""
+    me = get_ident()
+    return any(hold.owner == me for hold in _inside.all())
+
+
+def within(run: Callable[[], T]) -> T:
+    """Run this for a thread that is `held_off` and waits for it."""
+    off = held_off()
+    off._hold = _inside.add(off)
+    try:
+        return run()
+    finally:
+        _inside.discard(off._hold)
+
+
+def _before_fork() -> None:
+    me, until = get_ident(), monotonic() + WAITS
+    _forking.add(me)
+    while any(hold.owner != me for hold in _inside.all()) and monotonic() < until:
+        sleep(_POLL)
+    _call_all(_before)
+
+
+def _forked_parent() -> None:
+    _forking.discard(get_ident())
+
+
+def _forked_child() -> None:
+    _forking.clear()
+    _inside.keep_own()
+    for each in list(_locks):
+        if (lock := each()) is not None:
+            lock._at_fork_reinit()
+    _call_all(_in_child)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
+    os.register_at_fork(before=_before_fork, after_in_parent=_forked_parent, after_in_child=_forked_child)
