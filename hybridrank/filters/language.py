@@ -54,34 +54,30 @@ $gt, $gte, $lt, $lte, $in, $nin, $prefix, $exists)
 from __future__ import annotations
 
 import json
-import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from math import inf, isfinite
-from typing import Any, NoReturn, TypeAlias
+from math import isfinite
+from typing import Any, NoReturn
 
 from hybridrank.errors import InputError
-from hybridrank.values.json_values import native
+from hybridrank.filters.expressions import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Exists,
+    Expression,
+    Key,
+    Not,
+    OneOf,
+    Prefix,
+    key_of,
+    to_language,
+)
+from hybridrank.values.json_values import is_sound, native
 
-__all__ = [
-    "BOOLEAN",
-    "NULL",
-    "NUMBER",
-    "TEXT",
-    "AllOf",
-    "AnyOf",
-    "Compare",
-    "Exists",
-    "Expression",
-    "Filter",
-    "Key",
-    "Not",
-    "OneOf",
-    "Prefix",
-    "keys_of",
-]
+__all__ = ["MAX_CONDITIONS", "MAX_DEPTH", "MAX_VALUES", "Filter"]
 
 MAX_DEPTH = 16
 """How deep $and, $or and $not may stand in each other."""
@@ -92,138 +88,12 @@ MAX_CONDITIONS = 500
 MAX_VALUES = 100_000
 """How many values the lists of a filter may hold together."""
 
-NULL, BOOLEAN, NUMBER, TEXT = range(4)
-
-Key: TypeAlias = tuple[int, Any]
-"""A scalar as it compares: its kind (`NULL`, `BOOLEAN`, `NUMBER` or `TEXT`), then its value (0 for null)."""
-
-
-def _key(value: object) -> Key | None:
-    if isinstance(value, str):
-        return TEXT, value
-    if isinstance(value, bool):
-        return BOOLEAN, value
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        try:
-            return NUMBER, float(value)
-        except OverflowError:
-            return NUMBER, inf if value > 0 else -inf
-    if isinstance(value, (int, float)):
-        return NUMBER, value
-    return (NULL, 0) if value is None else None
-
-
-def keys_of(value: object) -> list[Key]:
-    """What a metadata value compares as: itself, or its elements; nothing where it is or holds no scalar.
-
-    >>> keys_of(2.5), keys_of(["a", None, {"b": 1}])
-    ([(2, 2.5)], [(3, 'a'), (0, 0)])
-    """
-    elements: Iterable[object] = value if isinstance(value, (list, tuple)) else (value,)
-    return [key for element in elements if (key := _key(element)) is not None]
-
-
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "$gt": operator.gt,
-    "$gte": operator.ge,
-    "$lt": operator.lt,
-    "$lte": operator.le,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """The field equals one of `keys`."""
-
-    field: str
-    keys: frozenset[Key]
-
-    def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether it holds."""
-        return self.field in metadata and not self.keys.isdisjoint(keys_of(metadata[self.field]))
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """The field comes before or after `key`; `operator` is $gt, $gte, $lt or $lte."""
-
-    field: str
-    operator: str
-    key: Key
-
-    def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether it holds."""
-        holds, (kind, bound) = _COMPARISONS[self.operator], self.key
-        keys = keys_of(metadata[self.field]) if self.field in metadata else ()
-        return any(each == kind and holds(value, bound) for each, value in keys)
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """The field begins with `prefix`."""
-
-    field: str
-    prefix: str
-
-    def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether it holds."""
-        keys = keys_of(metadata[self.field]) if self.field in metadata else ()
-        return any(kind == TEXT and value.startswith(self.prefix) for kind, value in keys)
-
-
-@dataclass(frozen=True, slots=True)
-class Exists:
-    """The field is there."""
-
-    field: str
-
-    def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether it holds."""
-        return self.field in metadata
-
-
-@dataclass(frozen=True, slots=True)
-class AllOf:
-    """Every one of `parts` holds, of which there may be none."""
-
-    parts: tuple[Expression, ...]
-
-    def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether it holds."""
-        return all(part.matches(metadata) for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    """At least one of `parts` holds."""
-
-    parts: tuple[Expression, ...]
-
-    def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether it holds."""
-        return any(part.matches(metadata) for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """`part` does not hold."""
-
-    part: Expression
-
-    def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether it holds."""
-        return not self.part.matches(metadata)
-
-
-Expression: TypeAlias = OneOf | Compare | Prefix | Exists | AllOf | AnyOf | Not
-"""A parsed filter: what a store compiles."""
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Filter:
-    """A condition on documents' metadata; `Filter.of` makes one from the language that this module describes.
+    """A condition on documents' metadata; `Filter.of` parses the language that this module describes.
 
-    Two are equal where they say the same, whether in the short form or not.
+    Filters are equal where their expressions are, whatever form they were written in.
 
     >>> Filter.of({"a": 1, "b": ["x"]}) == Filter.of({"b": {"$in": ("x",)}, "a": {"$eq": 1.0}})
     True
@@ -234,21 +104,26 @@ class Filter:
 
     @classmethod
     def of(cls, value: Filter | Mapping[str, Any]) -> Filter:
-        """`value` itself, or the filter that it describes; it may change afterwards, the filter does not.
+        """Parse a filter, or return one that is parsed already. Later changes of `value` have no effect.
 
         Raises:
-            InputError: this is no filter; the message says where, as in ``$.year.$gte``.
+            InputError: it is not a valid filter; the message begins with the path, as in ``$.year.$gte``.
         """
         if isinstance(value, Filter):
             return value
         return cls(_Parser().filter(value, "$", 0), _plain(value))
 
+    @classmethod
+    def of_expression(cls, expression: Expression) -> Filter:
+        """Wrap a tree, such as a part of another filter's."""
+        return cls(expression, to_language(expression))
+
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether a document with this metadata is chosen."""
+        """Whether the filter is true of a document with this metadata."""
         return self.expression.matches(metadata)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the filter as it was written, in JSON values; `of` gives it back, equal."""
+        """Return the filter as it was written, in JSON values; `of` parses them into an equal filter."""
         written: dict[str, Any] = _plain(self._written)
         return written
 
@@ -286,15 +161,8 @@ def _kind(value: object) -> str:
     return str(value) if isinstance(value, float) else type(value).__name__
 
 
-def _is_text(value: str) -> bool:
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
-
-
 class _Parser:
-    """Reads one filter, and counts as it goes: whatever it is given, it stops in time."""
+    """Parses one filter and counts its conditions and values, so that hostile input is rejected early."""
 
     def __init__(self) -> None:
         self._conditions = 0
@@ -332,7 +200,7 @@ class _Parser:
             _wrong(path, f'stands inside of a field: {{"<field>": {{"{name}": …}}}}')
         if name.startswith("$"):
             _wrong(path, f'a field\'s name does not begin with "$"{_near(name, _COMBINERS)}')
-        if not _is_text(name):
+        if not is_sound(name):
             _wrong(path, "a field's name holds a lone surrogate, which is not text")
         name, value = str.__str__(name), native(value)
         if not isinstance(value, Mapping):
@@ -384,10 +252,10 @@ class _Parser:
 
     def key(self, value: object, path: str, place: str = "") -> Key:
         value = native(value)
-        key = _key(value)
+        key = key_of(value)
         if key is None or (isinstance(value, float) and not isfinite(value)):
             _wrong(path + place, f"a value is a str, an int, a finite float, a bool or None, not {_kind(value)}")
-        if isinstance(value, str) and not _is_text(value):
+        if isinstance(value, str) and not is_sound(value):
             _wrong(path + place, "holds a lone surrogate, which is not text")
         return key
 

@@ -9,7 +9,8 @@ import pytest
 
 from hybridrank import Query
 from hybridrank.errors import InputError
-from hybridrank.filters.language import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Exists, Filter
+from hybridrank.filters.expressions import Exists
+from hybridrank.filters.language import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Filter
 
 VALUES = {
     "missing": {},

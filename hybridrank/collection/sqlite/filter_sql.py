@@ -1,16 +1,16 @@
 """Filters as SQL over SQLite, and metadata as SQLite has to hold it for them.
 
-Two tables are spoken of::
+There are two tables::
 
-    documents(number INTEGER PRIMARY KEY, …, metadata TEXT)         -- as `dump_metadata` writes it
-    fields(field INTEGER, kind INTEGER, value, document INTEGER,    -- as `field_rows` gives them
+    documents(number INTEGER PRIMARY KEY, …, metadata TEXT)         -- written by `dump_metadata`
+    fields(field INTEGER, kind INTEGER, value, document INTEGER,    -- written by `field_rows`
            id TEXT, passages INTEGER,                               -- the document's
            PRIMARY KEY (field, kind, value, document)) WITHOUT ROWID
 
-`fields` serves the metadata fields that were declared as indexed; of the others every document's JSON is read.
-It has what a search wants to know of a document, so that a condition on one such field reads nothing else: to look
-10,000 documents up by their numbers takes SQLite three times as long.
-SQLite 3.37 suffices.
+`fields` holds the metadata fields that were declared as indexed; for the others, every document's JSON is read.
+It repeats the document's id and passage count, so that a condition on one such field reads no other table: looking
+up 10,000 documents by number takes SQLite three times as long.
+SQLite 3.37 or later is required.
 
 SQLite's JSON functions end a string at its first NUL. So every string that reaches SQLite, in the metadata, in
 `fields` and as a parameter, has NUL written as U+0001 U+0001, and U+0001 as U+0001 U+0002: that keeps order and
@@ -22,26 +22,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from hybridrank.filters.language import (
+from hybridrank.filters.expressions import (
     BOOLEAN,
     NULL,
     NUMBER,
     TEXT,
-    AllOf,
-    AnyOf,
     Compare,
     Exists,
-    Expression,
-    Filter,
     Key,
-    Not,
     OneOf,
     Prefix,
     keys_of,
 )
+from hybridrank.filters.language import Filter
+from hybridrank.filters.translation import visit
 
 __all__ = ["compile_choice", "compile_filter", "dump_metadata", "field_rows", "load_metadata"]
 
@@ -58,7 +55,7 @@ def compile_filter(filter: Filter, *, indexed: Mapping[str, int]) -> _SQL:  # no
     `indexed` maps the declared fields to their numbers in `fields`. No part of the filter is in the SQL text but
     its structure: names and values are parameters.
     """
-    return _compile(filter.expression, indexed)
+    return visit(filter.expression, _Compiler(indexed))
 
 
 def compile_choice(filter: Filter, *, indexed: Mapping[str, int]) -> _SQL:  # noqa: A002
@@ -70,31 +67,50 @@ def compile_choice(filter: Filter, *, indexed: Mapping[str, int]) -> _SQL:  # no
             return "SELECT id, passages FROM fields WHERE field = ?", [number]
         if tests := _tests(expression):
             return _from_fields("id, passages", number, tests)
-    where, values = _compile(expression, indexed)
+    where, values = compile_filter(filter, indexed=indexed)
     return f"SELECT d.id, d.passages FROM documents AS d WHERE {where}", values
 
 
-def _compile(expression: Expression, indexed: Mapping[str, int]) -> _SQL:
-    match expression:
-        case AllOf(()):
-            return "TRUE", []
-        case AllOf(parts) | AnyOf(parts):
-            compiled = [_compile(part, indexed) for part in parts]
-            joined = (" AND " if isinstance(expression, AllOf) else " OR ").join(sql for sql, _ in compiled)
-            return f"({joined})", [value for _, values in compiled for value in values]
-        case Not(part):
-            sql, values = _compile(part, indexed)
-            return f"NOT {sql}", values
-        case Exists(field):
-            if field in indexed:
-                return "d.number IN (SELECT document FROM fields WHERE field = ?)", [indexed[field]]
-            return "EXISTS (SELECT 1 FROM json_each(d.metadata) WHERE key = ?)", [_stored(field)]
-        case _ if not (tests := _tests(expression)):
+class _Compiler:
+    """Builds conditions on a row of ``documents AS d``, which are never NULL: SQL's NOT is their complement."""
+
+    def __init__(self, indexed: Mapping[str, int]) -> None:
+        self._indexed = indexed
+
+    def all_of(self, parts: Sequence[_SQL]) -> _SQL:
+        return _joined(parts, " AND ") if parts else ("TRUE", [])
+
+    def any_of(self, parts: Sequence[_SQL]) -> _SQL:
+        return _joined(parts, " OR ")
+
+    def negation(self, part: _SQL) -> _SQL:
+        sql, values = part
+        return f"NOT {sql}", values
+
+    def exists(self, condition: Exists) -> _SQL:
+        if condition.field in self._indexed:
+            return "d.number IN (SELECT document FROM fields WHERE field = ?)", [self._indexed[condition.field]]
+        return "EXISTS (SELECT 1 FROM json_each(d.metadata) WHERE key = ?)", [_stored(condition.field)]
+
+    def one_of(self, condition: OneOf) -> _SQL:
+        return self._condition(condition)
+
+    def compare(self, condition: Compare) -> _SQL:
+        return self._condition(condition)
+
+    def prefix(self, condition: Prefix) -> _SQL:
+        return self._condition(condition)
+
+    def _condition(self, condition: OneOf | Compare | Prefix) -> _SQL:
+        if not (tests := _tests(condition)):
             return "FALSE", []
-        case _ if expression.field in indexed:
-            return _declared(indexed[expression.field], tests)
-        case _:
-            return _undeclared(_stored(expression.field), tests)
+        if condition.field in self._indexed:
+            return _declared(self._indexed[condition.field], tests)
+        return _undeclared(_stored(condition.field), tests)
+
+
+def _joined(parts: Sequence[_SQL], conjunction: str) -> _SQL:
+    return f"({conjunction.join(sql for sql, _ in parts)})", [value for _, values in parts for value in values]
 
 
 _Test: TypeAlias = tuple[int, str, list[Any]]  # of one scalar: its kind, SQL about its `value`, parameters
