@@ -2,7 +2,7 @@
 
 `EXPECTED` holds the documents that each filter chooses, by the filter language. An engine that stores metadata in
 types of its own tends to fail at true, which equals 1 there, at null, which is not a missing field, at lists, at
-integers beyond 53 bits, at the order of strings beyond ASCII, and at negations, which hold where there is no field.
+integers beyond 53 bits, at strings beyond ASCII, and at negations, which hold where there is no field.
 """
 
 from __future__ import annotations
