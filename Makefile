@@ -10,7 +10,7 @@ help:
 	@echo "make test    run every test (makes .venv-test, with all plugins and torch, .venv-infinity and .venv-colbert)"
 	@echo "make infinity  make .venv-infinity alone"
 	@echo "make stress  kill, damage and crowd a collection for minutes on end (make test does a little of it)"
-	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make lint    ruff, mypy, import-linter, codespell and the list of phrases"
 	@echo "make clean   remove the environments"
 
 # Environments. A stamp says that the environment was made from these files.
@@ -65,6 +65,8 @@ lint: .venv-test/made
 	.venv-test/bin/mypy
 	.venv-test/bin/mypy --strict plugins/*/src examples/*/src
 	.venv-test/bin/lint-imports
+	.venv-test/bin/codespell
+	cd tests && ../.venv-test/bin/python -m wording
 
 format: .venv-test/made
 	.venv-test/bin/ruff check --fix .

@@ -11,7 +11,7 @@ reopens and does the rest. What is generated, outside every time:
 - Metadata: a year, one of five languages, and a group from 0 to 99, so that `group == 7` keeps 1 %.
 - Unit vectors of 384 dimensions: one of 10,000 centers plus 0.7 times noise of the centers' own distribution,
   normal with variances 1, 1/2, 1/3, ... along axes that are then rotated at random. The variances fall as the
-  principal components of text embeddings do; without that, noise in 384 dimensions has no near neighbours.
+  principal components of text embeddings do; without that, noise in 384 dimensions has no near neighbors.
 - Queries: 3 to 6 different words of a document, stop words left out, and its vector plus 0.4 times noise of unit
   length. Each measure has 200 queries of its own, so that none finds its answers in a cache.
 

@@ -39,7 +39,7 @@ class OnnxEmbedder(Component):
 
     `threads` bounds how many texts are read at once (None: one for each CPU). `batch_tokens` bounds a batch of
     texts, padding included; None is 512, and one text at a time for a graph that quantizes its activations as
-    it runs, whose vectors would otherwise depend on the neighbours in the batch.
+    it runs, whose vectors would otherwise depend on the neighbors in the batch.
     """
 
     use: ClassVar[str] = "onnx"

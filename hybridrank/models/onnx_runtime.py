@@ -5,7 +5,7 @@ each other as there are CPUs: no thread waits for another inside an operator, so
 at once take turns, sequence by sequence, first come, first served.
 
 Most 8-bit graphs quantize their activations as they run, with one scale for the whole tensor. In a padded
-batch of such a graph a sequence's result depends on its neighbours (by up to 0.3 logits for a cross-encoder),
+batch of such a graph a sequence's result depends on its neighbors (by up to 0.3 logits for a cross-encoder),
 so there each sequence runs alone: its result is a function of the sequence, and nothing is spent on padding.
 """
 

@@ -48,7 +48,7 @@ class CrossEncoder(Component):
 
     `threads` bounds how many sequences are read at once (None: one for each CPU). `batch_tokens` bounds a batch
     of sequences, padding included; None is 512, and one sequence at a time for a graph that quantizes its
-    activations as it runs, whose scores would otherwise depend on the neighbours in the batch. Documents' tokens
+    activations as it runs, whose scores would otherwise depend on the neighbors in the batch. Documents' tokens
     are kept for the next query, 4 million at most (16 MB), by content.
 
     An 8-bit graph's scores are those of its kind of CPU: products overflow on x86-64 without VNNI, which moves the

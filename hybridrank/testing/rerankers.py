@@ -253,7 +253,7 @@ def _odd(reranker: Reranker, batch: Sequence[Candidates], singles: Sequence[Cand
 
 
 def huge_document(reranker: Reranker, limits: Limits) -> None:
-    """A huge text gets a finite score, or is refused with an InputError; its neighbours are scored too."""
+    """A huge text gets a finite score, or is refused with an InputError; its neighbors are scored too."""
     huge = Document("huge", huge_text(limits.huge, words=50_000))  # a model may well read every word
     batch = [Candidates(queries()[0], [DOCUMENTS[0], huge, DOCUMENTS[1]])]
     what = f"score() with a document of {limits.huge:,} characters"

@@ -113,7 +113,7 @@ class _Server(ThreadingHTTPServer):
 class FaultyHandler(BaseHTTPRequestHandler):
     """One connection. What makes a server of it is `respond`, and `refusal` where it says no in its own way.
 
-    `respond` sends what `fails` did not, and refuses whoever is not `authorised`.
+    `respond` sends what `fails` did not, and refuses whoever is not `authorized`.
     """
 
     protocol_version = "HTTP/1.1"
@@ -129,7 +129,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
         return {"message": message}
 
     @property
-    def authorised(self) -> bool:
+    def authorized(self) -> bool:
         """Whether the request brings the server's key, or none where there is none."""
         return bool(self.headers.get("Authorization") == (self.owner.key and f"Bearer {self.owner.key}"))
 

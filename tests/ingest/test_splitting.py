@@ -179,7 +179,7 @@ def sentence_piece():
 
 
 def across_words():
-    """Merges run across spaces, so that no word's tokens can be told without its neighbours."""
+    """Merges run across spaces, so that no word's tokens can be told without its neighbors."""
     return Tokenizer(models.BPE()), trainers.BpeTrainer(vocab_size=500, show_progress=False)
 
 

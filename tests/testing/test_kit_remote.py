@@ -30,7 +30,7 @@ class Handler(FaultyHandler):
     def respond(self, body, fault):
         if fault is not None:
             assert self.fails(fault)
-        elif not self.authorised:
+        elif not self.authorized:
             self.send(401, self.refusal("invalid key"))
         else:
             words = set(body["query"].split())
@@ -78,9 +78,9 @@ class Right(Component):
 
     async def post(self, body):
         client = await self._clients.mine()
-        return await client.post(self.url, json=body, auth=self.authorise)
+        return await client.post(self.url, json=body, auth=self.authorize)
 
-    def authorise(self, request):
+    def authorize(self, request):
         request.headers["Authorization"] = f"Bearer {self.key()}"
         return request
 
@@ -130,7 +130,7 @@ class OneLoop(Right):
 class NewClients(Right):
     async def post(self, body):
         async with client() as new:
-            return await new.post(self.url, json=body, auth=self.authorise)
+            return await new.post(self.url, json=body, auth=self.authorize)
 
 
 class ClientPerThread(Right):
@@ -154,7 +154,7 @@ class KeepsClients(Right):
     async def post(self, body):
         made = self.__dict__.setdefault("made", {})
         mine = made.setdefault(asyncio.get_running_loop(), client())
-        return await mine.post(self.url, json=body, auth=self.authorise)
+        return await mine.post(self.url, json=body, auth=self.authorize)
 
 
 class KeepsLoops(Right):
@@ -167,7 +167,7 @@ class DropsClients(Right):
     """Makes a client for each call, and leaves it to the garbage collector."""
 
     async def post(self, body):
-        return await client().post(self.url, json=body, auth=self.authorise)
+        return await client().post(self.url, json=body, auth=self.authorize)
 
 
 class LeavesTasks(Right):

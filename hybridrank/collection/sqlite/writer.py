@@ -115,7 +115,7 @@ class Writer(Reader):
                 for number, document, some in zip(numbers, documents, passages, strict=True)
                 for row in field_rows(number, document.metadata, self._indexed)
             ]
-            self._insert("fields", sorted(rows))  # in the table's order: neighbours are on one page
+            self._insert("fields", sorted(rows))  # in the table's order: neighbors are on one page
         self._rows("UPDATE state SET documents = documents + ?, units = units + ?", [len(documents), sum(sizes)])
         units = [n + place for n, size in zip(numbers, sizes, strict=True) for place in range(size)]
         return units, removed

@@ -10,12 +10,12 @@ from hybridrank.errors import InputError
 from hybridrank.ingest.files.records import json_lines
 from hybridrank.ingest.files.tables import tab_separated
 
-__all__ = ["JudgmentsBuilder", "TextsBuilder", "labelled", "read_ignored", "read_json_queries", "required"]
+__all__ = ["JudgmentsBuilder", "TextsBuilder", "labeled", "read_ignored", "read_json_queries", "required"]
 
 Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
-def labelled(path: Path) -> str:
+def labeled(path: Path) -> str:
     """What messages call a file: its path, as given. Refuses what is not there.
 
     Raises:
@@ -97,7 +97,7 @@ def read_ignored(path: Path) -> dict[str, frozenset[str]]:
         InputError: the file cannot be read, or has other columns.
     """
     found: dict[str, set[str]] = {}
-    for where, row in tab_separated(path, labelled(path)):
+    for where, row in tab_separated(path, labeled(path)):
         required(row, ("query-id", "corpus-id"), where)
         found.setdefault(row["query-id"], set()).add(row["corpus-id"])
     return {query_id: frozenset(ids) for query_id, ids in found.items()}
@@ -110,6 +110,6 @@ def read_json_queries(path: Path) -> dict[str, str]:
         InputError: a line is no such record, or an id comes twice.
     """
     texts = TextsBuilder()
-    for where, record in json_lines(path, labelled(path)):
+    for where, record in json_lines(path, labeled(path)):
         texts.add(record.get("_id", record.get("id")), record.get("text", ""), where)
     return texts.texts

@@ -15,7 +15,7 @@ from hybridrank.evaluation.datasets.dataset import Dataset
 from hybridrank.evaluation.datasets.reading import (
     JudgmentsBuilder,
     TextsBuilder,
-    labelled,
+    labeled,
     read_ignored,
     read_json_queries,
 )
@@ -97,7 +97,7 @@ def read_topics(path: str | PathLike[str], *, topic_field: TopicField = "title")
     file = Path(path)
     if file.suffix.lower() == ".jsonl":
         return read_json_queries(file)
-    labelled(file)
+    labeled(file)
     with opened(file) as stream:
         content = stream.read()
     texts = TextsBuilder()
@@ -147,7 +147,7 @@ def _topics(content: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _judged(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    label = labelled(path)
+    label = labeled(path)
     with opened(path) as file:
         for number, line in enumerate(file, start=1):
             parts = line.split()

@@ -134,7 +134,7 @@ def tune(index: Any, built: Built, vectors: Vectors, rows: Rows, *, recall_targe
 def _queries(vectors: Vectors, rows: Rows) -> Floats:
     """What recall is measured on: shape (up to 256, dim), unit length.
 
-    Queries lie beside the documents, further from their neighbours than documents do. So each is a stored vector
+    Queries lie beside the documents, further from their neighbors than documents do. So each is a stored vector
     and half of another, drawn at random: of the mixtures tried it takes the probes that the real queries of four
     test collections take, or some more (`benchmarks/recall.py`).
     """

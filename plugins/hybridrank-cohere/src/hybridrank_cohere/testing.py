@@ -54,7 +54,7 @@ class _Handler(FaultyHandler):
         """What the API would refuse, and how."""
         if self.path != "/v2/rerank":
             return 404, {"message": f"no such endpoint: {self.path}"}
-        if not self.authorised:
+        if not self.authorized:
             return 401, {"message": "invalid api token"}
         wrong = [name for name, value in body.items() if not isinstance(value, _FIELDS.get(name, ()))]
         if wrong:

@@ -115,7 +115,7 @@ class _Handler(FaultyHandler):
         """What a server would refuse, and how."""
         if self.path != "/v1/chat/completions":
             return 404, {"detail": f"no such endpoint: {self.path}"}
-        if not self.authorised:
+        if not self.authorized:
             return 401, self.refusal("invalid key")
         wrong = [name for name, value in body.items() if not isinstance(value, _FIELDS.get(name, ()))]
         if wrong or not body.get("model") or not body.get("messages"):

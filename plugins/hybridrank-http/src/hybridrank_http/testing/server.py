@@ -51,7 +51,7 @@ class _Handler(FaultyHandler):
         documents = body.get("documents", body.get("texts", []))
         if self.path != dialect.path:
             return 404, dialect.refusal(f"no such endpoint: {self.path}")
-        if not self.authorised:
+        if not self.authorized:
             return 401, dialect.refusal("invalid api token")
         if wrong or any(name not in body for name in dialect.needs):
             return 422, dialect.refusal(f"missing, unknown or wrongly typed fields: {', '.join(wrong)}")

@@ -132,7 +132,7 @@ def _limits(report: Mapping[str, Any]) -> str:
     return (
         "## Limits\n\n"
         f"It read at most {report['options']['max_tokens']} tokens in training. It was tuned for the documents "
-        "and the kind of queries above; on others it may be worse than what it was made from. The licence is that "
+        "and the kind of queries above; on others it may be worse than what it was made from. The license is that "
         "of the model and of the data that it was made from."
     )
 
