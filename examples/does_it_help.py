@@ -55,7 +55,7 @@ def main() -> None:
     blended.warm_up()  # learns what reranking takes here
     for deadline in (0.05, 0.5):  # seconds
         result = blended.search(QUESTIONS["q1"], k=3, deadline=deadline)
-        print(f"within {deadline} s: {[hit.document.id for hit in result.hits]}", result.degraded or "all in time")
+        print(f"within {deadline} s: {[hit.id for hit in result]}", result.degraded or "all in time")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ NOTES = [
 def prompt(question: str, result: SearchResult, *, most: int = 2000) -> str:
     """Sources, best first, as many as fit into `most` characters, and the question."""
     sources: list[str] = []
-    for hit in result.hits:
-        source = f"[{hit.rank}] ({hit.document.id}) {hit.document.content}"
+    for hit in result:
+        source = f"[{hit.rank}] ({hit.id}) {hit.document.content}"
         if sum(map(len, sources)) + len(source) > most:
             break
         sources.append(source)

@@ -34,6 +34,8 @@ class Document:
     become JSON values when a collection takes the document (`hybridrank.values.json_values` has the list). The
     collection keeps a copy.
 
+    Documents are hashable, and equal where all fields are: the hash leaves `metadata` out.
+
     Raises:
         InputError: `id` is empty, or a field has the wrong type.
     """
@@ -41,7 +43,7 @@ class Document:
     id: str
     text: str
     title: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         self._require_text("id", "a document's id")

@@ -108,6 +108,11 @@ class Trace:
             where = ".".join(map(str, first["loc"]))
             raise InputError(f"not a trace: {first['msg']}{' at ' + where if where else ''}") from None
 
+    def _repr_html_(self) -> str:
+        from hybridrank.result.html import trace_html
+
+        return trace_html(self)
+
 
 @cache
 def _adapter() -> TypeAdapter[Trace]:

@@ -144,6 +144,11 @@ class Comparison:
             "warnings": list(self.warnings),
         }
 
+    def _repr_html_(self) -> str:
+        from hybridrank.evaluation.report.notebook import to_notebook
+
+        return to_notebook(self)
+
 
 def compare(
     recordings: Sequence[Recording],

@@ -125,6 +125,11 @@ class Evaluation:
             "settings": dict(self.settings),
         }
 
+    def _repr_html_(self) -> str:
+        from hybridrank.evaluation.report.notebook import to_notebook
+
+        return to_notebook(self)
+
 
 def evaluate(
     recording: Recording,

@@ -156,6 +156,11 @@ class Diagnosis:
             **({"by_query": list(self.per_query())} if per_query else {}),
         }
 
+    def _repr_html_(self) -> str:
+        from hybridrank.evaluation.report.notebook import to_notebook
+
+        return to_notebook(self)
+
 
 def diagnose(
     recording: Recording,

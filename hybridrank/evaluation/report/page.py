@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from hybridrank import __version__
 from hybridrank.evaluation.comparison.comparing import Comparison
 from hybridrank.evaluation.recordings.recording import Recording
-from hybridrank.evaluation.report.content import Report, Section, Table, sections, title
+from hybridrank.evaluation.report.content import Report, Section, sections, title
+from hybridrank.evaluation.report.notebook import section_html
 from hybridrank.evaluation.report.plots import movements, trade_off
 from hybridrank.values.printable import html_text
 
@@ -64,38 +65,9 @@ def to_html(report: Report, *, recording: Recording | None = None) -> str:
 
 
 def _section(section: Section, pictures: list[str]) -> str:
-    several = len(section.paragraphs) > 1
-    said = "\n".join(
-        f"<{'li' if several else 'p'}>{html_text(each)}</{'li' if several else 'p'}>"
-        for each in section.paragraphs
-    )
-    text = f"<ul>\n{said}\n</ul>" if several else said
-    tables = "\n".join(map(_table, section.tables))
     marked = ' class="warnings"' if section.anchor == "warnings" else ""
-    return (
-        f"<section{marked}>\n<h2>{html_text(section.title)}</h2>\n{text}\n{tables}\n{''.join(pictures)}</section>"
-    )
-
-
-def _table(table: Table) -> str:
-    def cell(number: int, text: str, *, head: bool = False) -> str:
-        word = ' class="word"' if number < table.labels else ""
-        if head:
-            return f'<th scope="col"{word}>{html_text(text)}</th>'
-        return (
-            f'<th scope="row"{word}>{html_text(text)}</th>' if number == 0 else f"<td{word}>{html_text(text)}</td>"
-        )
-
-    columns = "".join(cell(number, column, head=True) for number, column in enumerate(table.columns))
-    rows = "\n".join(
-        "<tr>" + "".join(cell(number, text) for number, text in enumerate(row)) + "</tr>" for row in table.rows
-    )
-    named = html_text(table.caption)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{named}"><table>\n'
-        f"<caption>{html_text(table.caption)}</caption>\n<thead><tr>{columns}</tr></thead>\n"
-        f"<tbody>\n{rows}\n</tbody></table></div>"
-    )
+    head, content = html_text(section.title), section_html(section)
+    return f"<section{marked}>\n<h2>{head}</h2>\n{content}\n{''.join(pictures)}</section>"
 
 
 def _trade_offs(comparison: Comparison) -> Iterator[str]:

@@ -192,6 +192,11 @@ class Tuning:
             "warnings": list(self.warnings),
         }
 
+    def _repr_html_(self) -> str:
+        from hybridrank.evaluation.report.notebook import to_notebook
+
+        return to_notebook(self)
+
 
 def _unnamed(value: Any) -> str:
     """What stands for an object that no configuration can name, if anything does."""
