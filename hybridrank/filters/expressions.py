@@ -28,6 +28,7 @@ __all__ = [
     "Prefix",
     "conditions_of",
     "key_of",
+    "key_token",
     "keys_of",
     "to_language",
 ]
@@ -62,6 +63,25 @@ def keys_of(value: object) -> list[Key]:
     """
     elements: Iterable[object] = value if isinstance(value, (list, tuple)) else (value,)
     return [key for element in elements if (key := key_of(element)) is not None]
+
+
+def key_token(key: Key) -> str:
+    """Write a key as a string that equals another key's only where the keys are equal.
+
+    An engine that stores the tokens of a field's keys as exact strings evaluates ``$eq`` and ``$in`` as
+    `OneOf.matches` does, whatever types the engine itself has.
+
+    >>> [key_token(key) for key in keys_of([1, 1.0, True, "1", None, 0.5])]
+    ['n:1', 'n:1', 'b:1', 't:1', 'z:', 'n:0.5']
+    """
+    kind, value = key
+    if kind == NULL:
+        return "z:"
+    if kind == BOOLEAN:
+        return f"b:{value:d}"
+    if kind == TEXT:
+        return f"t:{value}"
+    return f"n:{int(value) if not isinf(value) and value == int(value) else value}"
 
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
