@@ -1,11 +1,16 @@
-"""Stored configurations of earlier versions: options have other names now, and what was stored still opens."""
+"""The names of components and options in stored data: data of an earlier version reads as if written today.
+
+A name that is renamed gets a row here, and whatever reads stored configurations reads them through this module.
+`tests/test_stored_data.py` opens data that was written before the first renaming.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["current_names"]
+__all__ = ["current_identity", "current_names"]
 
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "confidence": {
@@ -24,22 +29,46 @@ _RENAMED: Mapping[str, Mapping[str, str]] = {
 """Options of a component, by its registered name: the former name -> the present one."""
 
 _COMPONENTS = {"settled": "early-stopping"}
+"""Registered names: the former name -> the present one."""
+
+_ONLY_CHOICE = {"blend": "confidence", "stop": "early-stopping"}
+"""Settings of a pipeline whose table needs no `use`: the component that it configures."""
 
 
-def current_names(config: Any) -> Any:
+def current_names(config: Any, *, use: str | None = None) -> Any:
     """A stored configuration, or any part of one, with the names that components and options have now.
 
-    >>> current_names({"fusion": {"use": "score", "normalise": "z-score"}})
-    {'fusion': {'use': 'score', 'normalize': 'z-score'}}
+    `use` is the component that a table without `use` configures.
+
+    >>> current_names({"fusion": {"use": "score", "normalise": "z-score"}, "stop": {"quiet": 3}})
+    {'fusion': {'use': 'score', 'normalize': 'z-score'}, 'stop': {'patience': 3}}
     """
     if isinstance(config, list):
         return [current_names(each) for each in config]
     if not isinstance(config, Mapping):
         return config
-    table = {name: current_names(value) for name, value in config.items()}
-    use = table.get("use")
-    if not isinstance(use, str):
-        return table
-    table["use"] = use = _COMPONENTS.get(use, use)
-    renamed = _RENAMED.get(use, {})
+    table = {name: current_names(value, use=_ONLY_CHOICE.get(name)) for name, value in config.items()}
+    if isinstance(table.get("use"), str):
+        table["use"] = use = _COMPONENTS.get(table["use"], table["use"])
+    renamed = _RENAMED.get(use or "", {})
+    if use == "calibrated" and isinstance(table.get("fitted_for"), str):
+        table["fitted_for"] = current_identity(table["fitted_for"])
     return {renamed.get(name, name): value for name, value in table.items()}
+
+
+def current_identity(text: str) -> str:
+    """A stored identity of a component, with the names of now in the JSON that it holds; the rest is unchanged.
+
+    >>> current_identity('{"quiet": 3, "use": "settled"} on a machine')
+    '{"patience": 3, "use": "early-stopping"} on a machine'
+    """
+    parts, end = [], 0
+    while (start := text.find("{", end)) >= 0:
+        parts.append(text[end:start])
+        try:
+            config, end = json.JSONDecoder().raw_decode(text, start)
+        except (ValueError, RecursionError):
+            return text
+        now = current_names(config)
+        parts.append(text[start:end] if now == config else json.dumps(now, sort_keys=True))
+    return "".join([*parts, text[end:]])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from hybridrank.component.stored_names import current_identity
 from hybridrank.runtime import fork
 
 __all__ = ["LatencyModel", "LatencyModels"]
@@ -154,7 +155,9 @@ def _read(path: Path) -> Mapping[str, list[tuple[int, float]]]:
     if not isinstance(stored, dict):
         return {}
     calls = {
-        name: [(c[0], float(c[1])) for c in of if _sensible(c)] for name, of in stored.items() if type(of) is list
+        current_identity(name): [(c[0], float(c[1])) for c in of if _sensible(c)]
+        for name, of in stored.items()
+        if type(of) is list
     }
     return {name: of[-_KEPT:] for name, of in list(calls.items())[:_NAMES] if of}
 

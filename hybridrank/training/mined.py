@@ -232,7 +232,11 @@ def _parsed(line: bytes, number: int, path: Path) -> tuple[str, Any]:
         raise InputError(f"{path}:{number} is no line of a mined file; mine one with `hybridrank train mine`")
     if kind == "mined" and value.get("version") != _VERSION:
         raise InputError(f"{path} has the format {value.get('version')!r}, and this version reads {_VERSION}")
-    return kind, current_names(value) if kind == "mined" else value
+    if kind == "mined":
+        value = current_names(value)
+    elif kind == "finished" and "judgements_dropped" in value:
+        value["judgments_dropped"] = value.pop("judgements_dropped")  # the former spelling
+    return kind, value
 
 
 def _query_fields(query: MinedQuery) -> dict[str, Any]:

@@ -108,7 +108,10 @@ class Reader:
         """What the collection was created with."""
         rows = self._rows("SELECT name, value FROM settings").fetchall()
         settings = {name: _json(value, dict, f"the setting {name!r}") for name, value in rows}
-        settings["config"] = config = current_names(settings.get("config", {}))
+        try:
+            settings["config"] = config = current_names(settings.get("config", {}))
+        except RecursionError as error:
+            raise damaged(f"its configuration is nested too deeply ({error})") from error
         retrievers, fields = config.get("retrievers", ""), config.get("indexed_fields", ())
         if (
             not isinstance(retrievers, dict | None)

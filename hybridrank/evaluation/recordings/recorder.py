@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -136,7 +137,20 @@ def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset |
     if not os.path.isdir(place):  # a name that no file can have is none
         return place
     label = re.sub(r"[^\w.-]+", "-", dataset.label)
-    return place / f"{label}-{header.digest}.jsonl"
+    named = place / f"{label}-{header.digest}.jsonl"
+    return named if named.exists() else _under_former_names(place, label, header) or named
+
+
+def _under_former_names(folder: Path, label: str, header: Header) -> Path | None:
+    """The recording in a directory that was made with these settings when some of their names were others.
+
+    Its file is named after a digest of the names of then.
+    """
+    for path in sorted(folder.glob(f"{glob.escape(label)}-{'[0-9a-f]' * 16}.jsonl")):
+        with suppress(InputError):
+            if RecordingFile(path).read_header().difference(header) is None:
+                return path
+    return None
 
 
 def _unheld(pipeline: Pipeline, dataset: Dataset) -> dict[str, set[str]] | None:

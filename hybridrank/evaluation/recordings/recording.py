@@ -25,6 +25,7 @@ from hybridrank.runtime.files import AppendOnlyFile, appending
 
 __all__ = ["RecordedSearch", "Recording", "RecordingFile", "judged", "named_after"]
 
+_LONGEST_HEADER = 1 << 20  # bytes
 _log = logging.getLogger(__name__)
 
 
@@ -213,11 +214,7 @@ class RecordingFile:
         Raises:
             InputError: it cannot be read, is no recording, or a whole line is damaged; says which.
         """
-        try:
-            content = self.path.read_bytes()
-        except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"cannot read the recording {str(self.path)!r}: {reason}") from error
+        content = self._content(-1)
         lines = content.splitlines(keepends=True)
         if not lines:
             raise InputError(f"the recording {str(self.path)!r} is empty")
@@ -235,6 +232,23 @@ class RecordingFile:
                 content = content[: -len(line)]
         self._sound = content
         return header, searches
+
+    def read_header(self) -> Header:
+        """Read how it was made, and no search.
+
+        Raises:
+            InputError: it cannot be read, or is no recording.
+        """
+        return self._header(self._content(_LONGEST_HEADER).split(b"\n", 1)[0])
+
+    def _content(self, size: int) -> bytes:
+        """The first `size` bytes; -1 is all."""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(size)
+        except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"cannot read the recording {str(self.path)!r}: {reason}") from error
 
     def mend(self) -> None:
         """Cut a last line away for good that `read` found cut off, and end the last one; so it can be appended to.

@@ -322,6 +322,21 @@ def test_what_is_refused(model, recorded, tmp_path):
         ChatModel(url="http://localhost", model="m", extra={"model": "x"})
 
 
+def test_answers_that_an_earlier_version_kept_are_not_asked_for_again(model, server, tmp_path):
+    make_queries(DOCUMENTS, model=model, into=tmp_path / "made", queries=2)
+    files = [path for path in (tmp_path / "made").rglob("*") if b"synthetic judgments" in content(path)]
+    assert files
+    for path in files:
+        path.write_bytes(content(path).replace(b"synthetic judgments", b"synthetic judgements"))
+    asked = len(server.received)
+    make_queries(DOCUMENTS, model=model, into=tmp_path / "made", queries=2)
+    assert len(server.received) == asked
+
+
+def content(path):
+    return path.read_bytes() if path.is_file() else b""
+
+
 def test_no_relevant_document_at_all_is_told(model, server, recorded, tmp_path):
     server.model = lambda messages: '{"grade": 0}'
     with pytest.raises(InputError, match="no relevant document at all"):

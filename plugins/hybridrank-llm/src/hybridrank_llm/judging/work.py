@@ -20,6 +20,7 @@ from hybridrank_llm.judging.prompts import PROMPTS
 __all__ = ["Asked", "Counts", "Work", "ask_all", "opened"]
 
 _FORMAT = "hybridrank synthetic judgments"
+_FORMER = "hybridrank synthetic judgements"  # the former spelling
 _HOPELESS = 10  # answers, of which none could be read
 
 Counts: TypeAlias = Mapping[str, int]
@@ -83,6 +84,8 @@ def opened(path: Path, model: ChatModel, task: Mapping[str, Any]) -> Iterator[Wo
         content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         lines = list(_lines(path, whole))
+        if lines and isinstance(lines[0], dict) and lines[0].get("format") == _FORMER:
+            lines[0]["format"] = _FORMAT
         if lines and lines[0] != json.loads(json.dumps(header)):
             raise InputError(f"{str(path)!r} was begun with something else: {_difference(lines[0], header)}")
         if len(whole) < len(content):
