@@ -16,6 +16,7 @@ from hybridrank.collection.indexes.arms import configured, default_retrievers, e
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.indexes.view import View
 from hybridrank.collection.locks import WriterLock
+from hybridrank.collection.protocol import Capability
 from hybridrank.collection.sqlite.reader import Reader
 from hybridrank.collection.sqlite.schema import FORMAT, connect, create_tables, told
 from hybridrank.collection.sqlite.store import Store
@@ -52,6 +53,8 @@ class Collection:
     time writes. A search sees everything that was committed before it began, by whomever, and nothing later.
     The directory must be on a local file system (SQLite's write-ahead log is shared memory).
     """
+
+    capabilities: frozenset[Capability] = frozenset({"durable", "sources", "snapshot"})
 
     def __init__(
         self, path: Path, store: Store, retrievers: Mapping[str, IndexedRetriever], reader: Reader, *, trust: bool

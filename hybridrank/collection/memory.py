@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hybridrank.collection.documents import (
     checked,
@@ -18,6 +18,7 @@ from hybridrank.collection.documents import (
 )
 from hybridrank.collection.indexes.view import Chosen, Units, View
 from hybridrank.collection.locks import ReadWriteLock
+from hybridrank.collection.protocol import Capability
 from hybridrank.collection.vectors import given_vectors, unit_vectors
 from hybridrank.component.protocols import ImprovingIndex, Index
 from hybridrank.errors import InputError, LockedError
@@ -42,8 +43,12 @@ class MemoryCollection:
     """Documents by id, and the named indexes over them.
 
     `add` and `delete` reach every index in one step that no search sees half done; the slow part of adding
-    (splitting, tokenizing, embedding) runs beside searches. One writer at a time: a second one waits.
+    (splitting, tokenizing, embedding) runs concurrently with searches. One writer at a time: a second one waits.
     """
+
+    capabilities: frozenset[Capability] = frozenset()
+    path: None = None
+    writable = True
 
     def __init__(self, indexes: Mapping[str, Index], *, splitter: Splitter | None = None) -> None:
         self.indexes = dict(indexes)
@@ -128,6 +133,15 @@ class MemoryCollection:
             }
             passages = {} if self.splitter is None else {"passages": len(self._units)}
             return {"documents": len(self._documents), **passages, "arms": arms}
+
+    def close(self) -> None:
+        """Do nothing: there are no files to close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __len__(self) -> int:
         return len(self._documents)

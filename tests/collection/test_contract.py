@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from support import NgramEmbedder
 
 from hybridrank import Document, Passage, Pipeline, Query
+from hybridrank.collection import SearchableCollection
 from hybridrank.errors import HybridrankError, InputError
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.retrieval import BM25, Faiss
@@ -398,3 +399,15 @@ def test_a_collection_says_how_it_is(make: Make) -> None:
 def test_a_vector_that_is_none_is_refused(vector: Any) -> None:
     with pytest.raises(HybridrankError, match="a query's vector must"):
         Query("alpha", vector=vector)
+
+
+def test_a_collection_states_what_it_can_do(make: Make) -> None:
+    pipeline = make([Document("a", "air")])
+    collection: SearchableCollection = pipeline.collection
+    durable = "durable" in collection.capabilities
+    assert durable == (collection.path is not None)
+    assert ("sources" in collection.capabilities) == hasattr(collection, "put_source")
+    assert ("snapshot" in collection.capabilities) == hasattr(collection, "snapshot")
+    assert collection.writable
+    with pipeline.collection:
+        assert list(collection) == ["a"]

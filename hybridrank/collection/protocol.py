@@ -1,0 +1,110 @@
+"""What every collection offers a pipeline, wherever its documents are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as SizedIterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from hybridrank.collection.indexes.view import View
+from hybridrank.filters.language import Filter
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.types import Document, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Capability", "SearchableCollection"]
+
+Capability: TypeAlias = Literal["durable", "sources", "snapshot"]
+"""What only some collections can do.
+
+``"durable"``: added documents are on disk, under `SearchableCollection.path`; ``"sources"``: documents are put and
+dropped by source, as by `Collection.put_source`; ``"snapshot"``: `Collection.snapshot` copies all of it.
+"""
+
+
+class SearchableCollection(Protocol):
+    """Documents with the local indexes over them, changed together: in memory, or on disk.
+
+    A caller that needs more than this asks `capabilities`, never for a class.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this collection can do beyond the protocol."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """The directory of a durable collection; None for one in memory."""
+        ...
+
+    @property
+    def writable(self) -> bool:
+        """Whether documents can be added, and files written to its directory, if it has one."""
+        ...
+
+    @property
+    def splitter(self) -> Splitter | None:
+        """What cuts documents into passages; None where documents are indexed whole."""
+        ...
+
+    def reading(self) -> AbstractContextManager[View]:
+        """Hold one state: inside, the documents and every index belong together."""
+        ...
+
+    def get(self, ids: SizedIterable[str]) -> dict[str, Document]:
+        """Return those of the documents that are held, whole."""
+        ...
+
+    def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
+        """Count the documents, or those that match."""
+        ...
+
+    def documents(self, filters: Filter | Mapping[str, Any] | None = None) -> Iterator[Document]:
+        """Yield all documents, or those that match, the last added last."""
+        ...
+
+    def units(self) -> Iterator[Document]:
+        """Yield what a reranker reads, without metadata: documents, or passages where they are split."""
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """Return JSON values: how much the collection holds, and how each arm is built."""
+        ...
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        *,
+        vectors: Mapping[str, NDArray[np.float32]] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Add documents, each in place of the one held under its id; return how many."""
+        ...
+
+    def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
+        """Delete documents by id, and those that match; return how many."""
+        ...
+
+    def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
+        """Set metadata fields of documents, by id; None removes a field. Return how many documents changed."""
+        ...
+
+    def compact(self) -> None:
+        """Reorganize the indexes where that pays."""
+        ...
+
+    def close(self) -> None:
+        """Release what the collection holds; nothing is lost."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, doc_id: object, /) -> bool: ...
+
+    def __iter__(self) -> Iterator[str]: ...
