@@ -15,7 +15,7 @@ from hybridrank.evaluation.datasets.loaders import load_dataset
 from hybridrank.evaluation.datasets.pairs import load_pairs
 from hybridrank.evaluation.datasets.query_log import QueryLog
 from hybridrank.evaluation.datasets.trec import load_trec, read_qrels, read_topics
-from hybridrank.evaluation.diagnosis import Advice, Diagnosis, Fate, diagnose
+from hybridrank.evaluation.diagnosis import Diagnosis, Fate, Finding, Remedy, diagnose
 from hybridrank.evaluation.metrics.measures import DEFAULT_MEASURES, Measuring, default_measures
 from hybridrank.evaluation.metrics.similarity import overlap, rank_biased_overlap
 from hybridrank.evaluation.metrics.statistics import Interval, holm, mean_interval, paired_test
@@ -30,7 +30,6 @@ from hybridrank.evaluation.tuning import Goal, Space, Tuning, agree, tune
 
 __all__ = [
     "DEFAULT_MEASURES",
-    "Advice",
     "Agreement",
     "Comparison",
     "Dataset",
@@ -39,6 +38,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "Fate",
+    "Finding",
     "Goal",
     "Interval",
     "Judgments",
@@ -48,6 +48,7 @@ __all__ = [
     "QueryLog",
     "RecordedSearch",
     "Recording",
+    "Remedy",
     "Sharing",
     "Space",
     "TraceDiff",

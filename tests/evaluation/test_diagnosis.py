@@ -22,7 +22,7 @@ from hybridrank.evaluation.diagnosis.what_if import (
     reranked_to,
     weightings,
 )
-from hybridrank.evaluation.report import print_report, sections, to_html, to_markdown
+from hybridrank.evaluation.report import describe, print_report, sections, to_html, to_markdown
 from hybridrank.fusion import RRF
 from hybridrank.types import Ranking
 
@@ -33,8 +33,12 @@ def fused(arms):
     return list(RRF().fuse({a: Ranking.of({d: -float(n) for n, d in enumerate(i)}) for a, i in arms.items()}).ids)
 
 
+def finding(diagnosis, about):
+    return next((each for each in diagnosis.findings if each.about == about), None)
+
+
 def advice(diagnosis, about):
-    return next((each for each in diagnosis.advice if each.about == about), None)
+    return describe(finding(diagnosis, about))
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +57,15 @@ def misled():
 
 
 def test_a_fusion_worse_than_its_better_arm_means_these_weights(misled):
-    said = advice(misled, "weights")
-    assert said.shown
+    said, seen = advice(misled, "weights"), finding(misled, "weights")
+    assert seen.shown
+    assert [(each.action, each.settings) for each in seen.remedies] == [
+        ("set weights", {"weights": {"bm25": 0.0, "dense": 1.0}})
+    ]
     assert said.says.startswith("The fusion is worse than dense alone. nDCG@10 of the fusion is ")
     assert "that of dense, the better arm, 1.000" in said.says
     assert '{"bm25": 0, "dense": 1}' in said.do
-    against, weights = said.evidence
+    against, weights = seen.evidence
     assert against.mean < 0 < weights.mean
     assert against.interval.high < 0
     assert weights.adjusted_p >= weights.p
@@ -66,8 +73,11 @@ def test_a_fusion_worse_than_its_better_arm_means_these_weights(misled):
 
 
 def test_a_reranker_that_hurts(misled):
-    said = advice(misled, "reranker")
-    assert said.shown
+    said, seen = advice(misled, "reranker"), finding(misled, "reranker")
+    assert seen.shown
+    assert seen.verdict == "worse"
+    assert [each.action for each in seen.remedies] == ["set options", "replace the reranker"]
+    assert seen.remedies[0].settings["rerank_k"] == 10
     assert said.says.startswith("The reranker hurts. nDCG@10 is ")
     assert "Set rerank_k to 10" in said.do  # of the depths that are tried, below 12
 
@@ -83,10 +93,11 @@ def test_nothing_is_advised_of_chance():
         reranked = draw.sample(order[:10], 10)
         searches.append(search(f"q{number}", {draw.choice(documents): 1}, arms, order, reranked))
     found = diagnose(recording(searches), k=10)
-    assert [each.about for each in found.advice if each.shown] == ["ranking", "idle arm"]  # all is fetched
+    assert [each.about for each in found.findings if each.shown] == ["ranking", "idle arm"]  # all is fetched
     assert advice(found, "fusion").says.startswith("No difference was shown")
-    assert advice(found, "reranker").says.startswith("It was not shown that the reranker changes anything")
-    assert all(each.do == "" for each in found.advice if not each.shown)
+    assert advice(found, "reranker").says.startswith("The reranker is not shown to change the order")
+    assert finding(found, "fusion").weights is not None  # tried, and not shown to be better
+    assert all(not each.remedies and not describe(each).do for each in found.findings if not each.shown)
 
 
 @pytest.fixture(scope="module")
@@ -122,35 +133,39 @@ def test_poor_recall_means_retrieval_first(poor):
     assert said.says.startswith("Fix retrieval first: R@4 is ")
     assert "0.000 for bm25, 0.1" in said.says
     assert advice(found, "fetch_k").says.endswith(
-        "record again with a greater fetch_k, and give that with --deeper."
+        "record again with a greater fetch_k, and pass that recording with --deeper."
     )
-    assert not advice(found, "fetch_k").shown
+    assert not finding(found, "fetch_k").shown
 
 
 def test_how_deep(poor):
     shallow, deep = poor
     found = diagnose(shallow, k=2, deeper=deep)
-    said = advice(found, "fetch_k")
-    assert said.shown
-    assert "Further down stand 11 within 8, 11 within 12 (11 in bm25, 0 in dense)" in said.says
-    assert "For 3 of them bm25 had nothing more to give" in said.says
+    said, seen = advice(found, "fetch_k"), finding(found, "fetch_k")
+    assert seen.shown
+    assert seen.deeper.within == {8: 11, 12: 11}
+    assert seen.deeper.by_arm == {"bm25": 11, "dense": 0}
+    assert "The deeper recording has 11 within 8, 11 within 12 (11 in bm25, 0 in dense)" in said.says
+    assert "For 3 of them bm25 returned everything that matches" in said.says
     assert found.deeper == 12
     assert {loss.label: loss.documents for loss in found.losses}["beyond fetch_k"] == 11
 
 
 def test_outages_and_missing_documents_come_first(poor):
     found = diagnose(poor[0], k=2)
-    assert [each.about for each in found.advice[:2]] == ["outage", "not held"]
-    assert "1 search was degraded out of 24, as that for 'q5' (rerank: out of credit)" in found.advice[0].says
-    assert "'gone'" in found.advice[1].says
+    assert [each.about for each in found.findings[:2]] == ["outage", "not held"]
+    outage, unheld = map(describe, found.findings[:2])
+    assert "1 search was degraded out of 24, such as that for 'q5' (rerank: out of credit)" in outage.says
+    assert "'gone'" in unheld.says
     assert "q5" not in found.examination.queries
-    assert advice(found, "nothing found").queries[0] == "q1"
+    assert finding(found, "nothing found").queries[0] == "q1"
 
 
 def test_cut_documents(poor):
-    said = advice(diagnose(poor[0], k=2), "truncated")
-    assert "did not read to the end" in said.says
-    assert said.shown
+    seen = finding(diagnose(poor[0], k=2), "truncated")
+    said = describe(seen)
+    assert f"did not read {seen.cut} to the end" in said.says
+    assert seen.shown
     assert said.do.startswith("Split long documents")
 
 
@@ -173,7 +188,7 @@ def test_every_search_degraded():
         [search("q", {"a": 1, "b": 1}, {"bm25": ["a"], "dense": []}, ["a"], errors={"dense": "gone"})]
     )
     found = diagnose(made, k=1)
-    assert [each.about for each in found.advice] == ["outage"]
+    assert [each.about for each in found.findings] == ["outage"]
     assert [(loss.label, loss.documents) for loss in found.losses] == [("found", 1), ("no room", 1)]
     assert "Diagnosis of made" in to_markdown(found)
 
@@ -182,14 +197,14 @@ def test_one_query_has_no_statistics():
     made = recording([search("q", {"a": 1, "z": 1}, {"bm25": ["b", "a"], "dense": ["b"]}, ["b", "a"], ["b", "a"])])
     found = diagnose(made, k=1)
     assert "one query only" in " ".join(found.warnings)
-    assert not any(each.shown for each in found.advice if each.evidence)
+    assert not any(each.shown for each in found.findings if each.evidence)
     assert "for one query" in to_markdown(found)
 
 
 def test_without_a_reranker(pipeline):
     made = record(pipeline.replace(reranker=None), dataset())
     found = diagnose(made, k=2)
-    assert advice(found, "reranker") is None
+    assert finding(found, "reranker") is None
     assert found.odd == {"q4": "bm25 finds nothing"}
     assert sum(loss.documents for loss in found.losses) == sum(g > 0 for q in QRELS.values() for g in q.values())
 
@@ -217,7 +232,10 @@ def test_every_report_says_the_same(misled):
             assert text in printed
     assert "demoted by rerank: ranks by stage" in markdown
     found = json.loads(json.dumps(misled.to_dict()))
-    assert [each["about"] for each in found["advice"]] == [each.about for each in misled.advice]
+    assert [each["about"] for each in found["findings"]] == [each.about for each in misled.findings]
+    weights = next(each for each in found["findings"] if each["about"] == "weights")
+    assert weights["numbers"]["arm"] == "dense"
+    assert weights["remedies"][0]["settings"] == {"weights": {"bm25": 0.0, "dense": 1.0}}
     assert found["evidence"]["rerank"]["mean"] < 0
     assert [row["query_id"] for row in found["by_query"]] == [row["query_id"] for row in misled.per_query()]
     short = io.StringIO()

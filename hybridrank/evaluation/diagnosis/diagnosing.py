@@ -1,4 +1,4 @@
-"""The diagnosis of a recording: what became of every relevant document, and what to do about it."""
+"""The diagnosis of a recording: the fate of every relevant document, and the findings that follow."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation.datasets.dataset import Dataset
-from hybridrank.evaluation.diagnosis.advising import Advice, advise
 from hybridrank.evaluation.diagnosis.examining import Examination, examine, mean
 from hybridrank.evaluation.diagnosis.fates import Fate, fates_of
+from hybridrank.evaluation.diagnosis.findings import Finding
+from hybridrank.evaluation.diagnosis.rules import find
 from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED, Interval, mean_interval
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
 from hybridrank.result.trace import StageKind
@@ -41,10 +42,10 @@ class Loss:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Where the relevant documents of a recording were lost, and the advice that follows.
+    """Where the relevant documents of a recording were lost, and the findings that follow.
 
-    `fates` are by query. `examination` has the figures; None where there was no sound search. `odd` says of
-    queries what is unusual about them.
+    `fates` are by query. `examination` has the figures; None where every search was degraded. `odd` describes what
+    is unusual, by query. `hybridrank.evaluation.report` words the findings.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Diagnosis:
     rerank_k: int
     fates: Mapping[str, Sequence[Fate]]
     examination: Examination | None
-    advice: tuple[Advice, ...]
+    findings: tuple[Finding, ...]
     odd: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     deeper: int | None = None
@@ -126,7 +127,7 @@ class Diagnosis:
             "rerank_k": self.rerank_k,
             "deeper_fetch_k": self.deeper,
             "warnings": list(self.warnings),
-            "advice": [advice.to_dict() for advice in self.advice],
+            "findings": [finding.to_dict() for finding in self.findings],
             "losses": [
                 {
                     "fate": loss.label,
@@ -209,7 +210,7 @@ def diagnose(
         rerank_k=max(trace.rerank_k for trace in traces),
         fates=fates,
         examination=examination,
-        advice=tuple(advise(recording, fates, examination, k=k, deeper=deeper)),
+        findings=tuple(find(recording, fates, examination, k=k, deeper=deeper)),
         odd=_odd(recording),
         warnings=tuple(warnings),
         deeper=None if deeper is None else max(s.trace.fetch_k for s in further.values()),

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from hybridrank.evaluation.diagnosis import Diagnosis, Examination, Fate
 from hybridrank.evaluation.diagnosis.examining import LEVEL, mean
+from hybridrank.evaluation.diagnosis.findings import NothingFound
 from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED, mean_interval
+from hybridrank.evaluation.report.advice import describe
 from hybridrank.evaluation.report.parts import Section, Table, between, counted
 
 __all__ = ["of_diagnosis"]
@@ -31,13 +33,11 @@ def of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
     seen = diagnosis.examination
     number = sum(loss.documents for loss in diagnosis.losses)
     yield Section("To be said first", [*diagnosis.warnings], anchor="warnings")
-    shown = [advice for advice in diagnosis.advice if advice.shown]
-    said = [
-        " ".join(filter(None, (advice.says, advice.do and f"→ {advice.do}", advice.see and f"({advice.see})")))
-        for advice in shown
-    ]
-    yield Section("Advice", said or ["Nothing was shown that calls for a change."])
-    yield Section("Looked at, and not shown", [advice.says for advice in diagnosis.advice if not advice.shown])
+    shown = [str(describe(finding)) for finding in diagnosis.findings if finding.shown]
+    yield Section("Advice", shown or ["Nothing was shown that calls for a change."])
+    yield Section(
+        "Tested, and not shown", [describe(finding).says for finding in diagnosis.findings if not finding.shown]
+    )
     yield Section(
         "What became of the relevant documents",
         [
@@ -148,7 +148,7 @@ def _rank(fate: Fate, stage: str) -> str:
 
 
 def _queries(diagnosis: Diagnosis) -> Iterator[Table]:
-    missed = next((advice.queries for advice in diagnosis.advice if advice.about == "nothing found"), ())
+    missed = next((finding.queries for finding in diagnosis.findings if isinstance(finding, NothingFound)), ())
     if missed:
         rows = [[_brief(diagnosis.queries[query_id]), query_id] for query_id in missed[:_LISTED]]
         yield Table(_first(missed, "Nothing relevant fetched"), ["query", "id"], rows, labels=2)
