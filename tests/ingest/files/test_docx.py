@@ -204,7 +204,7 @@ def test_what_the_library_leaves_out_is_told(tmp_path):
     assert [d.text for d in load_documents(tmp_path / "a.docx", on_note=lambda *note: told.append(note))] == [
         "text"
     ]
-    assert told == [(tmp_path / "a.docx", "An unrecognized element was ignored: w:altChunk")]
+    assert told == [(tmp_path / "a.docx", "An unrecognised element was ignored: w:altChunk")]
 
 
 @pytest.mark.parametrize(
