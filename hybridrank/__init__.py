@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hybridrank.types import Query as Query
     from hybridrank.types import Ranking as Ranking
     from hybridrank.types import Scores as Scores
+    from hybridrank.types import Span as Span
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOME = {
     "Ranking": "types",
     "Scores": "types",
     "SearchResult": "result.hits",
+    "Span": "types",
     "Stage": "result.trace",
     "Trace": "result.trace",
 }

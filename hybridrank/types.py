@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -11,12 +12,24 @@ from hybridrank.errors import InputError
 from hybridrank.filters.language import Filter
 from hybridrank.values.arguments import document_ids
 from hybridrank.values.arguments import text as checked_text
+from hybridrank.values.json_values import json_notes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Candidates", "Document", "Passage", "Progress", "Query", "Ranking", "Role", "Scores"]
+__all__ = [
+    "Candidates",
+    "Document",
+    "Passage",
+    "Progress",
+    "Query",
+    "Ranking",
+    "Role",
+    "Scores",
+    "Span",
+    "spans_in_text",
+]
 
 Role: TypeAlias = Literal["query", "document"]
 """What a text is to an embedder: many models encode queries and documents differently."""
@@ -235,18 +248,83 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.documents)
 
+    def contents(self, metadata_fields: Sequence[str] = ()) -> list[str]:
+        """What a reranker reads of each document: its `content`, with these fields of its metadata.
+
+        The fields follow title and headings, in the order given, one ``name: value`` line each; the text comes
+        last. A list is joined with commas, a mapping is JSON. A field that is absent or None has no line.
+
+        >>> document = Document("a", "It rises.", title="Lift", metadata={"year": 1904, "tags": ["a", "b"]})
+        >>> Candidates(Query("wing"), [document]).contents(["tags", "author", "year"])
+        ['Lift\\ntags: a, b\\nyear: 1904\\nIt rises.']
+        """
+        if not metadata_fields:
+            return [document.content for document in self.documents]
+        return [_with_fields(document, metadata_fields) for document in self.documents]
+
+
+def _with_fields(document: Document, names: Sequence[str]) -> str:
+    values = json_notes({name: document.metadata.get(name) for name in names})
+    lines = [f"{name}: {_one_line(value)}" for name, value in values.items() if value is not None]
+    content = document.content
+    start = len(content) - len(document.text)
+    return "".join([content[:start], *(f"{line}\n" for line in lines), document.text])
+
+
+def _one_line(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_one_line, value))
+    written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return " ".join(written.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a document that a reranker found relevant: ``document.text[start:end]``.
+
+    Offsets count characters (Unicode code points) of the document's `text`, without title, headings and fields. A
+    higher `score` is better; it is on the reranker's own scale, and compares with those of the same document.
+    """
+
+    start: int
+    end: int
+    score: float
+
+
+def spans_in_text(document: Document, content: str, spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Spans of `content`, which ends with the document's text, as spans of the text, best first.
+
+    What lies before the text is cut off; a span that lies there completely is dropped.
+
+    >>> document = Document(id="a", text="It rises.", title="Lift")
+    >>> spans_in_text(document, document.content, [Span(0, 4, 0.1), Span(0, 7, 0.9)])
+    (Span(start=0, end=2, score=0.9),)
+    """
+    before = len(content) - len(document.text)
+    moved = [Span(max(0, span.start - before), span.end - before, span.score) for span in spans]
+    return tuple(sorted((span for span in moved if span.start < span.end), key=lambda span: -span.score))
+
 
 class Scores(tuple[float, ...]):
-    """A reranker's scores for one `Candidates`, with notes for the trace.
+    """A reranker's scores for one `Candidates`, with the parts that it found relevant and notes for the trace.
 
-    A reranker may return any sequence of floats; it returns this where it has something to report
-    (tokens read, units billed): `details` maps names to JSON values.
+    A reranker may return any sequence of floats; it returns this where it has something to report: `details` maps
+    names to JSON values (tokens read, units billed), and `spans` has one tuple for each document, best span first,
+    empty where nothing narrower than the document is known.
     """
 
     details: Mapping[str, Any]
+    spans: tuple[tuple[Span, ...], ...]
 
-    def __new__(cls, scores: Iterable[float] = (), *, details: Mapping[str, Any] = _NO_DETAILS) -> Scores:
-        """Hold `scores` as floats, in the order of the documents."""
+    def __new__(
+        cls,
+        scores: Iterable[float] = (),
+        *,
+        details: Mapping[str, Any] = _NO_DETAILS,
+        spans: Iterable[Iterable[Span]] = (),
+    ) -> Scores:
+        """Hold `scores` as floats, in the order of the documents. Without `spans` no document has any."""
         self = super().__new__(cls, map(float, scores))
         self.details = details
+        self.spans = tuple(map(tuple, spans)) or ((),) * len(self)
         return self

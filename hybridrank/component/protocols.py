@@ -30,6 +30,7 @@ __all__ = [
     "Index",
     "IndexedRetriever",
     "PointwiseReranker",
+    "ReadsMetadata",
     "Reranker",
     "Retriever",
     "SavedIndex",
@@ -216,6 +217,19 @@ class PointwiseReranker(Reranker, Protocol):
         Under a deadline such a reranker is called several times for one query, with some of its documents each,
         unless its calls are seen to cost much whatever they read.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsMetadata(Protocol):
+    """A reranker that says which fields of a document's metadata it reads, besides `content`.
+
+    Caches of scores know by it what a score depends on. `Candidates.contents` gives the texts with the fields.
+    """
+
+    @property
+    def metadata_fields(self) -> Sequence[str]:
+        """Names of fields, in the order in which they are read."""
         ...
 
 

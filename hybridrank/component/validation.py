@@ -7,11 +7,11 @@ from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
 from numbers import Real
-from operator import eq, ge
+from operator import eq, ge, index
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.types import Candidates, Ranking, Scores
+from hybridrank.types import Candidates, Document, Ranking, Scores, Span
 from hybridrank.values.json_values import json_notes, sound_text
 
 if TYPE_CHECKING:
@@ -117,8 +117,10 @@ def _mended(ranking: Any, k: int, source: str) -> Ranking:
 def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> Sequence[Scores]:
     """`scores`, one finite float for each document of each of the batch, their details copied as JSON values.
 
+    Spans are sorted, best first.
+
     Raises:
-        BackendResponseError: a count is off, or a score is not a finite number.
+        BackendResponseError: a count is off, a score is not a finite number, or a span is not within its text.
     """
     _refuse_flat(scores, source)
     _counted(scores, len(batch), "lists of scores", source)
@@ -126,8 +128,39 @@ def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> 
     for row, candidates in zip(scores, batch, strict=True):
         _counted(row, len(candidates), "scores", source)
         numbers = [_finite(s, doc.id, source) for s, doc in zip(row, candidates.documents, strict=True)]
-        checked.append(Scores(numbers, details=json_notes(getattr(row, "details", None))))
+        spans = _spans(getattr(row, "spans", ()), candidates, source)
+        checked.append(Scores(numbers, details=json_notes(getattr(row, "details", None)), spans=spans))
     return checked
+
+
+def _spans(spans: Any, candidates: Candidates, source: str) -> Sequence[Sequence[Span]]:
+    try:
+        if not any(spans):
+            return ()
+        _counted(spans, len(candidates), "tuples of spans", source)
+        return [
+            sorted((_span(span, doc, source) for span in row), key=lambda span: -span.score) if row else ()
+            for row, doc in zip(spans, candidates.documents, strict=True)
+        ]
+    except TypeError as error:
+        raise BackendResponseError(f"{source} returned spans that are no sequences of Span: {error}") from None
+
+
+def _span(span: Any, document: Document, source: str) -> Span:
+    if not isinstance(span, Span):
+        raise BackendResponseError(
+            f"{source} returned {span!r:.80} as a span of document {document.id!r}, expected a Span"
+        )
+    try:
+        start, end = index(span.start), index(span.end)
+    except TypeError:
+        start = end = -1
+    if not 0 <= start < end <= len(document.text):
+        raise BackendResponseError(
+            f"{source} returned {span!r:.120} of document {document.id!r}, whose text has {len(document.text)} "
+            "characters: a span needs 0 <= start < end <= the length of the text"
+        )
+    return Span(start, end, _finite(span.score, document.id, source))
 
 
 def checked_vectors(

@@ -1,8 +1,8 @@
 """Text -> tokens, a part at a time.
 
-A tokenizer holds Python's lock while it reads, for seconds where a text has a megabyte: meanwhile no other thread
-runs, no event loop turns, and no deadline is heeded. So a long text is read in parts, with the deadline looked at
-before each, and that is quicker, too.
+A tokenizer holds Python's lock while it works, for seconds where a text has a megabyte: meanwhile no other thread
+and no event loop runs, and no deadline is checked. So a long text is tokenized in parts, the deadline is checked
+before each, and that is faster, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hybridrank.runtime.deadline import check
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["tokenized"]
+__all__ = ["tokenize_parts", "tokenized"]
 
 _PART = 8192  # characters, some ten milliseconds
 _NEAR = 1024  # characters in which a place to cut is looked for
@@ -35,10 +35,9 @@ def tokenized(tokenizer: Tokenizer, text: str, *, most: int | None = None) -> En
     """
     read: list[Encoding] = []
     count = 0
-    for part in _parts(text):
-        check("tokenizing")
-        read.append(tokenizer.encode(part, add_special_tokens=False))
-        count += len(read[-1].ids)
+    for _, encoding in tokenize_parts(tokenizer, text):
+        read.append(encoding)
+        count += len(encoding.ids)
         if most is not None and count >= most:
             break
     encoding = read[0] if len(read) == 1 else type(read[0]).merge(read)
@@ -47,13 +46,24 @@ def tokenized(tokenizer: Tokenizer, text: str, *, most: int | None = None) -> En
     return encoding
 
 
-def _parts(text: str) -> Iterator[str]:
-    """The text in parts of at most `_PART` characters; the whole of a short one, be it empty."""
+def tokenize_parts(tokenizer: Tokenizer, text: str) -> Iterator[tuple[int, Encoding]]:
+    """Where each part of `text` begins, in characters, and its tokens; a short text, even an empty one, is one.
+
+    Raises:
+        BackendTimeoutError: the deadline has passed.
+    """
+    for start, part in _parts(text):
+        check("tokenizing")
+        yield start, tokenizer.encode(part, add_special_tokens=False)
+
+
+def _parts(text: str) -> Iterator[tuple[int, str]]:
+    """The text in parts of at most `_PART` characters, each with its start; the whole of a short text."""
     start = 0
     while len(text) - start > _PART:
         end = start + _PART
         for gap in _BEFORE_A_WORD.finditer(text, end - _NEAR, end):
             end = gap.start()
-        yield text[start:end]
+        yield start, text[start:end]
         start = end
-    yield text[start:]
+    yield start, text[start:]

@@ -1,4 +1,4 @@
-"""A batch in parts, for services that score so many documents in a call, and the answers put together."""
+"""Splits a batch into requests for a service that scores so many documents in a call, and merges the responses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, TypeGuard
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.types import Candidates, Scores
+from hybridrank.types import Candidates, Scores, Span, spans_in_text
 
 __all__ = ["Request", "Response", "by_index", "is_finite", "merge", "split"]
 
@@ -30,22 +30,28 @@ class Request:
 class Response:
     """What one call gave: a finite score per text, in the order of the texts.
 
+    `spans` are parts of the texts that were sent, a sequence for each text, or empty where there are none.
+
     For the trace of its query: `units` are what the service says it used, summed over the query's calls, and
-    `notes` are what it says besides, strung together.
+    `notes` are what else it says, concatenated.
     """
 
     scores: tuple[float, ...]
     retries: int = 0
     units: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    spans: Sequence[Sequence[Span]] = ()
 
 
-def split(batch: Sequence[Candidates], *, size: int) -> list[Request]:
-    """Split a batch into parts of at most `size` documents; blank documents are left out."""
+def split(batch: Sequence[Candidates], *, size: int, metadata_fields: Sequence[str] = ()) -> list[Request]:
+    """Split a batch into parts of at most `size` documents; blank documents are left out.
+
+    The texts are `Candidates.contents` with these fields of the metadata.
+    """
     parts = []
     for member, candidates in enumerate(batch):
-        texts = [document.content for document in candidates.documents]
-        worded = [position for position, text in enumerate(texts) if text.strip()]
+        texts = candidates.contents(metadata_fields)
+        worded = [position for position, document in enumerate(candidates.documents) if document.content.strip()]
         for start in range(0, len(worded), size):
             positions = tuple(worded[start : start + size])
             parts.append(Request(member, candidates.query.text, positions, tuple(texts[p] for p in positions)))
@@ -89,20 +95,30 @@ def _shown(value: Any) -> str:
 def merge(
     batch: Sequence[Candidates], parts: Sequence[Request], answers: Sequence[Response], *, blank: float | None
 ) -> list[Scores]:
-    """Put the answers to `parts` together: one `Scores` for each of the batch, in the documents' order.
+    """Merge the answers to `parts`: one `Scores` for each of the batch, in the documents' order.
 
     A blank document scores `blank`, or by default 1.0 below the worst of the others and at most -1.0.
     """
     found: list[dict[int, float]] = [{} for _ in batch]
+    spans: list[dict[int, tuple[Span, ...]]] = [{} for _ in batch]
     own: list[list[Response]] = [[] for _ in batch]
     for part, answer in zip(parts, answers, strict=True):
         found[part.member].update(zip(part.positions, answer.scores, strict=True))
         own[part.member].append(answer)
+        for position, text, given in zip(part.positions, part.texts, answer.spans, strict=bool(answer.spans)):
+            document = batch[part.member].documents[position]
+            spans[part.member][position] = spans_in_text(document, text, given)
     merged = []
-    for candidates, scored, called in zip(batch, found, own, strict=True):
+    for candidates, scored, marked, called in zip(batch, found, spans, own, strict=True):
         lowest = min([0.0, *scored.values()]) - 1.0 if blank is None else blank
         scores = [scored.get(position, lowest) for position in range(len(candidates))]
-        merged.append(Scores(scores, details=_details(called, blanks=len(scores) - len(scored))))
+        merged.append(
+            Scores(
+                scores,
+                details=_details(called, blanks=len(scores) - len(scored)),
+                spans=[marked.get(position, ()) for position in range(len(candidates))],
+            )
+        )
     return merged
 
 

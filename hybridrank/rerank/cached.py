@@ -20,11 +20,12 @@ from hybridrank.rerank.members import (
     ascore_member,
     identity_of,
     is_pointwise,
+    metadata_fields_of,
     names_of,
     provenance_of,
     score_member,
 )
-from hybridrank.rerank.score_store import KEY_BYTES, ScoreStore
+from hybridrank.rerank.score_store import KEY_BYTES, Entry, ScoreStore
 from hybridrank.types import Candidates, Scores
 
 __all__ = ["Cached"]
@@ -35,7 +36,7 @@ class _Asked(NamedTuple):
 
     batch: Sequence[Candidates]
     keys: Sequence[Sequence[bytes]]  # a key for each document of each of the batch
-    known: Mapping[bytes, float]
+    known: Mapping[bytes, Entry]
     missing: Sequence[Candidates]  # of those of the batch that miss something, each pair once
     rows: Sequence[int]  # which those are
     problem: str | None
@@ -44,8 +45,9 @@ class _Asked(NamedTuple):
 class Cached(Component):
     """Remembers the scores of `reranker`, and asks it only for those that it has not given yet.
 
-    A score is kept under what decides the reranker's scores, the query's text and the document's `content`: so the
-    reranker must read nothing else, and be `pointwise`. What decides them is the `identity`, or else the whole
+    A score and its spans are kept under what decides the reranker's scores, the query's text, and the document's
+    `content` with the `metadata_fields` that the reranker names: so the reranker must read nothing else, and be
+    `pointwise`. What decides them is the `identity`, or else the whole
     configuration, of the reranker and of those that it holds, the versions of their distributions, and where they
     tell it (`fingerprint`) the content of their models' files and the kind of CPU: another model, option, file or
     release finds none of the old scores. What a remote service changes behind one model name, nobody sees.
@@ -56,7 +58,7 @@ class Cached(Component):
     nothing but the scores in it: they are made again, and a damaged file is set aside and replaced.
 
     Keys are 128 bits of BLAKE2b, not of a faster hash such as xxHash: documents are written by strangers, who
-    could make two that collide there, and give one the other's score. Scores come back as they were, to the bit.
+    could make two that collide there, and give one the other's score. Scores and spans come back exactly.
 
     The details are the reranker's, where it was asked, with ``cache_hits`` and ``cache_misses``, in documents, and
     ``cache_error``, where there was one.
@@ -93,6 +95,11 @@ class Cached(Component):
         """As the reranker says."""
         return confidence_range_of(self.reranker)
 
+    @property
+    def metadata_fields(self) -> tuple[str, ...]:
+        """What the reranker reads."""
+        return metadata_fields_of(self.reranker)
+
     def trust_needed(self) -> Mapping[str, str]:
         """A path of its own, and another size for the cache that all share. The reranker is asked itself."""
         if self.path is not None:
@@ -122,7 +129,7 @@ class Cached(Component):
     def _look_up(self, batch: Sequence[Candidates]) -> _Asked:
         keys = [self._keys(candidates) for candidates in batch]
         distinct = list(dict.fromkeys(key for row in keys for key in row))
-        known: Mapping[bytes, float] = {}
+        known: Mapping[bytes, Entry] = {}
         problem = None
         try:
             known = self._store.get(distinct) if distinct else {}
@@ -143,12 +150,12 @@ class Cached(Component):
 
     def _answer(self, asked: _Asked, rows: Sequence[Scores]) -> list[Scores]:
         """Put the new scores among the known ones, and keep them."""
-        new: dict[bytes, float] = {}
+        new: dict[bytes, Entry] = {}
         for number, row in zip(asked.rows, rows, strict=True):
-            scores = iter(row)
+            made = map(Entry, row, row.spans)
             for key in asked.keys[number]:
                 if key not in asked.known and key not in new:
-                    new[key] = next(scores)
+                    new[key] = next(made)
         problem = asked.problem
         if new:
             try:
@@ -161,10 +168,12 @@ class Cached(Component):
         for number, row_keys in enumerate(asked.keys):
             hits = sum(key in asked.known for key in row_keys)
             counts = {"cache_hits": hits, "cache_misses": len(row_keys) - hits}
+            entries = [asked.known.get(key) or new[key] for key in row_keys]
             answers.append(
                 Scores(
-                    [asked.known[key] if key in asked.known else new[key] for key in row_keys],
+                    [entry.score for entry in entries],
                     details={**details.get(number, {}), **counts, **notes},
+                    spans=[entry.spans for entry in entries],
                 )
             )
         return answers
@@ -175,9 +184,9 @@ class Cached(Component):
         start = self._digest.copy()
         start.update(len(query).to_bytes(8, "little") + query)
         keys = []
-        for document in candidates.documents:
+        for content in candidates.contents(self.metadata_fields):
             digest = start.copy()
-            digest.update(document.content.encode())
+            digest.update(content.encode())
             keys.append(digest.digest())
         return keys
 

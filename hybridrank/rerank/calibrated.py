@@ -12,7 +12,14 @@ from hybridrank.component.base import Component
 from hybridrank.component.registry import RerankerOption, create
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.rerank.calibration import Calibration, Isotonic, Platt, in_order
-from hybridrank.rerank.members import ascore_member, identity_of, is_pointwise, names_of, score_member
+from hybridrank.rerank.members import (
+    ascore_member,
+    identity_of,
+    is_pointwise,
+    metadata_fields_of,
+    names_of,
+    score_member,
+)
 from hybridrank.types import Candidates, Scores
 
 if TYPE_CHECKING:
@@ -33,8 +40,8 @@ class Calibrated(Component):
     configuration of it is refused.
 
     The order of the documents is the reranker's: the curves rise strictly (`calibration` says how), and where
-    rounding would make two of them equal the one with the higher raw score gets the next float up. The details
-    are the reranker's, with ``raw_scores``.
+    rounding would make two of them equal the one with the higher raw score gets the next float up. Spans are the
+    reranker's, their scores as they are. The details are the reranker's, with ``raw_scores``.
 
     Raises:
         ConfigError: the curve was fitted for another reranker.
@@ -68,6 +75,11 @@ class Calibrated(Component):
     def pointwise(self) -> bool:
         """Whether each document is scored for itself: where the reranker does that."""
         return is_pointwise(self.reranker)
+
+    @property
+    def metadata_fields(self) -> tuple[str, ...]:
+        """What the reranker reads."""
+        return metadata_fields_of(self.reranker)
 
     def fit(
         self,
@@ -132,7 +144,8 @@ class Calibrated(Component):
 
 
 def _mapped(curve: Platt | Isotonic, row: Scores) -> Scores:
-    return Scores(in_order(row, list(map(curve, row))), details={**row.details, "raw_scores": list(row)})
+    scores = in_order(row, list(map(curve, row)))
+    return Scores(scores, details={**row.details, "raw_scores": list(row)}, spans=row.spans)
 
 
 def _judgments(batch: Sequence[Candidates], relevance: Sequence[Sequence[bool | float]]) -> NDArray[np.bool_]:

@@ -13,9 +13,15 @@ from hybridrank.blend import confidence_range_of
 from hybridrank.component.base import Component
 from hybridrank.component.registry import RerankerOption
 from hybridrank.errors import ConfigError
-from hybridrank.rerank.members import ascore_member, identity_of, names_of, score_member
+from hybridrank.rerank.members import (
+    ascore_member,
+    identity_of,
+    metadata_fields_of,
+    names_of,
+    score_member,
+)
 from hybridrank.runtime import deadline
-from hybridrank.types import Candidates, Document, Scores
+from hybridrank.types import Candidates, Document, Scores, Span
 
 __all__ = ["Cascade"]
 
@@ -36,8 +42,9 @@ class Cascade(Component):
 
     A score depends on the other candidates, so the cascade is not `pointwise`.
 
-    The details have ``stages``: for each that was asked ``stage``, its name, ``scores``, by document id, and
-    ``details``, its own; and beside it the sums of the numbers in these (tokens, units, requests).
+    A document's spans are those of the last stage that gave any for it. The details have ``stages``: for each that
+    was called ``stage``, its name, ``scores``, by document id, and ``details``, its own; and the sums of the
+    numbers in these (tokens, units, requests).
     """
 
     use: ClassVar[str] = "cascade"
@@ -71,6 +78,11 @@ class Cascade(Component):
     def confidence_range(self) -> tuple[float, float] | None:
         """As the last stage says: the best score is one of its own."""
         return confidence_range_of(self.stages[-1])
+
+    @property
+    def metadata_fields(self) -> tuple[str, ...]:
+        """What any of the stages reads."""
+        return metadata_fields_of(*self.stages)
 
     def trust_needed(self) -> Mapping[str, str]:
         """Nothing: its rerankers are asked themselves."""
@@ -123,6 +135,7 @@ class _Run:
         self.left: list[int] = list(range(len(candidates)))  # positions of those that are still in
         self._groups: list[list[tuple[float, int]]] = []  # (score, position), best first, of those that left
         self._notes: list[Mapping[str, Any]] = []
+        self._spans: list[tuple[Span, ...]] = [()] * len(candidates)
 
     def shown(self) -> Candidates:
         """What the next stage is to score, in the order in which it came."""
@@ -134,6 +147,8 @@ class _Run:
         self._notes.append(
             {"stage": name, "scores": dict(zip(ids, row, strict=True)), "details": dict(row.details)}
         )
+        for at, spans in zip(self.left, row.spans, strict=True):
+            self._spans[at] = spans or self._spans[at]
         ranked = sorted(zip(row, ids, self.left, strict=True), key=lambda each: (-each[0], each[1]))
         cut = 0 if keep is None else keep
         self._groups.append([(score, at) for score, _, at in ranked[cut:]])
@@ -153,7 +168,7 @@ class _Run:
                 if score != previous:
                     floor = min(floor - 1.0, nextafter(floor, -inf))  # the latter where 1 is too little to tell
                 scores[at], previous = floor, score
-        return Scores(scores, details={**self._sums(), "stages": self._notes})
+        return Scores(scores, details={**self._sums(), "stages": self._notes}, spans=self._spans)
 
     def _document(self, at: int) -> Document:
         return self._candidates.documents[at]

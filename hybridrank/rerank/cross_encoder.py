@@ -46,6 +46,9 @@ class CrossEncoder(Component):
     documents, overlaps counted once), ``windows`` (sequences that the model read), ``truncated`` (documents not
     read to the end) and ``query_tokens_cut``.
 
+    `metadata_fields` are read between title and text, as `Candidates.contents` renders them. The best window of a
+    document that is read in several is its span.
+
     `threads` bounds how many sequences are read at once (None: one for each CPU). `batch_tokens` bounds a batch
     of sequences, padding included; None is 512, and one sequence at a time for a graph that quantizes its
     activations as it runs, whose scores would otherwise depend on the neighbors in the batch. Documents' tokens
@@ -66,11 +69,14 @@ class CrossEncoder(Component):
     max_tokens: int | None = Field(default=None, ge=16)
     batch_tokens: PositiveInt | None = None
     threads: PositiveInt | None = None
+    metadata_fields: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
         """What decides the score of a pair, as configured: cross-encoders of equal identity give equal scores."""
         options = self.model_dump(exclude={"threads"}, exclude_none=True)
+        if not self.metadata_fields:
+            del options["metadata_fields"]
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     @property
@@ -134,7 +140,13 @@ class CrossEncoder(Component):
         shape = outputs[output]
         if len(shape) > 2 or (len(shape) == 2 and isinstance(shape[1], int) and shape[1] != 1):
             raise ModelError(self._not_one_logit(shape))
-        pairs = PairTokenizer(tokenizer, window=window, on_long=self.on_long, model=self.model)
+        pairs = PairTokenizer(
+            tokenizer,
+            window=window,
+            on_long=self.on_long,
+            model=self.model,
+            metadata_fields=self.metadata_fields,
+        )
         return graph, output, pairs
 
     def _logits(self, values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ from hybridrank.errors import (
 )
 from hybridrank.rerank.circuit import Circuit
 from hybridrank.rerank.in_time import ascore_in_time, score_in_time
-from hybridrank.rerank.members import names_of
+from hybridrank.rerank.members import metadata_fields_of, names_of
 from hybridrank.runtime.deadline import limited, remaining
 from hybridrank.types import Candidates, Scores
 
@@ -58,9 +58,9 @@ class Fallback(Component):
     left behind in its thread, which counts as a failure; while `circuit.LEFT_BEHIND` of its calls are still at
     work it is not asked (searches that asked it before that was known come on top).
 
-    The details are those of the member that answered, with ``used``, its name; ``failed``, what became of those
-    before it; and ``circuit``, the state of each circuit that is not closed. Scores of different members are on
-    different scales: calibrate the members where that matters.
+    Scores and spans are those of the member that answered. So are the details, with ``used``, its name; ``failed``,
+    why each member before it failed; and ``circuit``, the state of each circuit that is not closed. Scores of
+    different members are on different scales: calibrate the members where that matters.
     """
 
     use: ClassVar[str] = "fallback"
@@ -71,6 +71,11 @@ class Fallback(Component):
     failure_threshold: PositiveInt = 3
     cooldown: float = Field(default=30.0, ge=0.0)
     time_share: float = Field(default=0.5, gt=0.0, lt=1.0)
+
+    @property
+    def metadata_fields(self) -> tuple[str, ...]:
+        """What any of the members reads."""
+        return metadata_fields_of(*self.rerankers)
 
     def trust_needed(self) -> Mapping[str, str]:
         """Nothing: its rerankers are asked themselves."""
@@ -168,7 +173,7 @@ class _Search:
             notes["failed"] = self._failed
         if circuits := {m.name: state for m in self._members if (state := m.circuit.state) != "closed"}:
             notes["circuit"] = circuits
-        return [Scores(row, details={**row.details, **notes}) for row in rows]
+        return [Scores(row, details={**row.details, **notes}, spans=row.spans) for row in rows]
 
     def failure(self) -> BackendError:
         """What to raise when no member answered."""

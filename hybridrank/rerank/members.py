@@ -1,8 +1,8 @@
-"""What a reranker that holds rerankers does with its members: it names, asks and identifies them.
+"""What a composite reranker does with its members: it names, asks and identifies them.
 
 A reranker may have an `identity`, a str that says what decides its scores, as configured; without it, a
 component's whole configuration does. And it may have a `fingerprint`, a str that says what decides them beside the
-configuration: the content of its model's files, the version of what runs them.
+configuration: the content of its model's files, the versions of the libraries that run it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from hybridrank.component.base import Component
-from hybridrank.component.protocols import AsyncReranker, PointwiseReranker, Reranker
+from hybridrank.component.protocols import AsyncReranker, PointwiseReranker, ReadsMetadata, Reranker
 from hybridrank.component.registry import registered
 from hybridrank.component.validation import checked_scores
 from hybridrank.errors import ConfigError, InputError
@@ -21,7 +21,15 @@ from hybridrank.runtime.deadline import remaining
 from hybridrank.runtime.threads import in_thread
 from hybridrank.types import Candidates, Scores
 
-__all__ = ["ascore_member", "identity_of", "is_pointwise", "names_of", "provenance_of", "score_member"]
+__all__ = [
+    "ascore_member",
+    "identity_of",
+    "is_pointwise",
+    "metadata_fields_of",
+    "names_of",
+    "provenance_of",
+    "score_member",
+]
 
 
 def names_of(rerankers: Sequence[Reranker]) -> list[str]:
@@ -61,6 +69,15 @@ async def ascore_member(reranker: Reranker, batch: Sequence[Candidates], *, name
 def is_pointwise(reranker: Reranker) -> bool:
     """Whether the reranker says that it scores each document for itself."""
     return isinstance(reranker, PointwiseReranker) and reranker.pointwise
+
+
+def metadata_fields_of(*rerankers: Reranker) -> tuple[str, ...]:
+    """The fields of metadata that these rerankers read, each once."""
+    return tuple(
+        dict.fromkeys(
+            name for each in rerankers if isinstance(each, ReadsMetadata) for name in each.metadata_fields
+        )
+    )
 
 
 def identity_of(reranker: Reranker) -> str:

@@ -1,4 +1,4 @@
-"""What a cross-encoder reads of a query and each of its documents, and the scores that come of it."""
+"""What a cross-encoder reads of a query and each of its documents, and the scores that result."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from hybridrank.errors import InputError
 from hybridrank.models.onnx_runtime import Tokens
 from hybridrank.models.tokenizing import tokenized
-from hybridrank.rerank.document_tokens import DocumentTokens
+from hybridrank.rerank.document_tokens import DocumentTokens, TextTokens
 from hybridrank.rerank.joining import Joining
-from hybridrank.types import Candidates, Document, Query, Scores
+from hybridrank.types import Candidates, Document, Query, Scores, Span, spans_in_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,44 +20,58 @@ if TYPE_CHECKING:
 __all__ = ["Activation", "OnLong", "PairTokenizer", "Pairs", "scores_of_best_windows"]
 
 OnLong: TypeAlias = Literal["window", "truncate", "raise"]
-"""What becomes of a document that does not fit into a model's window beside the query."""
+"""What to do with a document that does not fit into a model's window together with the query."""
 
 Activation: TypeAlias = Literal["none", "sigmoid"]
 """What is done with a model's logit."""
 
 
 class Pairs(NamedTuple):
-    """What a model is to read for one `Candidates`: the windows of each document, and notes for the trace."""
+    """What a model reads for one `Candidates`: the windows of each document, and notes for the trace.
+
+    `places` holds for each document what part of its text each window shows, where there are several; None stands
+    for a window that shows title, headings and fields alone.
+    """
 
     windows: Sequence[Sequence[Tokens]]
+    places: Sequence[Sequence[tuple[int, int] | None]]
     details: Mapping[str, int]
 
 
 class PairTokenizer:
     """Pairs a query with documents, each in one sequence of tokens, or in several where it is long.
 
-    `tokenizer` is set never to cut and never to pad, and nobody changes that: doing so while another thread
-    encodes fails ("Already borrowed"). `window` is in tokens, special ones included; `prompt` goes before each
-    query; `model` is for messages.
+    `tokenizer` neither truncates nor pads, and nobody changes that: doing so while another thread encodes fails
+    ("Already borrowed"). `window` is in tokens, special ones included; `prompt` is put before each query;
+    `metadata_fields` are read as `Candidates.contents` renders them; `model` is for messages.
 
-    A query gets at most half of the window. A document that does not fit beside it is read in overlapping
-    windows, the overlap an eighth of what fits (``"window"``), or its beginning is (``"truncate"``), or it is an
-    error (``"raise"``). Documents' tokens are kept, so that the next query finds them.
+    A query gets at most half of the window. A document that does not fit into the rest is read in overlapping
+    windows, the overlap an eighth of what fits (``"window"``), or it is truncated (``"truncate"``), or it is an
+    error (``"raise"``). Documents' tokens are kept for the next query.
 
     Raises:
         ModelError: how the tokenizer joins two texts is not known.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, *, window: int, on_long: OnLong, model: str, prompt: str = ""
+        self,
+        tokenizer: Tokenizer,
+        *,
+        window: int,
+        on_long: OnLong,
+        model: str,
+        prompt: str = "",
+        metadata_fields: Sequence[str] = (),
     ) -> None:
         self._tokenizer = tokenizer
-        self._documents = DocumentTokens(tokenizer)
         self._joining = Joining(tokenizer, model=model)
         self._room = window - tokenizer.num_special_tokens_to_add(is_pair=True)
+        least = self._room - self._room // 2  # the room beside the longest query
+        self._documents = DocumentTokens(tokenizer, offsets_from=least if on_long == "window" else None)
         self._on_long = on_long
         self._model = model
         self._prompt = prompt
+        self._metadata_fields = metadata_fields
 
     def encode(self, candidates: Candidates) -> Pairs:
         """Tokenize the query with every document.
@@ -70,12 +84,18 @@ class PairTokenizer:
             BackendTimeoutError: the deadline has passed.
         """
         query, cut = self._query(candidates.query)
-        windows = []
+        windows: list[list[Tokens]] = []
+        places: list[list[tuple[int, int] | None]] = []
         read = total = truncated = 0
-        for document in candidates.documents:
-            pieces, read_here, total_here = self._pieces(query, document)
-            windows.append([self._joining.join(query, piece) for piece in pieces])
-            read, total, truncated = read + read_here, total + total_here, truncated + (read_here < total_here)
+        contents = candidates.contents(self._metadata_fields)
+        for document, content in zip(candidates.documents, contents, strict=True):
+            tokens = self._documents.of(content)
+            parts = self._parts(len(query), len(tokens.ids), document)
+            windows.append([self._joining.join(query, tokens.ids[part]) for part in parts])
+            places.append([_place(tokens, part, document, content) for part in parts] if len(parts) > 1 else [])
+            read_here = parts[-1].stop
+            read, total = read + read_here, total + len(tokens.ids)
+            truncated += read_here < len(tokens.ids)
         details = {
             "tokens_read": read,
             "tokens_total": total,
@@ -83,7 +103,7 @@ class PairTokenizer:
             "truncated": truncated,
             "query_tokens_cut": cut,
         }
-        return Pairs(windows, details)
+        return Pairs(windows, places, details)
 
     def _query(self, query: Query) -> tuple[NDArray[np.int32], int]:
         import numpy as np
@@ -97,33 +117,58 @@ class PairTokenizer:
             )
         return ids[:most], max(0, length - most)
 
-    def _pieces(self, query: NDArray[np.int32], document: Document) -> tuple[list[NDArray[np.int32]], int, int]:
-        """The pieces of a document to read, how many of its tokens that is, and of how many."""
-        ids = self._documents.of(document.content)
-        room, total = self._room - len(query), len(ids)
+    def _parts(self, query: int, total: int, document: Document) -> list[slice]:
+        """The parts of a document of `total` tokens to read with a query of so many."""
+        room = self._room - query
         if total > room and self._on_long == "raise":
             raise InputError(
                 f"document {document.id!r} has {total} tokens, and {self._model} reads {room} beside this query; "
                 'split it, or set on_long="window"'
             )
         if self._on_long == "truncate":
-            return [ids[:room]], min(room, total), total
+            return [slice(0, min(room, total))]
         overlap = room // 8
         starts = range(0, max(1, total - overlap), room - overlap)
-        return [ids[start : start + room] for start in starts], total, total
+        return [slice(start, min(start + room, total)) for start in starts]
+
+
+def _place(tokens: TextTokens, part: slice, document: Document, content: str) -> tuple[int, int] | None:
+    """The characters of the document's text that a part of its tokens shows."""
+    if tokens.offsets is None:
+        return None
+    shown = tokens.offsets[part]
+    spans = spans_in_text(document, content, [Span(int(shown[0, 0]), int(shown[-1, 1]), 0.0)])
+    return (spans[0].start, spans[0].end) if spans else None
 
 
 def scores_of_best_windows(
     logits: NDArray[Any], pairs: Sequence[Pairs], *, activation: Activation
 ) -> list[Scores]:
-    """Each document's score is that of its best window; `logits` has shape (windows of all `pairs`,)."""
+    """Each document's score is that of its best window, which is its span where there are several.
+
+    `logits` has shape (windows of all `pairs`,).
+    """
     import numpy as np
 
     counts = [len(windows) for each in pairs for windows in each.windows]
     if not counts:
         return [Scores(details=each.details) for each in pairs]
-    best = np.maximum.reduceat(logits.astype(np.float64), np.cumsum([0, *counts[:-1]]))
+    firsts = np.cumsum([0, *counts[:-1]])
+    best = np.maximum.reduceat(logits.astype(np.float64), firsts)
     if activation == "sigmoid":
         best = np.exp(-np.logaddexp(0.0, -best))  # the logistic function, without overflow
-    ends = np.cumsum([len(each.windows) for each in pairs])[:-1]
-    return [Scores(row, details=each.details) for row, each in zip(np.split(best, ends), pairs, strict=True)]
+    scores = []
+    end = 0
+    for each in pairs:
+        start, end = end, end + len(each.windows)
+        spans = [
+            _best_place(places, logits[first : first + len(places)], score)
+            for places, first, score in zip(each.places, firsts[start:end], best[start:end], strict=True)
+        ]
+        scores.append(Scores(best[start:end], details=each.details, spans=spans))
+    return scores
+
+
+def _best_place(places: Sequence[tuple[int, int] | None], logits: NDArray[Any], score: float) -> tuple[Span, ...]:
+    place = places[int(logits.argmax())] if places else None
+    return () if place is None else (Span(*place, float(score)),)

@@ -1,7 +1,7 @@
 """Scores by key on disk, bounded in size: a cache, which may lose anything and must never be wrong.
 
-One SQLite file in write-ahead mode, shared by threads and processes. A row is a key, a score, a checksum over
-both, and whether the row was used since a sweep last came by.
+One SQLite file in write-ahead mode, shared by threads and processes. A row is a key, a score with its spans, a
+checksum over both, and whether the row was used since a sweep last came by.
 
 **Eviction** is the clock, a cheap stand-in for least recently used (Corbató, "A Paging Experiment with the Multics
 System", 1968). When the file's pages in use exceed the bound, a hand goes on over the keys, `_SWEEP` rows at once:
@@ -10,7 +10,7 @@ again and again stays, and a hit writes only where the mark is not there yet.
 
 **Damage** is what SQLite complains of, and a wrong checksum; a power cut may do some, since nothing is synced. The
 file stays where it is, for whoever wants to look at it, and the store goes on with the next one:
-``scores-1-7.sqlite3`` is file 7 of format 1. No file is ever put in the place of another, since other processes
+``scores-2-7.sqlite3`` is file 7 of format 2. No file is ever put in the place of another, since other processes
 may have it open; only the last damaged one is kept.
 """
 
@@ -21,22 +21,25 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from hybridrank.errors import StorageError
 from hybridrank.runtime import fork
 from hybridrank.runtime.deadline import remaining
+from hybridrank.types import Span
 
-__all__ = ["KEY_BYTES", "ScoreStore"]
+__all__ = ["KEY_BYTES", "Entry", "ScoreStore"]
 
 KEY_BYTES = 16
-_FORMAT = 1  # raise it when the table or the keys change: files of other formats are passed over
+_FORMAT = 2  # raise it when the table or the keys change: files of other formats are passed over
 _WAIT = 0.1  # seconds, for others who write; less where the deadline is near
 _MOST_KEYS = 30_000  # in one statement; SQLite allows 32,766 parameters
 _SWEEP = 1_000  # rows
 _SWEEPS = 16  # in one transaction
 _SCORE = struct.Struct("<d")
-_VALUE = struct.Struct("<dI")  # the score and its checksum
+_SPAN = struct.Struct("<IId")
+_CHECKSUM = struct.Struct("<I")  # of key, score and spans; it comes last
 
 _TABLES = """
 BEGIN IMMEDIATE;
@@ -45,6 +48,13 @@ CREATE TABLE IF NOT EXISTS clock (number INTEGER PRIMARY KEY, hand BLOB NOT NULL
 INSERT OR IGNORE INTO clock VALUES (1, x'');
 COMMIT;
 """
+
+
+class Entry(NamedTuple):
+    """What is kept of a pair."""
+
+    score: float
+    spans: tuple[Span, ...] = ()
 
 
 class ScoreStore:
@@ -64,13 +74,13 @@ class ScoreStore:
         fork.before(self._close_idle)
         fork.in_child(self._forget_idle)
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, float]:
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Those of the scores that are there.
 
         Raises:
             StorageError: they cannot be read.
         """
-        found: dict[bytes, float] = {}
+        found: dict[bytes, Entry] = {}
         fresh = []  # rows to mark as used
         with self._connection() as connection:
             for start in range(0, len(keys), _MOST_KEYS):
@@ -79,7 +89,7 @@ class ScoreStore:
                     f"SELECT key, value, used FROM scores WHERE key IN ({_marks(part)})", part
                 ).fetchall()
                 for key, value, used in rows:
-                    found[key] = _unpacked(key, value)
+                    found[key] = _unpack(key, value)
                     if not used:
                         fresh.append(key)
             if fresh and self._writing.acquire(blocking=False):  # whoever writes may go first: marks can wait
@@ -93,13 +103,13 @@ class ScoreStore:
                     self._writing.release()
         return found
 
-    def put(self, scores: Mapping[bytes, float]) -> None:
-        """Keep these scores, in one transaction; a key that is there keeps the one that it has.
+    def put(self, entries: Mapping[bytes, Entry]) -> None:
+        """Keep these entries, in one transaction; a key that is there keeps the one that it has.
 
         Raises:
             StorageError: they cannot be written.
         """
-        rows = [(key, _packed(key, score)) for key, score in scores.items()]
+        rows = [(key, _pack(key, entry)) for key, entry in entries.items()]
         if not self._writing.acquire(timeout=_patience()):
             raise StorageError("other threads are writing to it")
         try:
@@ -216,18 +226,22 @@ class _Damaged(Exception):
     """A row is not what was written."""
 
 
-def _packed(key: bytes, score: float) -> bytes:
-    return _VALUE.pack(score, crc32(key + _SCORE.pack(score)))
+def _pack(key: bytes, entry: Entry) -> bytes:
+    spans = b"".join([_SPAN.pack(span.start, span.end, span.score) for span in entry.spans])
+    value = _SCORE.pack(entry.score) + spans
+    return value + _CHECKSUM.pack(crc32(key + value))
 
 
-def _unpacked(key: bytes, value: bytes) -> float:
+def _unpack(key: bytes, value: bytes) -> Entry:
     try:
-        score, checksum = _VALUE.unpack(value)
+        given, (checksum,) = value[: -_CHECKSUM.size], _CHECKSUM.unpack(value[-_CHECKSUM.size :])
+        (score,) = _SCORE.unpack(given[: _SCORE.size])
+        spans = tuple(Span(*each) for each in _SPAN.iter_unpack(given[_SCORE.size :]))
     except (struct.error, TypeError):
         raise _Damaged("a row is no score") from None
-    if checksum != crc32(key + _SCORE.pack(score)):
+    if checksum != crc32(key + given):
         raise _Damaged("a score's checksum is wrong")
-    return float(score)
+    return Entry(score, spans)
 
 
 def _is_damage(error: Exception) -> bool:

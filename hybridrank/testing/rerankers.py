@@ -14,7 +14,7 @@ from hybridrank.blend import confidence_range_of
 from hybridrank.component.protocols import AsyncReranker, ConfidentReranker, Reranker
 from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
-from hybridrank.rerank.members import is_pointwise
+from hybridrank.rerank.members import is_pointwise, metadata_fields_of
 from hybridrank.testing.kit import (
     THREADS,
     CheckFailed,
@@ -191,7 +191,39 @@ def pointwise_as_said(reranker: Reranker, limits: Limits) -> None:
     )
 
 
-def sure_between_as_said(reranker: Reranker, limits: Limits) -> None:
+def reads_declared_metadata_only(reranker: Reranker, limits: Limits) -> None:
+    """Metadata that it does not name in `metadata_fields` changes no score."""
+    named = metadata_fields_of(reranker)
+    require(
+        all(isinstance(name, str) for name in named),
+        f"metadata_fields is {named!r}, expected names of fields: caches of scores key by these fields",
+    )
+    query = queries()[0]
+    others = [
+        Document(
+            d.id,
+            d.text,
+            d.title,
+            {name: d.metadata[name] for name in named if name in d.metadata} | _undeclared(named),
+        )
+        for d in DOCUMENTS
+    ]
+    _same(
+        _score(reranker, [Candidates(query, others)])[0],
+        _score(reranker, [Candidates(query, list(DOCUMENTS))])[0],
+        DOCUMENTS,
+        limits,
+        "with other metadata in fields that metadata_fields does not name",
+        "A cache would give the score of the old metadata: name every field that it reads in `metadata_fields`",
+    )
+
+
+def _undeclared(named: Sequence[str]) -> dict[str, str]:
+    values = {"year": "1904", "tags": "wing", "source": "compost heaps need air"}
+    return {name: value for name, value in values.items() if name not in named}
+
+
+def confidence_range_as_declared(reranker: Reranker, limits: Limits) -> None:
     """`confidence_range`, where there is one, is two finite scores, the lower first."""
     if not isinstance(reranker, ConfidentReranker):
         raise skip("it has no confidence_range: a blend by confidence leaves its scores alone")
@@ -307,7 +339,8 @@ CHECKS: Sequence[Callable[[Reranker, Limits], None]] = (
     order_follows_documents,
     same_text_same_score,
     pointwise_as_said,
-    sure_between_as_said,
+    reads_declared_metadata_only,
+    confidence_range_as_declared,
     takes_any_sequence,
     input_is_unmutated,
     odd_documents,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hybridrank import Candidates, Document, Query, Ranking, Scores
+from hybridrank import Candidates, Document, Query, Ranking, Scores, Span
 from hybridrank.component.validation import checked_rankings, checked_scores, checked_vectors
 from hybridrank.errors import BackendResponseError
 
@@ -120,3 +120,40 @@ def test_vectors_are_a_float32_matrix_of_unit_rows():
 def test_vectors_that_cannot_be_believed_are_refused(vectors, said):
     with pytest.raises(BackendResponseError, match=said):
         checked_vectors(vectors, count=2, dim=2, source="it")
+
+
+DOCUMENT = Document("a", "soil", title="Earth")
+
+
+def spans_checked(*spans):
+    [row] = checked_scores([Scores([1.0], spans=[spans])], [Candidates(Query("q"), [DOCUMENT])], source="it")
+    return row.spans
+
+
+def test_spans_are_sorted_best_first_and_there_is_a_tuple_for_each_document():
+    assert spans_checked(Span(0, 1, 0.5), Span(1, 4, 2), Span(2, 3, 0.5)) == (
+        (Span(1, 4, 2.0), Span(0, 1, 0.5), Span(2, 3, 0.5)),
+    )
+    assert checked_scores([[1, 2], []], BATCH, source="it")[0].spans == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        (Span(0, 5, 1.0), "whose text has 4 characters"),
+        (Span(2, 2, 1.0), "0 <= start < end"),
+        (Span(-1, 2, 1.0), "0 <= start < end"),
+        (Span(0.5, 2, 1.0), "0 <= start < end"),
+        (Span(0, 2, float("nan")), "nan"),
+        ((0, 2, 1.0), "expected a Span"),
+    ],
+)
+def test_a_span_that_is_not_within_its_text_is_refused(span, message):
+    with pytest.raises(BackendResponseError, match=message):
+        spans_checked(span)
+
+
+def test_spans_of_another_number_of_documents_are_refused():
+    row = Scores([1.0], spans=[[Span(0, 1, 1.0)], []])
+    with pytest.raises(BackendResponseError, match="2 tuples of spans, expected 1"):
+        checked_scores([row], [Candidates(Query("q"), [DOCUMENT])], source="it")

@@ -26,12 +26,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import SharedWords
 
-from hybridrank import Candidates, Component, Document, Pipeline, Query, Scores
+from hybridrank import Candidates, Component, Document, Pipeline, Query, Scores, Span
 from hybridrank.errors import BackendError, ConfigError, InputError, StorageError
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import Cached, Calibrated, Cascade, CrossEncoder, Fallback
 from hybridrank.rerank.members import provenance_of
-from hybridrank.rerank.score_store import ScoreStore
+from hybridrank.rerank.score_store import Entry, ScoreStore
 from hybridrank.runtime.deadline import limited
 from hybridrank.testing import Limits, checks
 
@@ -119,10 +119,45 @@ def test_the_title_is_part_of_the_pair_and_nothing_runs_into_its_neighbour(folde
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_scores_come_back_to_the_bit(tmp_path_factory, scores):
     store = ScoreStore(tmp_path_factory.mktemp("cache"), max_bytes=2**20)
-    keys = {struct.pack("<QQ", number, 0): score for number, score in enumerate(scores)}
+    keys = {struct.pack("<QQ", number, 0): Entry(score) for number, score in enumerate(scores)}
     store.put(keys)
     found = store.get(list(keys))
-    assert [struct.pack("<d", found[key]) for key in keys] == [struct.pack("<d", score) for score in scores]
+    assert [struct.pack("<d", found[key].score) for key in keys] == [struct.pack("<d", score) for score in scores]
+
+
+class Marks(Lengths):
+    """Marks the first half of each text, and reads the field `year`."""
+
+    metadata_fields = ("year",)
+
+    def score(self, batch):
+        rows = super().score(batch)
+        return [
+            Scores(row, spans=[[Span(0, len(d.text) // 2, -1.5)] if len(d.text) > 1 else [] for d in c.documents])
+            for row, c in zip(rows, batch, strict=True)
+        ]
+
+
+def test_spans_come_back_with_the_scores(folder):
+    batch = asked("how", "soil", "x", "", "compost")
+    first = Cached(reranker=Marks(), path=str(folder)).score(batch)
+    assert first[0].spans == ((Span(0, 2, -1.5),), (), (), (Span(0, 3, -1.5),))
+    member = Marks()
+    for _ in range(2):
+        (row,) = Cached(reranker=member, path=str(folder)).score(batch)
+        assert (row, row.spans) == (first[0], first[0].spans)
+    assert member.read == []
+
+
+def test_a_score_is_kept_with_the_fields_that_the_reranker_reads(folder):
+    member = Marks()
+    cached = Cached(reranker=member, path=str(folder))
+    for metadata in ({"year": 2023}, {"year": 2023, "other": 1}, {"year": 2024}):
+        cached.score([Candidates(Query("how"), [Document("a", "soil", metadata=metadata)])])
+    assert len(member.read) == 2
+    assert Cached(reranker=Calibrated(reranker=CrossEncoder(metadata_fields=("year",)))).metadata_fields == (
+        "year",
+    )
 
 
 def test_another_identity_never_gets_the_scores(folder):
@@ -245,7 +280,7 @@ def test_a_damaged_file_is_set_aside_and_replaced(folder, damage):
     (row,) = cached.score(batch)
     assert row == expected[0]
     assert row.details == {"cache_hits": 200, "cache_misses": 0}
-    assert files(folder) == ["scores-1-1.sqlite3", "scores-1-2.sqlite3"]
+    assert files(folder) == ["scores-2-1.sqlite3", "scores-2-2.sqlite3"]
     assert Cached(reranker=member, path=str(folder)).score(batch)[0].details["cache_hits"] == 200
 
 
@@ -260,17 +295,17 @@ def test_only_the_last_damaged_file_is_kept(folder):
     cached = Cached(reranker=Lengths(), path=str(folder))
     for number in range(1, 5):
         cached.score(asked("how", "soil"))
-        path = folder / f"scores-1-{number}.sqlite3"
+        path = folder / f"scores-2-{number}.sqlite3"
         _checkpoint(path)
         flip_a_bit_of_each_row(path)
         assert "is damaged" in cached.score(asked("how", "soil"))[0].details["cache_error"]
-    assert files(folder) == ["scores-1-4.sqlite3", "scores-1-5.sqlite3"]
+    assert files(folder) == ["scores-2-4.sqlite3", "scores-2-5.sqlite3"]
 
 
 def test_damage_that_all_threads_find_at_once_costs_one_file(folder):
     cached = Cached(reranker=Lengths(), path=str(folder))
     cached.score(asked("how", "soil"))
-    flip_a_bit_of_each_row(folder / "scores-1-1.sqlite3")
+    flip_a_bit_of_each_row(folder / "scores-2-1.sqlite3")
     together = threading.Barrier(16)
 
     def search(_):
@@ -279,7 +314,7 @@ def test_damage_that_all_threads_find_at_once_costs_one_file(folder):
 
     with ThreadPoolExecutor(16) as pool:
         assert all(rows == [(4 / 3,)] for rows in pool.map(search, range(16)))
-    assert files(folder) == ["scores-1-1.sqlite3", "scores-1-2.sqlite3"]
+    assert files(folder) == ["scores-2-1.sqlite3", "scores-2-2.sqlite3"]
 
 
 def test_an_unusable_directory_costs_nothing_but_the_cache(tmp_path):
@@ -291,7 +326,7 @@ def test_an_unusable_directory_costs_nothing_but_the_cache(tmp_path):
         assert row == (4 / 3,)
         assert "cannot be used" in row.details["cache_error"]
     assert len(member.read) == 2
-    (tmp_path / "taken" / "scores-1-1.sqlite3").mkdir(parents=True)
+    (tmp_path / "taken" / "scores-2-1.sqlite3").mkdir(parents=True)
     (row,) = Cached(reranker=member, path=str(tmp_path / "taken")).score(asked("how", "soil"))
     assert row == (4 / 3,)
     assert "unable to open" in row.details["cache_error"]
@@ -342,7 +377,7 @@ def test_a_writer_that_does_not_let_go_is_not_waited_for(folder):
     member = Lengths()
     cached = Cached(reranker=member, path=str(folder))
     cached.score(asked("how", "soil"))
-    other = sqlite3.connect(folder / "scores-1-1.sqlite3", isolation_level=None)
+    other = sqlite3.connect(folder / "scores-2-1.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     (row,) = cached.score(asked("how", "soil", "waste"))
     assert row == (4 / 3, 5 / 3)
@@ -363,11 +398,11 @@ def test_it_stays_within_its_bound_and_keeps_what_is_used(tmp_path):
     bound = 2**20
     store = ScoreStore(tmp_path, max_bytes=bound)
     used, once = _keys(rng, 2_000), _keys(rng, 2_000)
-    store.put(dict.fromkeys([*used, *once], 0.5))
+    store.put(dict.fromkeys([*used, *once], Entry(0.5)))
     for _ in range(60):
         assert len(store.get(used)) > 0
-        store.put(dict.fromkeys(_keys(rng, 1_000), 0.25))
-        path = tmp_path / "scores-1-1.sqlite3"
+        store.put(dict.fromkeys(_keys(rng, 1_000), Entry(0.25)))
+        path = tmp_path / "scores-2-1.sqlite3"
         assert path.stat().st_size <= bound + 2**17  # what one put adds comes on top
     kept, lost = len(store.get(used)), len(once) - len(store.get(once))
     assert kept > 0.9 * len(used)
@@ -381,12 +416,12 @@ def test_a_lower_bound_is_reached_step_by_step(tmp_path):
     rng = np.random.default_rng(2)
     roomy, tight = (ScoreStore(tmp_path, max_bytes=bound) for bound in (8 * 2**20, 2**20))
     for _ in range(10):
-        roomy.put(dict.fromkeys(_keys(rng, 5_000), 0.5))
-    path = tmp_path / "scores-1-1.sqlite3"
+        roomy.put(dict.fromkeys(_keys(rng, 5_000), Entry(0.5)))
+    path = tmp_path / "scores-2-1.sqlite3"
     _checkpoint(path)
     assert path.stat().st_size > 1.5 * 2**20
     for _ in range(10):
-        tight.put(dict.fromkeys(_keys(rng, 2_000), 0.5))
+        tight.put(dict.fromkeys(_keys(rng, 2_000), Entry(0.5)))
     _checkpoint(path)
     assert path.stat().st_size <= 2**20 + 2**17
 
@@ -394,7 +429,7 @@ def test_a_lower_bound_is_reached_step_by_step(tmp_path):
 def test_more_keys_than_a_statement_takes(tmp_path):
     keys = _keys(np.random.default_rng(3), 70_000)
     store = ScoreStore(tmp_path, max_bytes=2**25)
-    store.put(dict.fromkeys(keys, 0.5))
+    store.put(dict.fromkeys(keys, Entry(0.5)))
     assert len(store.get(keys)) == len(store.get(keys)) == 70_000
 
 
@@ -426,10 +461,10 @@ def _searches(folder, start):
 def test_four_processes(folder):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         assert pool.starmap(_searches, [(str(folder), 7 * number) for number in range(4)]) == [None] * 4
-    connection = sqlite3.connect(folder / "scores-1-1.sqlite3")
+    connection = sqlite3.connect(folder / "scores-2-1.sqlite3")
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
-    assert files(folder) == ["scores-1-1.sqlite3"]
+    assert files(folder) == ["scores-2-1.sqlite3"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -486,7 +521,7 @@ def test_in_a_file_a_pipeline_and_the_users_cache_directory(tmp_path, monkeypatc
     first, second = pipeline.search("organic"), pipeline.search("organic")
     assert [hit.score for hit in first.hits] == [hit.score for hit in second.hits]
     assert second.trace.stage("rerank").details == {"cache_hits": 1, "cache_misses": 0}
-    assert files(tmp_path / "xdg" / "hybridrank" / "scores") == ["scores-1-1.sqlite3"]
+    assert files(tmp_path / "xdg" / "hybridrank" / "scores") == ["scores-2-1.sqlite3"]
 
 
 def test_an_empty_batch_touches_no_file(folder):
@@ -502,7 +537,7 @@ def test_a_store_that_cannot_be_used_says_so(tmp_path):
     with pytest.raises(StorageError, match="cannot be used"):
         store.get([b"x" * 16])
     with pytest.raises(StorageError, match="cannot be used"):
-        store.put({b"x" * 16: 1.0})
+        store.put({b"x" * 16: Entry(1.0)})
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import AsyncSharedWords, Broken, SharedWords
 
-from hybridrank import Candidates, Document, Pipeline, Query, Scores
+from hybridrank import Candidates, Document, Pipeline, Query, Scores, Span
 from hybridrank.errors import BackendResponseError, BackendTimeoutError, ConfigError, InputError
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import Cascade, CrossEncoder
@@ -41,6 +41,25 @@ class Table:
 
 def documents(ids):
     return [Document(doc_id, "text") for doc_id in ids]
+
+
+class Spanned(Table):
+    """Marks what it scores with one span of its own score, unless that is 0."""
+
+    def score(self, batch):
+        return [
+            Scores(row, spans=[[Span(0, 1, score)] if score else [] for score in row])
+            for row in super().score(batch)
+        ]
+
+
+def test_spans_are_those_of_the_last_stage_that_gave_any():
+    cascade = Cascade(
+        stages=[Spanned({"a": 1, "b": 2, "c": 3}), Spanned({"b": 0, "c": 9})],
+        keep=[2],
+    )
+    [scores] = cascade.score([Candidates(QUERY, documents("abc"))])
+    assert scores.spans == ((Span(0, 1, 1.0),), (Span(0, 1, 2.0),), (Span(0, 1, 9.0),))
 
 
 def order(cascade, ids):

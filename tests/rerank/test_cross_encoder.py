@@ -170,6 +170,43 @@ def test_short_documents_score_the_same_in_every_mode(default):
         assert tuple(CrossEncoder(on_long=on_long).score([Candidates(QUERY, FIVE)])[0]) == expected
 
 
+def test_the_best_window_of_a_long_document_is_its_span(default):
+    answer = "Organic waste can be composted to create nutrient-rich soil."
+    text = FILLER * 60 + answer + " " + FILLER * 30
+    long, short = (
+        Document("long", text, title="Compost 🪱", metadata={"year": 2024}),
+        Document("short", answer, title="Compost"),
+    )
+    for fields in ((), ("year",)):
+        reranker = CrossEncoder(max_tokens=128, metadata_fields=fields)
+        for _ in range(2):  # the second time from the tokens that are kept
+            [scores] = reranker.score([Candidates(QUERY, [short, long])])
+            none, (span,) = scores.spans
+            assert none == ()
+            assert answer in text[span.start : span.end]
+            assert span.end - span.start < len(text) / 5
+            assert span.score == scores[1]
+            alone = CrossEncoder(max_tokens=128)
+            assert _one(alone, QUERY.text, text[span.start : span.end])[0] == pytest.approx(scores[1], abs=0.4)
+
+
+@pytest.mark.parametrize("options", [{"on_long": "truncate"}, {}], ids=["truncated", "read at once"])
+def test_a_document_that_is_read_once_has_no_span(default, options):
+    text = FILLER * (60 if options else 1)
+    assert _one(CrossEncoder(max_tokens=128, **options), QUERY.text, text).spans == ((),)
+
+
+def test_named_fields_are_read_with_the_text(default):
+    reranker = CrossEncoder(metadata_fields=("topic", "year"))
+    document = Document("a", "It is done in heaps.", metadata={"topic": "organic waste", "secret": "x"})
+    [scores] = reranker.score([Candidates(QUERY, [document])])
+    assert (
+        scores == default.score([Candidates(QUERY, [Document("b", f"topic: organic waste\n{document.text}")])])[0]
+    )
+    assert reranker.identity != default.identity
+    assert "metadata_fields" not in default.identity
+
+
 def test_pairs_and_windows_are_worked_out_by_hand(tiny):
     model, logit, specials = tiny
     reranker = CrossEncoder(model=model)

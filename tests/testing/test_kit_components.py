@@ -180,7 +180,7 @@ def test_right_installed_component_passes_everything(install):
     assert [(r.name, r.message) for r in results if r.status == "failed"] == []
     assert [r.name for r in results if r.status == "skipped"] == [
         "pointwise_as_said",
-        "sure_between_as_said",
+        "confidence_range_as_declared",
         "async_equals_sync",
     ]
 

@@ -9,7 +9,7 @@ from unittest import SkipTest
 import numpy as np
 import pytest
 
-from hybridrank import Component, Scores
+from hybridrank import Component, Scores, Span
 from hybridrank.errors import InputError
 from hybridrank.testing import Limits, checks, parametrize, run_checks
 from hybridrank.testing.rerankers import CHECKS
@@ -55,6 +55,35 @@ class RightPlain:
 
     def score(self, batch):
         return [np.array([overlap(c.query.text, d.content) for d in c.documents], np.float32) for c in batch]
+
+
+class RightWithFields(RightPlain):
+    """Reads the fields that it names."""
+
+    metadata_fields = ("year", "tags")
+
+    def score(self, batch):
+        return [[overlap(c.query.text, text) for text in c.contents(self.metadata_fields)] for c in batch]
+
+
+class ReadsUndeclared(RightWithFields):
+    metadata_fields = ()
+
+    def score(self, batch):
+        return [[len(d.metadata) for d in c.documents] for c in batch]
+
+
+class SpansOfContent(Right):
+    """Gives spans of the whole content, title included."""
+
+    def score(self, batch):
+        return [
+            Scores(
+                [self.one(c.query.text, d.content) for d in c.documents],
+                spans=[[Span(0, len(d.content), 1.0)] for d in c.documents],
+            )
+            for c in batch
+        ]
 
 
 class RefusesLong(Right):
@@ -259,8 +288,10 @@ BROKEN = [
     ("order_follows_documents", ScoresByPlace, "in another order"),
     ("same_text_same_score", ScoresById, "not from the id"),
     ("pointwise_as_said", SaysPointwise, "says `pointwise`"),
-    ("sure_between_as_said", TellsBackwards, "the lower first, not (1.0, 0.0)"),
-    ("sure_between_as_said", TellsOne, "two scores"),
+    ("reads_declared_metadata_only", ReadsUndeclared, "metadata_fields does not name"),
+    ("scores_every_document", SpansOfContent, "0 <= start < end"),
+    ("confidence_range_as_declared", TellsBackwards, "the lower first, not (1.0, 0.0)"),
+    ("confidence_range_as_declared", TellsOne, "two scores"),
     ("takes_any_sequence", WantsLists, "score() of tuples raised AttributeError"),
     ("input_is_unmutated", SortsDocuments, "changed its input"),
     ("input_is_unmutated", PopsBatch, "changed its input"),
@@ -274,7 +305,7 @@ BROKEN = [
 ]
 
 
-@parametrize("reranker", [RightAsync(factor=2.0), RightPlain()], limits=LIMITS)
+@parametrize("reranker", [RightAsync(factor=2.0), RightPlain(), RightWithFields()], limits=LIMITS)
 def test_right(component, check):
     check(component)
 

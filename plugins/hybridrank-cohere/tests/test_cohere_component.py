@@ -23,6 +23,9 @@ OPTIONS = {
     "api_key_env": "MY_KEY",
     "base_url": "https://rerank.example/cohere",
     "max_tokens_per_doc": 512,
+    "metadata_fields": ["year"],
+    "max_spans": 3,
+    "span_threshold": 0.2,
     "batch_size": 100,
     "limits": {"concurrency": 4, "per_minute": 300.0, "timeout": 2.5, "retries": 0, "max_wait": 1.0},
 }
@@ -57,7 +60,7 @@ def test_it_keeps_the_protocols():
     assert is_pointwise(CohereReranker())
 
 
-@pytest.mark.parametrize("option", ["model", "base_url", "max_tokens_per_doc"])
+@pytest.mark.parametrize("option", ["model", "base_url", "max_tokens_per_doc", "metadata_fields", "max_spans"])
 def test_what_decides_scores_is_its_identity(option):
     assert CohereReranker(**{option: OPTIONS[option]}).identity != CohereReranker().identity
 

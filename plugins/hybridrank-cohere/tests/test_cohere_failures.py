@@ -33,6 +33,7 @@ FAILURES = [
     ("out of range", BackendResponseError, "Cohere scored document 3 of 3: no such index"),
     ("null index", BackendResponseError, "Cohere scored document None of 3: no such index"),
     ("null score", BackendResponseError, "Cohere scored document 2 of 3 None, not a finite number"),
+    ("a span past the end", BackendResponseError, "Cohere gave the span 0 to "),
     ("nan", BackendResponseError, "Cohere scored document 2 of 3 nan, not a finite number"),
 ]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hybridrank_cohere import CohereReranker
 
 from hybridrank.component.validation import checked_scores
+from hybridrank.errors import BackendError, BackendResponseError, ConfigError
 from hybridrank.rerank import Cached
 from hybridrank.types import Candidates, Document, Query
 
@@ -126,3 +128,39 @@ def test_cached_asks_only_for_what_is_new(make, server, waste, tmp_path):
     scores = asyncio.run(reranker.ascore([Candidates(waste.query, [*waste.documents, new])]))
     assert server.received[-1].body["documents"] == ["Waste of time."]
     assert scores[0].details["search_units"] == 1
+
+
+def test_spans_are_asked_for_and_point_into_the_text(make, score, server):
+    document = Document(
+        "a",
+        "Soil is rich. 🪱 Organic waste rots.",
+        title="Waste, organic",
+        metadata={"year": 2024, "tags": ["a", "b"]},
+    )
+    reranker = make(max_spans=2, span_threshold=0.2, metadata_fields=("tags", "year"))
+    [scores] = score(reranker, [Candidates(Query("organic waste"), [document, Document("b", "A storm.")])])
+    body = server.received[0].body
+    assert body["relevant_spans"] == {"mode": "enabled", "threshold": 0.2, "max_spans": 2}
+    assert body["documents"][0] == f"Waste, organic\ntags: a, b\nyear: 2024\n{document.text}"
+    (first, *_), none = scores.spans
+    assert "Organic waste rots." in document.text[first.start : first.end]
+    assert first.score == 1.0
+    assert none == ()
+    [plain] = score(make(), [Candidates(Query("organic waste"), [document])])
+    assert plain.spans == ((),)
+
+
+def test_a_model_that_gives_no_spans_says_so(make, score, waste):
+    with pytest.raises(BackendError, match=r"relevant_spans is not supported by rerank-v3\.5"):
+        score(make(model="rerank-v3.5", max_spans=1), [waste])
+
+
+def test_a_span_outside_of_its_text_is_refused(make, score, server, waste):
+    server.faults.append("a span past the end")
+    with pytest.raises(BackendResponseError, match=r"span 0 to \d+, score 0.5, of a text of \d+ characters"):
+        score(make(max_spans=1), [waste])
+
+
+def test_a_threshold_without_spans_is_refused():
+    with pytest.raises(ConfigError, match=r"\$\.span_threshold"):
+        CohereReranker(span_threshold=0.5)

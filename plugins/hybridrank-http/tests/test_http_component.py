@@ -26,6 +26,8 @@ OPTIONS = {
     "pointwise": True,
     "batch_size": 100,
     "path": "/v9/rerank",
+    "metadata_fields": ["year"],
+    "instruction": "Prefer recent articles.",
     "fields": {"documents": "passages", "score": "value", "results": "", "usage": "meta.used"},
     "parameters": {"return_documents": False, "extra": {"deep": [1, "two"]}},
     "limits": {"concurrency": 4, "per_minute": 300.0, "timeout": 2.0, "retries": 0, "max_wait": 1.0},

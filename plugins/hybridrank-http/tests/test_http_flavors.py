@@ -231,3 +231,21 @@ def test_a_query_and_documents_of_a_megabyte(flavor):
         assert scores == (1.0, 0.5, 0.0)
         [scores] = asyncio.run(reranker.ascore([candidates("\x00" * 1_000_000 + "storm", "\x01" * 1_000_000)]))
     assert scores == (0.0,)
+
+
+def test_an_instruction_and_named_fields_are_sent(score):
+    documents = [Document("a", "a storm", title="News", metadata={"year": 2024, "tags": ["x", "y"]})]
+    with RerankServer("voyage") as server:
+        reranker = HttpReranker(
+            url=server.url,
+            flavor="voyage",
+            model="rerank-2.5",
+            instruction="Prefer recent articles.",
+            metadata_fields=("tags", "year", "author"),
+        )
+        score(reranker, [Candidates(Query("storm"), documents)])
+    assert server.received[0].body["query"] == "Prefer recent articles.\nstorm"
+    assert server.received[0].body["documents"] == ["News\ntags: x, y\nyear: 2024\na storm"]
+    plain = HttpReranker(url=server.url)
+    assert reranker.identity != plain.identity
+    assert "metadata_fields" not in plain.identity

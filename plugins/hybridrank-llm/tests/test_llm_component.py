@@ -27,6 +27,8 @@ OPTIONS = {
     "passes": 2,
     "max_document_characters": 600,
     "max_query_characters": 300,
+    "metadata_fields": ["year"],
+    "instruction": "Prefer recent articles.",
     "temperature": "default",
     "structured": True,
     "extra": {"max_tokens": 300, "chat_template_kwargs": {"enable_thinking": False}},

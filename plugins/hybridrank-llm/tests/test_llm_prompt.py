@@ -190,3 +190,14 @@ def test_the_system_message_is_the_same_for_all(make, server, waste):
     first, second = (each.body["messages"] for each in server.received)
     assert [message["role"] for message in first] == ["system", "user"]
     assert first[0] == second[0]
+
+
+def test_an_instruction_is_in_the_system_message_and_named_fields_are_in_the_documents(make, server):
+    documents = [Document("a", "A storm", metadata={"year": 2024, "secret": "x"}), Document("b", "Calm")]
+    make(instruction="Prefer recent articles.", metadata_fields=("year",)).score(
+        [Candidates(Query("x"), documents)]
+    )
+    system, user = server.received[0].body["messages"]
+    assert system["content"].endswith("Judge relevance by this instruction: Prefer recent articles.")
+    assert '"year: 2024 A storm"' in user["content"]
+    assert "secret" not in user["content"]

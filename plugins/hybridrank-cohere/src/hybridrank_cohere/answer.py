@@ -1,21 +1,23 @@
-"""What the SDK's response says, which the SDK itself doesn't check."""
+"""Reads the SDK's response, which the SDK itself doesn't validate."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hybridrank.errors import BackendResponseError
 from hybridrank.remote.batching import Response, by_index, is_finite
+from hybridrank.types import Span
 
 __all__ = ["read"]
 
 
-def read(response: Any, count: int, *, retries: int) -> Response:
-    """Take the scores of `count` documents out of the SDK's response.
+def read(response: Any, texts: Sequence[str], *, retries: int) -> Response:
+    """Take the scores of these texts, and the spans of them, out of the SDK's response.
 
     Raises:
-        BackendResponseError: an index is missing, repeated, out of range or no integer, or a score is not a
-            finite number.
+        BackendResponseError: an index is missing, repeated, out of range or no integer, a score is not a finite
+            number, or a span is not within its text.
     """
     results = getattr(response, "results", None)
     if not isinstance(results, list):
@@ -25,8 +27,23 @@ def read(response: Any, count: int, *, retries: int) -> Response:
     notes = {"request_ids": [request_id] if isinstance(request_id, str) else []}
     if isinstance(warnings := getattr(meta, "warnings", None), list) and warnings:
         notes["warnings"] = [str(warning) for warning in warnings]
-    scores = by_index(given, count, who="Cohere")
-    return Response(scores, retries, _billed(getattr(meta, "billed_units", None)), notes)
+    scores = by_index(given, len(texts), who="Cohere")
+    spans: list[Sequence[Span]] = [()] * len(texts)
+    for each in results:
+        spans[each.index] = [
+            _span(span, texts[each.index]) for span in getattr(each, "relevant_spans", None) or ()
+        ]
+    return Response(scores, retries, _billed(getattr(meta, "billed_units", None)), notes, spans)
+
+
+def _span(given: Any, text: str) -> Span:
+    start, end, score = (getattr(given, name, None) for name in ("start", "end", "score"))
+    if not (type(start) is type(end) is int and 0 <= start < end <= len(text) and is_finite(score)):
+        raise BackendResponseError(
+            f"Cohere gave the span {start!r:.20} to {end!r:.20}, score {score!r:.20}, of a text of {len(text)} "
+            "characters"
+        )
+    return Span(start, end, float(score))
 
 
 def _billed(units: Any) -> dict[str, float]:

@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hybridrank.component.base import Component, once
-from hybridrank.errors import HybridrankError
+from hybridrank.errors import ConfigError, HybridrankError, MissingDependencyError
 from hybridrank.remote.api_keys import api_key, scrub
 from hybridrank.remote.batching import Request, Response, merge, split
 from hybridrank.remote.calls import Limits, ServiceClient, gather_or_cancel, run_sync, trust_needed_by_service
@@ -21,7 +21,7 @@ from hybridrank_cohere.clients import clients
 from hybridrank_cohere.failures import backend_error
 
 if TYPE_CHECKING:
-    from cohere import AsyncClientV2
+    from cohere import AsyncClientV2, RerankRelevantSpans
     from httpx import AsyncClient
 
     from hybridrank.remote.clients import PerLoopClient
@@ -36,6 +36,9 @@ class CohereReranker(Component):
 
     Cohere's relevance scores lie in [0, 1]. A blank document is not sent: it scores -1.0. Documents longer than
     the API's `max_tokens_per_doc` are truncated by the API, which doesn't say which.
+
+    With `max_spans` the answer has up to so many spans for each document, their scores in [0, 1]. It needs a model
+    of version 5 or newer, and version 7 of the SDK or newer.
 
     The key is read from the environment variable named by `api_key_env` at every call, and kept nowhere.
     Several calls (more than one query, or more documents than `batch_size`) run side by side, within `limits`,
@@ -59,8 +62,23 @@ class CohereReranker(Component):
     max_tokens_per_doc: int | None = Field(
         None, ge=1, description="longer documents are truncated by the API; by default at the API's own 4096"
     )
+    metadata_fields: tuple[str, ...] = Field(
+        (), description="fields of the metadata that are sent between title and text, a line each"
+    )
+    max_spans: int | None = Field(
+        None, ge=1, description="most relevant spans of a document to ask for; by default none are"
+    )
+    span_threshold: float | None = Field(
+        None, ge=0.0, le=1.0, description="spans that score less are left out; by default the API's own 0.1"
+    )
     batch_size: int = Field(1000, ge=1, le=10_000, description="most documents in one call")
     limits: Limits = Field(Limits(), description="of calls at one time and a minute, of time and of retries")
+
+    @model_validator(mode="after")
+    def _spans_are_asked_for(self) -> Self:
+        if self.span_threshold is not None and self.max_spans is None:
+            raise ConfigError("it needs max_spans, without which no spans are asked for", path="$.span_threshold")
+        return self
 
     def trust_needed(self) -> Mapping[str, str]:
         """The server, which is sent queries and documents, and the key that it is sent."""
@@ -69,7 +87,14 @@ class CohereReranker(Component):
     @property
     def identity(self) -> str:
         """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
-        options = {"model": self.model, "base_url": self._url, "max_tokens_per_doc": self.max_tokens_per_doc}
+        options: dict[str, Any] = {
+            "model": self.model,
+            "base_url": self._url,
+            "max_tokens_per_doc": self.max_tokens_per_doc,
+        }
+        for name in ("metadata_fields", "max_spans", "span_threshold"):
+            if (value := getattr(self, name)) not in (None, ()):
+                options[name] = value
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     def check_setup(self) -> None:
@@ -86,18 +111,19 @@ class CohereReranker(Component):
         Scores of different queries are on one scale, so far as the model is calibrated.
 
         Raises:
+            MissingDependencyError: `max_spans` is set, and the installed SDK knows no spans.
             AuthenticationError: the key is missing or refused.
             RateLimitedError: Cohere refuses for now, and still does after the retries.
             BackendTimeoutError: Cohere did not answer in time.
             BackendUnavailableError: Cohere could not be reached, or is failing.
-            BackendResponseError: Cohere's answer cannot be believed.
+            BackendResponseError: Cohere's answer is invalid.
             BackendError: Cohere refused the request; the message says why.
         """
         return run_sync(self.ascore(batch))
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """As `score`, with the same answer, and without blocking the event loop."""
-        parts = split(batch, size=self.batch_size)
+        parts = split(batch, size=self.batch_size, metadata_fields=self.metadata_fields)
         if not parts:
             return merge(batch, [], [], blank=_BLANK)
         _, client = await self._clients.mine()
@@ -106,13 +132,15 @@ class CohereReranker(Component):
 
     async def _ask(self, client: AsyncClientV2, part: Request) -> Response:
         response, retries = await self._remote.call(partial(self._rerank, client, part))
-        return read(response, len(part.texts), retries=retries)
+        return read(response, part.texts, retries=retries)
 
     async def _rerank(self, client: AsyncClientV2, part: Request) -> Any:
         """Call the SDK once; what it raises becomes one of our errors, with no key in it."""
         options: dict[str, Any] = {}
         if self.max_tokens_per_doc is not None:
             options["max_tokens_per_doc"] = self.max_tokens_per_doc
+        if self.max_spans is not None:
+            options["relevant_spans"] = self._relevant_spans
         try:
             return await client.rerank(
                 model=self.model,
@@ -127,6 +155,19 @@ class CohereReranker(Component):
             failure = backend_error(error, variable=self.api_key_env)
             scrub(error, self.api_key_env)
             raise failure from error
+
+    @once
+    def _relevant_spans(self) -> RerankRelevantSpans:
+        try:
+            from cohere import RerankRelevantSpans
+        except ImportError as error:
+            raise MissingDependencyError(
+                'max_spans needs version 7 of the SDK or newer; pip install "cohere>=7"'
+            ) from error
+        options: dict[str, Any] = {"mode": "enabled", "max_spans": self.max_spans}
+        if self.span_threshold is not None:  # the SDK would send None as null
+            options["threshold"] = self.span_threshold
+        return RerankRelevantSpans(**options)
 
     @once
     def _url(self) -> str | None:

@@ -35,10 +35,18 @@ FAULTS = (
     "null index",
     "null score",
     "nan",
+    "a span past the end",
 )
 """What `RerankServer.faults` and `RerankServer.fault` understand."""
 
-_FIELDS = {"model": str, "query": str, "documents": list, "top_n": int, "max_tokens_per_doc": int}
+_FIELDS = {
+    "model": str,
+    "query": str,
+    "documents": list,
+    "top_n": int,
+    "max_tokens_per_doc": int,
+    "relevant_spans": dict,
+}
 
 
 class _Handler(FaultyHandler):
@@ -59,6 +67,8 @@ class _Handler(FaultyHandler):
         wrong = [name for name, value in body.items() if not isinstance(value, _FIELDS.get(name, ()))]
         if wrong:
             return 422, {"message": f"unknown or wrongly typed fields: {', '.join(wrong)}"}
+        if body.get("relevant_spans", {}).get("mode") == "enabled" and not _gives_spans(body["model"]):
+            return 400, {"message": f"invalid request: relevant_spans is not supported by {body['model']}"}
         if not body.get("model") or not body.get("query", "").strip():
             return 400, {"message": "invalid request: model and query must not be empty"}
         documents = body.get("documents")
@@ -82,12 +92,35 @@ def _words(text: str, limit: int | None = None) -> set[str]:
     return set(re.findall(r"\w+", text.lower())[:limit])
 
 
+def _gives_spans(model: str) -> bool:
+    version = re.match(r"rerank-v(\d+)", model)
+    return version is not None and int(version[1]) >= 5
+
+
+def _spans(query: set[str], text: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sentences that share words with the query, in code points, best first."""
+    spans = [
+        {"start": sentence.start(), "end": sentence.end(), "score": score}
+        for sentence in re.finditer(r"[^\s.!?。][^.!?。\n]*[.!?。]?", text)
+        if (score := len(query & _words(sentence[0])) / len(query)) > asked.get("threshold", 0.1)
+    ]
+    spans.sort(key=lambda span: -span["score"])
+    return spans[: asked.get("max_spans")]
+
+
 def _answer(body: dict[str, Any]) -> dict[str, Any]:
     """Answer as the API does: best first, each with its index and a score in [0, 1]."""
     query, results = _words(body["query"]), []
+    asked = body.get("relevant_spans", {"mode": "disabled"})
     for index, text in enumerate(body["documents"]):
         document = _words(text, body.get("max_tokens_per_doc", 4096))
-        results.append({"index": index, "relevance_score": len(query & document) / len(query | document or {""})})
+        result: dict[str, Any] = {
+            "index": index,
+            "relevance_score": len(query & document) / len(query | document or {""}),
+        }
+        if asked["mode"] == "enabled" and (spans := _spans(query, text, asked)):
+            result["relevant_spans"] = spans
+        results.append(result)
     results.sort(key=lambda result: -result["relevance_score"])
     units = -(-len(results) // 100)
     return {
@@ -117,6 +150,9 @@ def _malformed(body: dict[str, Any], fault: str) -> Any:
             results[-1]["relevance_score"] = None
         case "nan":
             results[-1]["relevance_score"] = float("nan")
+        case "a span past the end":
+            end = len(body["documents"][results[0]["index"]]) + 1
+            results[0]["relevant_spans"] = [{"start": 0, "end": end, "score": 0.5}]
         case _:
             raise ValueError(f"no such fault: {fault!r}; known: {', '.join(FAULTS)}")
     return answer

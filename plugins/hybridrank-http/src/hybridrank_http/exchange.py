@@ -15,12 +15,12 @@ from hybridrank_http.flavors import Flavor
 __all__ = ["body", "read"]
 
 
-def body(part: Request, flavor: Flavor, *, model: str | None) -> bytes:
+def body(part: Request, flavor: Flavor, *, model: str | None, instruction: str | None = None) -> bytes:
     """Write the request for one part of a batch, as JSON."""
     content = {
         **flavor.parameters,
         **({} if model is None else {"model": model}),
-        flavor.query: part.query,
+        flavor.query: part.query if instruction is None else f"{instruction}\n{part.query}",
         flavor.documents: [text[: flavor.characters] for text in part.texts],
     }
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()

@@ -72,6 +72,14 @@ class HttpReranker(Component):
     path: str | None = Field(
         None, pattern=r"^/[^\s?#]*$", description="the path that is asked; by default the flavor's"
     )
+    metadata_fields: tuple[str, ...] = Field(
+        (), description="fields of the metadata that are sent between title and text, a line each"
+    )
+    instruction: str | None = Field(
+        None,
+        min_length=1,
+        description="what relevance means, put on a line before each query, for models that follow instructions",
+    )
     fields: Fields = Field(Fields(), description="names of fields that differ from the flavor's")
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="further fields of the request, over the flavor's own"
@@ -100,7 +108,8 @@ class HttpReranker(Component):
     def identity(self) -> str:
         """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
         options = self.to_config()
-        for name in ("limits", "api_key_env", *(["batch_size"] if self.pointwise else [])):
+        unused = [] if self.metadata_fields else ["metadata_fields"]
+        for name in ("limits", "api_key_env", *unused, *(["batch_size"] if self.pointwise else [])):
             options.pop(name, None)
         return json.dumps(options, sort_keys=True)
 
@@ -130,13 +139,13 @@ class HttpReranker(Component):
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
         """As `score`, with the same answer, and without blocking the event loop."""
-        parts = split(batch, size=self._flavor.batch_size)
+        parts = split(batch, size=self._flavor.batch_size, metadata_fields=self.metadata_fields)
         answers = await gather_or_cancel(self._ask(part) for part in parts)
         merged = merge(batch, parts, answers, blank=_BLANK if self.pointwise else None)
         return [Scores(scores, details={**scores.details, "on_long": self._long}) for scores in merged]
 
     async def _ask(self, part: Request) -> Response:
-        content = body(part, self._flavor, model=self.model)
+        content = body(part, self._flavor, model=self.model, instruction=self.instruction)
         client = await self._clients.mine()
         reply, retries = await self._remote.call(
             lambda: post(client, self._endpoint, content, who=self._who, variable=self.api_key_env)

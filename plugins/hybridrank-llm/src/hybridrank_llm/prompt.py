@@ -32,17 +32,21 @@ class Prompt(NamedTuple):
     labels: list[str]
 
 
-def prompt(query: str, documents: Sequence[str]) -> Prompt:
-    """Ask for a ranking of `documents` by their relevance to `query`."""
+def prompt(query: str, documents: Sequence[str], *, instruction: str | None = None) -> Prompt:
+    """Ask for a ranking of `documents` by their relevance to `query`.
+
+    `instruction` is the caller's own, and is trusted: it goes into the system message as it is.
+    """
     asked, texts = quoted(query), [quoted(document) for document in documents]
-    labels = draw(len(texts), "\n".join([_SYSTEM, asked, *texts]))
+    system = _SYSTEM if instruction is None else f"{_SYSTEM}\n\nJudge relevance by this instruction: {instruction}"
+    labels = draw(len(texts), "\n".join([system, asked, *texts]))
     lines = [f'{{"query": {asked}}}']
     lines += [f'{{"label": "{label}", "text": {text}}}' for label, text in zip(labels, texts, strict=True)]
     lines += [
         "",
         f"Rank these {len(texts)} documents by their relevance to the query {asked}: all labels, best first.",
     ]
-    return Prompt([{"role": "system", "content": _SYSTEM}, {"role": "user", "content": "\n".join(lines)}], labels)
+    return Prompt([{"role": "system", "content": system}, {"role": "user", "content": "\n".join(lines)}], labels)
 
 
 def shortened(text: str, most: int) -> tuple[str, bool]:

@@ -50,6 +50,12 @@ class LlmReranker(ChatEndpoint):
     passes: int = Field(1, ge=1, le=10, description="how often the window slides from end to front")
     max_document_characters: int = Field(2000, ge=20, description="what the model is shown of a document")
     max_query_characters: int = Field(2000, ge=20, description="what the model is shown of a query")
+    metadata_fields: tuple[str, ...] = Field(
+        (), description="fields of the metadata that the model is shown between title and text"
+    )
+    instruction: str | None = Field(
+        None, min_length=1, description="what relevance means here, added to the system message"
+    )
 
     @model_validator(mode="after")
     def _moves_on(self) -> Self:
@@ -79,7 +85,8 @@ class LlmReranker(ChatEndpoint):
         return await gather_or_cancel(self._rank(candidates) for candidates in batch)
 
     async def _rank(self, candidates: Candidates) -> Scores:
-        shown = [shortened(document.content, self.max_document_characters) for document in candidates.documents]
+        contents = candidates.contents(self.metadata_fields)
+        shown = [shortened(content, self.max_document_characters) for content in contents]
         query, query_cut = shortened(candidates.query.text, self.max_query_characters)
         texts = list(dict.fromkeys(text for text, _ in shown if text))
         blank = sum(not text for text, _ in shown)
@@ -117,7 +124,7 @@ class LlmReranker(ChatEndpoint):
 
     async def _ordered(self, query: str, texts: Sequence[str], notes: Counter[str]) -> list[str]:
         """Have the model order the texts of one window."""
-        asked = prompt(query, texts)
+        asked = prompt(query, texts, instruction=self.instruction)
         notes["requests"] += 1
         answer, retries = await self._asked(asked.messages, name="ranking", schema=_RANKING)
         notes["windows_done"] += 1

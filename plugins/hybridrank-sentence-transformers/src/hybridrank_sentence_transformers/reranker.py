@@ -32,7 +32,11 @@ class SentenceTransformerReranker(TorchModel):
     ``"window"`` reads all of it in overlapping windows (by an eighth) and takes the best window's score,
     ``"truncate"`` reads its beginning, ``"raise"`` refuses it. A query gets at most half of the window. Each
     `Scores.details` has ``tokens_read`` and ``tokens_total`` (of the documents), ``windows``, ``truncated``
-    (documents not read to the end) and ``query_tokens_cut``.
+    (documents not read to the end) and ``query_tokens_cut``. The best window of a document that is read in several
+    is its span.
+
+    `metadata_fields` are read between title and text, as `Candidates.contents` renders them. `instruction` is put
+    before each query as it is, in place of the model's default prompt, for models that were trained with one.
     """
 
     use = "sentence-transformers"
@@ -41,6 +45,8 @@ class SentenceTransformerReranker(TorchModel):
     model: str = "cross-encoder/ms-marco-MiniLM-L6-v2"
     activation: Activation = "none"
     on_long: OnLong = "window"
+    metadata_fields: tuple[str, ...] = ()
+    instruction: str | None = None
 
     _class: ClassVar[str] = "CrossEncoder"
 
@@ -79,6 +85,8 @@ class SentenceTransformerReranker(TorchModel):
     def identity(self) -> str:
         """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
         options = self.model_dump(exclude={"batch_size", "device"}, exclude_none=True)
+        if not self.metadata_fields:
+            del options["metadata_fields"]
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     @once
@@ -133,11 +141,17 @@ class SentenceTransformerReranker(TorchModel):
         tokenizer.no_padding()
         return PairTokenizer(
             tokenizer,
-            prompt=model.prompts.get(model.default_prompt_name) or "",
+            prompt=self._prompt(model),
+            metadata_fields=self.metadata_fields,
             window=self.loaded.window,
             on_long=self.on_long,
             model=self.model,
         )
+
+    def _prompt(self, model: Any) -> str:
+        if self.instruction is not None:
+            return self.instruction
+        return model.prompts.get(model.default_prompt_name) or ""
 
     def _pad(self, batch: Sequence[Tokens]) -> dict[str, Any]:
         """The model's features: tensors of shape (batch, longest)."""
