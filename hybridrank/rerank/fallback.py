@@ -58,9 +58,9 @@ class Fallback(Component):
     left behind in its thread, which counts as a failure; while `circuit.LEFT_BEHIND` of its calls are still at
     work it is not asked (searches that asked it before that was known come on top).
 
-    Scores and spans are those of the member that answered. So are the details, with ``used``, its name; ``failed``,
-    why each member before it failed; and ``circuit``, the state of each circuit that is not closed. Scores of
-    different members are on different scales: calibrate the members where that matters.
+    Scores and spans are those of the member that answered. So are the details, with ``used``, its name;
+    ``failed``, why each member before it failed; and ``circuit``, the state of each circuit that is not closed.
+    Scores of different members are on different scales: calibrate the members where that matters.
     """
 
     use: ClassVar[str] = "fallback"
