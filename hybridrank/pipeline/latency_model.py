@@ -1,4 +1,8 @@
-"""What a backend's calls take, learned as it runs: how many documents fit into the time that is left."""
+"""The latency of a backend's calls by what they read: one linear fit, for deadlines and for replays.
+
+`LatencyModel` learns it as calls are made, and says how many documents fit into the time that is left;
+`evaluation.replay.timing` fits the calls of a recording.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ import stat
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from math import ceil
+from dataclasses import dataclass
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,10 +21,11 @@ from uuid import uuid4
 from hybridrank.component.stored_names import current_identity
 from hybridrank.runtime import fork
 
-__all__ = ["LatencyModel", "LatencyModels"]
+__all__ = ["LatencyModel", "LatencyModels", "LinearLatency"]
 
 _KEPT = 64  # calls
-_DECAY = 0.95  # of a call's weight with each later one: the machine may have become busier
+_DECAY = 0.95  # of a call's weight with each later one
+_SPREAD = 0.05  # of the mean size; a smaller standard deviation cannot show a fixed part
 _FEW = 8  # calls, on which the spread is not known yet
 _UNSURE = 1.5  # times the prediction, until it is
 _NAMES = 64  # kept in a file
@@ -28,37 +34,105 @@ _MOST_CHARACTERS = 10**12  # of a call that may have been
 _MOST_SECONDS = 10**6
 
 
-class LatencyModel:
-    """Seconds of a call: a fixed part and a part for each character (a token has about four), from the last ones.
+@dataclass(frozen=True)
+class LinearLatency:
+    """Seconds of a call: `fixed`, and `each` for every character that it reads (a token has about four)."""
 
-    Least squares with both parts at least zero, newer calls weighing more. Predictions are such that nineteen of
-    twenty of the calls that were seen took no longer. Threads may share it.
+    fixed: float = 0.0
+    each: float = 0.0
+
+    @classmethod
+    def fit(
+        cls,
+        calls: Sequence[tuple[float, float]],
+        *,
+        decay: float = 1.0,
+        least: int = 2,
+        errors: float = 0.0,
+    ) -> LinearLatency:
+        """Fit (characters, seconds) of calls by weighted least squares, with both parts at least zero.
+
+        A call weighs `decay` times as much as the one after it. Seconds are in proportion to characters where
+        there are fewer than `least` calls, where all sizes are about the same, or where the fixed part is less
+        than `errors` times its standard error (0: any fixed part counts).
+        """
+        if not calls:
+            return cls()
+        weights = [decay**age for age in range(len(calls) - 1, -1, -1)]
+        total = sum(weights)
+        size = sum(w * x for w, (x, _) in zip(weights, calls, strict=True)) / total
+        second = sum(w * y for w, (_, y) in zip(weights, calls, strict=True)) / total
+        spread = sum(w * (x - size) ** 2 for w, (x, _) in zip(weights, calls, strict=True)) / total
+        proportional = cls(second * (1.0 - min(size, 1.0)), second / max(size, 1.0))
+        if len(calls) < least or spread <= (_SPREAD * size) ** 2:
+            return proportional
+        each = (
+            sum(w * (x - size) * (y - second) for w, (x, y) in zip(weights, calls, strict=True)) / total / spread
+        )
+        fixed = second - each * size
+        if errors:
+            squares = (
+                sum(w * (y - fixed - each * x) ** 2 for w, (x, y) in zip(weights, calls, strict=True)) / total
+            )
+            error = sqrt(squares / (len(calls) - 2) * (1 + size**2 / spread))
+            if fixed <= errors * error:
+                return proportional
+        each = min(max(each, 0.0), proportional.each)
+        return cls(max(second - each * size, 0.0), each)  # rounding may go below
+
+    def predict(self, characters: float) -> float:
+        """Seconds of a call that reads so many characters."""
+        return self.fixed + self.each * characters
+
+    def rescale(self, seconds: float, *, read: float, now: float) -> float:
+        """Seconds of a call that took `seconds` to read `read` characters, if it read `now`.
+
+        The call keeps its ratio to the prediction, so that a slow call stays slow. Without a fit, seconds are in
+        proportion to characters.
+        """
+        if not now or not read:
+            return 0.0
+        predicted = self.predict(read)
+        return seconds * now / read if predicted <= 0 else seconds * self.predict(now) / predicted
+
+
+class LatencyModel:
+    """What the calls of one backend take, learned from the last ones. Threads may share it.
+
+    The fit is `LinearLatency`, with a smaller weight for older calls: the machine may have become busier. A
+    prediction is multiplied by a margin such that nineteen of twenty of the calls seen took no longer.
     """
 
     def __init__(self, calls: Sequence[tuple[int, float]] = ()) -> None:
         self._calls = deque(calls, maxlen=_KEPT)
         self._lock = fork.new_lock()
         self._loaded = False
-        self._fixed, self._each, self._margin = _fit(self._calls)
+        self._fit()
+
+    def _fit(self) -> None:
+        self._line = LinearLatency.fit(self._calls, decay=_DECAY)
+        ratios = sorted(seconds / max(self._line.predict(size), 1e-9) for size, seconds in self._calls)
+        margin = max(1.05, ratios[ceil(0.95 * len(ratios)) - 1]) if ratios else 1.0
+        self._margin = max(margin, _UNSURE) if 0 < len(ratios) < _FEW else margin
 
     def observe(self, characters: int, seconds: float) -> None:
         """Learn from a call that read so many characters, over all its documents and their query.
 
-        Nothing is learned from the first, in which a model may have been loaded.
+        Nothing is learned from the first call, which may have loaded a model.
         """
         with self._lock:
             if not self._loaded:
                 self._loaded = True
                 return
             self._calls.append((characters, seconds))
-            self._fixed, self._each, self._margin = _fit(self._calls)
+            self._fit()
 
     def forget(self) -> None:
-        """Forget the older half of the calls: what seemed too slow to be called is tried again some time."""
+        """Forget the older half of the calls, so that what seemed too slow to be called is tried again."""
         with self._lock:
             for _ in range((len(self._calls) + 1) // 2):
                 self._calls.popleft()
-            self._fixed, self._each, self._margin = _fit(self._calls)
+            self._fit()
 
     @property
     def known(self) -> bool:
@@ -68,14 +142,14 @@ class LatencyModel:
     @property
     def fixed(self) -> float:
         """Seconds that a call takes however little it reads."""
-        return self._fixed
+        return self._line.fixed
 
     def predict(self, characters: int) -> float:
         """Seconds that a call of so many characters will hardly exceed; 0.0 before any was seen."""
-        return (self._fixed + self._each * characters) * self._margin
+        return self._line.predict(characters) * self._margin
 
     def fitting(self, sizes: Sequence[int], seconds: float) -> int:
-        """How many of the first documents, of these sizes in characters, one call may read in so many seconds."""
+        """How many of the first documents, of these sizes in characters, one call can read in so many seconds."""
         read = 0
         for count, size in enumerate(sizes):
             read += size
@@ -89,29 +163,8 @@ class LatencyModel:
             return list(self._calls)
 
 
-def _fit(calls: Sequence[tuple[int, float]]) -> tuple[float, float, float]:
-    """The fixed part, the part for each character, and by what predictions are multiplied."""
-    if not calls:
-        return 0.0, 0.0, 1.0
-    weights = [_DECAY**age for age in range(len(calls) - 1, -1, -1)]
-    total = sum(weights)
-    sizes, seconds = [float(size) for size, _ in calls], [second for _, second in calls]
-    size = sum(w * x for w, x in zip(weights, sizes, strict=True)) / total
-    second = sum(w * y for w, y in zip(weights, seconds, strict=True)) / total
-    spread = sum(w * (x - size) ** 2 for w, x in zip(weights, sizes, strict=True))
-    each = sum(w * (x - size) * (y - second) for w, x, y in zip(weights, sizes, seconds, strict=True))
-    each = (
-        each / spread if spread > (0.05 * size) ** 2 * total else second / max(size, 1.0)
-    )  # else all of one size
-    each = min(max(each, 0.0), second / max(size, 1.0))
-    fixed = max(second - each * size, 0.0)  # rounding may go below
-    ratios = sorted(y / max(fixed + each * x, 1e-9) for x, y in zip(sizes, seconds, strict=True))
-    margin = max(1.05, ratios[ceil(0.95 * len(ratios)) - 1])
-    return fixed, each, margin if len(calls) >= _FEW else max(margin, _UNSURE)
-
-
 class LatencyModels:
-    """LatencyModels by the name of what they are the costs of; kept in a file, where one is given.
+    """Latency models by the name of the backend; kept in a file, where one is given.
 
     The file is a best-effort cache, and may come with somebody else's collection: what is not a plain file of
     sensible values is ignored, and replaced.
@@ -120,21 +173,21 @@ class LatencyModels:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._lock = fork.new_lock()
-        self._costs = (
+        self._models = (
             {name: LatencyModel(calls) for name, calls in _read(path).items()} if path is not None else {}
         )
 
     def of(self, name: str) -> LatencyModel:
-        """The cost of what has this name, which knows nothing if it is new."""
+        """The model of this name; a new one knows nothing."""
         with self._lock:
-            return self._costs.setdefault(name, LatencyModel())
+            return self._models.setdefault(name, LatencyModel())
 
     def save(self) -> None:
-        """Keep what was learned, for the next process."""
+        """Write what was learned, for the next process."""
         if self._path is None:
             return
         with self._lock:
-            learned = {name: cost.to_json() for name, cost in self._costs.items() if cost.known}
+            learned = {name: model.to_json() for name, model in self._models.items() if model.known}
         with suppress(OSError):
             if self._path.is_dir() and not self._path.is_symlink():
                 self._path.rmdir()  # an empty one, in the file's place

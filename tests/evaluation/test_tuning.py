@@ -32,13 +32,14 @@ from hybridrank.evaluation import (
     tune,
 )
 from hybridrank.evaluation.recordings.settings import Header, settings_of
-from hybridrank.evaluation.replay.timing import Timing
+from hybridrank.evaluation.replay.timing import latency_of
 from hybridrank.evaluation.report import sections, to_html, to_markdown
 from hybridrank.evaluation.tuning.grades import Grades
 from hybridrank.evaluation.tuning.sweep import sweep
 from hybridrank.fusion import RRF, ScoreFusion
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.pipeline.config import PipelineConfig
+from hybridrank.pipeline.latency_model import LinearLatency
 from hybridrank.rerank import CrossEncoder
 from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.retrieval import BM25, Faiss
@@ -542,16 +543,16 @@ def timed(*calls):
 
 def test_a_fixed_part_is_told_from_one_for_each_character():
     sizes = range(100, 2100, 100)
-    both = Timing.of(timed(*((size, 0.4 + 0.001 * size) for size in sizes)))
+    both = latency_of(timed(*((size, 0.4 + 0.001 * size) for size in sizes)))
     assert (both.fixed, both.each) == (pytest.approx(0.4), pytest.approx(0.001))
-    assert both.seconds(0.4 + 1.0, read=1000, now=100) == pytest.approx(0.5)
-    assert both.seconds(2 * (0.4 + 1.0), read=1000, now=100) == pytest.approx(1.0)  # a slow one stays slow
-    assert both.seconds(1.0, read=1000, now=0) == 0.0
-    constant = Timing.of(timed(*((size, 0.5) for size in sizes)))
-    assert constant.seconds(0.5, read=2000, now=100) == pytest.approx(0.5)
-    alike = Timing.of(timed(*((1000, 0.5) for _ in sizes)))
-    assert alike.seconds(0.5, read=1000, now=100) == pytest.approx(0.05)
-    assert Timing.of(timed()) == Timing()
+    assert both.rescale(0.4 + 1.0, read=1000, now=100) == pytest.approx(0.5)
+    assert both.rescale(2 * (0.4 + 1.0), read=1000, now=100) == pytest.approx(1.0)  # a slow one stays slow
+    assert both.rescale(1.0, read=1000, now=0) == 0.0
+    constant = latency_of(timed(*((size, 0.5) for size in sizes)))
+    assert constant.rescale(0.5, read=2000, now=100) == pytest.approx(0.5)
+    alike = latency_of(timed(*((1000, 0.5) for _ in sizes)))
+    assert alike.rescale(0.5, read=1000, now=100) == pytest.approx(0.05)
+    assert latency_of(timed()) == LinearLatency()
 
 
 # Query logs

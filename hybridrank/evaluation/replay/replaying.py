@@ -12,9 +12,9 @@ from hybridrank.component.protocols import Fusion
 from hybridrank.component.validation import checked_rankings
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
-from hybridrank.evaluation.replay.timing import Timing, characters, scaled
+from hybridrank.evaluation.replay.timing import characters, latency_of, scaled
 from hybridrank.evaluation.replay.variant import Variant
-from hybridrank.pipeline.latency_model import LatencyModel
+from hybridrank.pipeline.latency_model import LatencyModel, LinearLatency
 from hybridrank.pipeline.scoring import score_until_settled
 from hybridrank.result.trace import Stage, Trace
 from hybridrank.runtime.drivers import drive
@@ -30,7 +30,7 @@ def replay(
     k: int | None = None,
     chars: Mapping[str, int] | None = None,
     parents: Mapping[str, str] | None = None,
-    timing: Timing | None = None,
+    latency: LinearLatency | None = None,
 ) -> Trace:
     """What a search would have been with other choices: `variant`'s, and `k` results (None: as many as before).
 
@@ -38,8 +38,8 @@ def replay(
     would have been shown. A document that the reranker never scored has none: it keeps its place in the fused
     order, behind those that have one, and the stage's details count it as ``unscored``.
 
-    `chars` are the documents' sizes, and `parents` what passages are of, as a recording has them; `timing` is what
-    reranking takes (None: in proportion). Seconds are predictions; what the reranker counts is `scaled`.
+    `chars` are the documents' sizes, and `parents` what passages are of, as a recording has them; `latency` is
+    that of the reranker (None: in proportion). Seconds are predictions; what the reranker counts is `scaled`.
 
     Raises:
         InputError: the trace does not hold what that takes: says what.
@@ -56,7 +56,9 @@ def replay(
     stages = [*arms, _fused(arms, variant, recorded["fuse"], parents)]
     ids = stages[-1].ids[: variant.rerank_k]
     if ids:
-        reranked = _reranked(ids, trace, recorded.get("rerank"), variant, k, chars or {}, timing or Timing())
+        reranked = _reranked(
+            ids, trace, recorded.get("rerank"), variant, k, chars or {}, latency or LinearLatency()
+        )
         stages.append(reranked)
         if variant.effective_blend != 0 and reranked.ids:
             weight = variant.weight(reranked.scores)
@@ -77,12 +79,12 @@ def replay_all(
     Raises:
         InputError: as `replay`; says for which query.
     """
-    timing = Timing.of(recording)
+    latency = latency_of(recording)
     searches: dict[str, RecordedSearch] = {}
     unscored = shown = 0
     for query_id, search in recording.searches.items():
         try:
-            trace = replay(search.trace, variant, k=k, chars=search.chars, parents=search.parents, timing=timing)
+            trace = replay(search.trace, variant, k=k, chars=search.chars, parents=search.parents, latency=latency)
         except InputError as error:
             raise InputError(f"query {query_id!r} of {recording.name!r}: {error}") from None
         searches[query_id] = replace(search, trace=trace)
@@ -197,7 +199,7 @@ def _reranked(
     variant: Variant,
     k: int,
     chars: Mapping[str, int],
-    timing: Timing,
+    latency: LinearLatency,
 ) -> Stage:
     before = recorded or Stage("rerank", "rerank", 0.0)
     scores = dict(zip(before.ids, before.scores, strict=True))
@@ -219,7 +221,7 @@ def _reranked(
     return Stage(
         "rerank",
         "rerank",
-        timing.seconds(before.seconds, read=whole, now=read),
+        latency.rescale(before.seconds, read=whole, now=read),
         ranking.ids,
         ranking.scores,
         len(shown),

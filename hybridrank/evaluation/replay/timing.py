@@ -1,65 +1,30 @@
-"""What reranking takes, by what it reads: how long a search would have taken that shows the reranker less."""
+"""The seconds and units of a reranker that reads less than it did when it was recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from typing import Any
 
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
+from hybridrank.pipeline.latency_model import LinearLatency
 
-__all__ = ["Timing", "characters", "portion", "scaled"]
+__all__ = ["characters", "latency_of", "portion", "scaled"]
 
-_FEW = 10  # searches, of which no fixed part can be told
-_SPREAD = 0.05  # of the sizes; below it no fixed part can be told either
+_LEAST = 10  # searches; fewer cannot show a fixed part
+_ERRORS = 2.0  # standard errors, by which a fixed part must differ from 0
 
 
-@dataclass(frozen=True)
-class Timing:
-    """A call of the reranker takes ``fixed`` seconds and ``each`` for every character that it reads.
+def latency_of(recording: Recording) -> LinearLatency:
+    """Fit the seconds of a recording's reranking to the characters that the reranker read.
 
-    Characters are those of the documents and, for each of them, of the query. A search keeps its own ratio to
-    this, so that one that was slow stays slow, and a search that is replayed as it was takes what it took. Without
-    both parts, times are in proportion to what is read.
+    Characters are those of the documents and, for each document, of the query. Where no fixed part is shown,
+    seconds are in proportion to characters.
+
+    Searches in which a model may have been loaded, that failed, or that found scores in a cache are left out.
     """
-
-    fixed: float = 0.0
-    each: float = 0.0
-
-    @classmethod
-    def of(cls, recording: Recording) -> Timing:
-        """Least squares over the searches of a recording, both parts at least zero.
-
-        A fixed part is believed in where it is at least twice its standard error, and the sizes differ; else times
-        are in proportion to what is read.
-
-        Searches in which a model may have been loaded, that failed, or that found scores in a cache are left out.
-        """
-        calls = [call for search in recording.searches.values() if (call := _call(search)) is not None]
-        if not calls:
-            return cls()
-        size = sum(x for x, _ in calls) / len(calls)
-        second = sum(y for _, y in calls) / len(calls)
-        spread = sum((x - size) ** 2 for x, _ in calls) / len(calls)
-        proportional = cls(0.0, second / max(size, 1.0))
-        if len(calls) < _FEW or spread <= (_SPREAD * size) ** 2:
-            return proportional
-        each = sum((x - size) * (y - second) for x, y in calls) / len(calls) / spread
-        fixed = second - each * size
-        left = sum((y - fixed - each * x) ** 2 for x, y in calls) / (len(calls) - 2)
-        if fixed <= 2 * sqrt(left * (1 + size**2 / spread) / len(calls)):
-            return proportional
-        each = max(each, 0.0)
-        return cls(second - each * size, each)
-
-    def seconds(self, recorded: float, *, read: float, now: float) -> float:
-        """What a call that read `read` characters in `recorded` seconds would take for `now` of them."""
-        if not now or not read:
-            return 0.0
-        if self.fixed + self.each * read <= 0:
-            return recorded * now / read
-        return recorded * (self.fixed + self.each * now) / (self.fixed + self.each * read)
+    calls = [call for search in recording.searches.values() if (call := _call(search)) is not None]
+    return LinearLatency.fit(calls, least=_LEAST, errors=_ERRORS)
 
 
 def characters(ids: Sequence[str], *, query: str, chars: Mapping[str, int]) -> float:

@@ -12,9 +12,10 @@ from hybridrank.blend import ConfidenceBlend, blended
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
 from hybridrank.evaluation.replay.replaying import cut, fuse, refuse_impossible, replay
-from hybridrank.evaluation.replay.timing import Timing, characters, portion
+from hybridrank.evaluation.replay.timing import characters, latency_of, portion
 from hybridrank.evaluation.replay.variant import Variant, plain
 from hybridrank.evaluation.tuning.grades import ENDED, IGNORED, UNJUDGED, Grades
+from hybridrank.pipeline.latency_model import LinearLatency
 from hybridrank.result.trace import Stage
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def sweep(
         InputError: a variant cannot be replayed, or a price is for what was never counted.
     """
     searches = [_Search(s, grades.numbers(n)) for n, s in enumerate(recording.searches.values())]
-    timing = Timing.of(recording)
+    latency = latency_of(recording)
     counting = _Counting(searches, prices or {})
     groups: dict[str, list[int]] = {}
     for number, variant in enumerate(variants):
@@ -72,9 +73,9 @@ def sweep(
     for members in groups.values():
         of = [variants[number] for number in members]
         if of[0].stop is not None:
-            group = [_replayed(recording, of[0], searches, grades, k, timing, counting)]
+            group = [_replayed(recording, of[0], searches, grades, k, latency, counting)]
         else:
-            group = _swept(recording.name, of, searches, grades, k, timing, counting)
+            group = _swept(recording.name, of, searches, grades, k, latency, counting)
         done.update(zip(members, group, strict=True))
         if progress is not None:
             progress(len(done))
@@ -169,7 +170,7 @@ def _swept(
     searches: Sequence[_Search],
     grades: Grades,
     k: int,
-    timing: Timing,
+    latency: LinearLatency,
     counting: _Counting,
 ) -> list[Outcome]:
     """Outcomes of variants that fuse alike."""
@@ -197,7 +198,7 @@ def _swept(
         read = sizes[:, :depth].sum(1)
         reranking = np.array(
             [
-                timing.seconds(each.reranked.seconds, read=each.read, now=now)
+                latency.rescale(each.reranked.seconds, read=each.read, now=now)
                 for each, now in zip(searches, read.tolist(), strict=True)
             ]
         )
@@ -304,7 +305,7 @@ def _replayed(
     searches: Sequence[_Search],
     grades: Grades,
     k: int,
-    timing: Timing,
+    latency: LinearLatency,
     counting: _Counting,
 ) -> Outcome:
     """The outcome of a variant that stops when the best have settled, search by search."""
@@ -313,7 +314,7 @@ def _replayed(
     rows, seconds, costs, pairs, unscored = [], [], [], 0, 0
     for number, each in enumerate(searches):
         old = each.search
-        trace = replay(old.trace, variant, k=k, chars=old.chars, parents=old.parents, timing=timing)
+        trace = replay(old.trace, variant, k=k, chars=old.chars, parents=old.parents, latency=latency)
         stages = {stage.kind: stage for stage in trace.stages}
         order = [*(stages.get("blend") or stages.get("rerank") or stages["fuse"]).ids]
         behind = set(order)
