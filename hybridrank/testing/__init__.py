@@ -9,6 +9,7 @@ In a plugin's own tests, one line runs every check, each as a test of its own::
         check(component)
 
 A reranker that asks a service is a ``"remote reranker"``, checked with a server that fails in every way: `Served`.
+A retriever of a remote engine is a ``"remote retriever"``; the kit loads documents into the engine: `Loaded`.
 
 Checks are plain functions: pytest is needed for `parametrize` alone. `hybridrank plugins check NAME` runs them
 for anything that is registered.
@@ -26,12 +27,24 @@ from unittest import SkipTest
 from hybridrank.errors import InputError
 from hybridrank.testing import adjusters, components, embedders, fusions, remote, rerankers, retrievers
 from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Limits
+from hybridrank.testing.retrievers import loaded
+from hybridrank.testing.retrievers.loaded import Loaded
 from hybridrank.testing.served import Served
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["Check", "CheckFailed", "CheckResult", "Limits", "Served", "checks", "parametrize", "run_checks"]
+__all__ = [
+    "Check",
+    "CheckFailed",
+    "CheckResult",
+    "Limits",
+    "Loaded",
+    "Served",
+    "checks",
+    "parametrize",
+    "run_checks",
+]
 
 _DEFAULT = Limits()
 _CHECKS: Mapping[str, Sequence[Callable[[Any, Limits], None]]] = {
@@ -41,6 +54,7 @@ _CHECKS: Mapping[str, Sequence[Callable[[Any, Limits], None]]] = {
     "reranker": (*rerankers.CHECKS, *components.checks("reranker")),
     "adjuster": (*adjusters.CHECKS, *components.checks("adjuster")),
     "remote reranker": remote.checks(),
+    "remote retriever": loaded.checks(),
 }
 
 
@@ -87,7 +101,8 @@ class CheckResult:
 def checks(kind: str, *, limits: Limits = _DEFAULT) -> Sequence[Check]:
     """Every check of a `kind`: ``"retriever"``, ``"embedder"``, ``"fusion"``, ``"reranker"``, ``"adjuster"``.
 
-    Those of a ``"remote reranker"`` take a `Served`; those of a reranker are among them.
+    Those of a ``"remote reranker"`` take a `Served`, those of a ``"remote retriever"`` a `Loaded`; they include
+    those of every reranker and of every retriever.
 
     Raises:
         InputError: there is no such kind.
