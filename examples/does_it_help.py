@@ -9,8 +9,7 @@ here, hardly any difference can be shown, and the report says so.
 from __future__ import annotations
 
 from hybridrank import Document, Pipeline
-from hybridrank.evaluation import Dataset, compare, record_all
-from hybridrank.evaluation.report import to_markdown
+from hybridrank.evaluation import Dataset, compare, record_all, to_markdown
 
 DOCUMENTS = [
     Document("compost", "Organic waste can be composted to create nutrient-rich soil."),

@@ -6,9 +6,34 @@ from typing import TYPE_CHECKING
 
 from hybridrank._lazy import lazy
 
+__version__ = "0.1.0"
+
+_HOME = {
+    "Candidates": "types",
+    "Collection": "collection",
+    "Component": "component.base",
+    "Document": "types",
+    "Hit": "result.hits",
+    "Passage": "types",
+    "Pipeline": "pipeline.pipeline",
+    "PipelineConfig": "pipeline.config",
+    "Query": "types",
+    "Ranking": "types",
+    "Scores": "types",
+    "SearchResult": "result.hits",
+    "Span": "types",
+    "Stage": "result.trace",
+    "Trace": "result.trace",
+    "register": "component.registry",
+}
+
+__all__ = [*_HOME, "__version__"]
+
 if TYPE_CHECKING:
     from hybridrank.collection import Collection as Collection
     from hybridrank.component.base import Component as Component
+    from hybridrank.component.registry import register as register
+    from hybridrank.pipeline.config import PipelineConfig as PipelineConfig
     from hybridrank.pipeline.pipeline import Pipeline as Pipeline
     from hybridrank.result.hits import Hit as Hit
     from hybridrank.result.hits import SearchResult as SearchResult
@@ -21,26 +46,5 @@ if TYPE_CHECKING:
     from hybridrank.types import Ranking as Ranking
     from hybridrank.types import Scores as Scores
     from hybridrank.types import Span as Span
-
-__version__ = "0.1.0"
-
-_HOME = {
-    "Candidates": "types",
-    "Collection": "collection",
-    "Component": "component.base",
-    "Document": "types",
-    "Hit": "result.hits",
-    "Passage": "types",
-    "Pipeline": "pipeline",
-    "Query": "types",
-    "Ranking": "types",
-    "Scores": "types",
-    "SearchResult": "result.hits",
-    "Span": "types",
-    "Stage": "result.trace",
-    "Trace": "result.trace",
-}
-
-__all__ = [*_HOME, "__version__"]
-
-__getattr__, __dir__ = lazy(__name__, _HOME)
+else:
+    __getattr__, __dir__ = lazy(__name__, _HOME)

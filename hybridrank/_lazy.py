@@ -11,12 +11,17 @@ __all__ = ["lazy"]
 
 
 def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make the ``__getattr__`` and ``__dir__`` of `package`; `homes` maps a public name to its submodule."""
+    """Make the ``__getattr__`` and ``__dir__`` of `package`; `homes` maps a public name to its module.
+
+    The module is relative to the package, unless it begins with ``hybridrank.``.
+    """
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        home = homes[name]
+        module = home if home.startswith("hybridrank.") else f"{package}.{home}"
+        value = getattr(importlib.import_module(module), name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -40,7 +40,7 @@ COMPOSITES = {"cached", "calibrated", "cascade", "fallback"}
 
 def core(kind: str) -> list[Component]:
     """Everything that the core registers as a `kind`, in its default configuration and its variants."""
-    ours = {name for name, entry in registered(kind).items() if entry.dist and entry.dist.name == "hybridrank"}
+    ours = {name for name, entry in registered(kind).items() if entry.distribution == "hybridrank"}
     names = sorted(ours - COMPOSITES)
     return [create(kind, {"use": name, **options}) for name in names for options in ({}, *VARIANTS.get(name, ()))]
 

@@ -1,94 +1,36 @@
-"""The command line: the only part of hybridrank that talks."""
+"""The command line: the only part that prints. The names here are for commands that plugins bring."""
 
 from __future__ import annotations
 
-import logging
-import sys
-from traceback import format_exc
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from hybridrank._lazy import lazy
 
-from hybridrank import __version__
-from hybridrank.cli import (
-    contents,
-    diagnosing,
-    evaluating,
-    indexing,
-    models,
-    plugins,
-    recording,
-    replaying,
-    searching,
-    tuning,
-)
-from hybridrank.cli.commands import Commands
-from hybridrank.cli.output import err
-from hybridrank.errors import HybridrankError
-from hybridrank.values.printable import printable
+_HOME = {
+    "JsonOption": "output",
+    "TrustOption": "stored",
+    "counted": "output",
+    "err": "output",
+    "is_collection": "stored",
+    "main": "app",
+    "print_rows": "output",
+    "progress": "output",
+    "say": "output",
+    "say_json": "output",
+}
 
-__all__ = ["main"]
+__all__ = [*_HOME]
 
-app = typer.Typer(
-    name="hybridrank",
-    cls=Commands,
-    help="Hybrid search: BM25 and vectors in parallel, fused, then reranked.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: no rich to import for it
-)
-app.command()(searching.demo)
-app.command()(searching.search)
-app.command()(indexing.index)
-app.command()(contents.info)
-app.command()(contents.get)
-app.command()(contents.delete)
-app.command()(contents.compact)
-app.command("export")(contents.export_documents)
-app.command("import")(contents.import_documents)
-app.command()(evaluating.evaluate)
-app.command()(evaluating.compare)
-app.command()(diagnosing.doctor)
-app.command()(recording.record)
-app.command()(replaying.replay)
-app.command()(tuning.tune)
-app.add_typer(plugins.app, name="plugins")
-app.add_typer(models.app, name="models")
-
-_debug = False
-
-
-def main() -> None:
-    """Run the command line.
-
-    Exits with 0 for success; 1 where a check failed, a file could not be read or an id is not held, and all
-    else was done; 2 for an error, told in one line.
-    """
-    logging.getLogger("hybridrank").addHandler(logging.NullHandler())  # what it warns of is printed here anyway
-    try:
-        app()
-    except HybridrankError as error:
-        if _debug:
-            print(printable(format_exc(), lines=True), file=sys.stderr)
-        err(f"error: {' '.join(str(error).split())}")
-        sys.exit(2)
-    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
-        sys.stderr.close()
-        sys.exit(0)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"hybridrank {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show an error's traceback.")] = False,
-    _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    global _debug
-    _debug = debug
+if TYPE_CHECKING:
+    from hybridrank.cli.app import main as main
+    from hybridrank.cli.output import JsonOption as JsonOption
+    from hybridrank.cli.output import counted as counted
+    from hybridrank.cli.output import err as err
+    from hybridrank.cli.output import print_rows as print_rows
+    from hybridrank.cli.output import progress as progress
+    from hybridrank.cli.output import say as say
+    from hybridrank.cli.output import say_json as say_json
+    from hybridrank.cli.stored import TrustOption as TrustOption
+    from hybridrank.cli.stored import is_collection as is_collection
+else:
+    __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -15,6 +15,7 @@ from typing import Any
 import typer.main
 from typer.core import TyperGroup
 
+from hybridrank.cli.imports import with_imports
 from hybridrank.errors import ConfigError, MissingDependencyError
 from hybridrank.values.printable import printable
 
@@ -66,9 +67,9 @@ class Commands(TyperGroup):
             ConfigError: what a plugin registers is no `typer.Typer`.
         """
         if (own := super().get_command(ctx, cmd_name)) is not None:
-            return own
+            return with_imports(own)
         if (entry := brought().get(cmd_name)) is not None:
-            return _loaded(entry)
+            return with_imports(_loaded(entry))
         if (plugin := _OUR_PLUGINS.get(cmd_name)) is not None:
             raise MissingDependencyError(f'"{cmd_name}" comes with a plugin: pip install "{plugin}"')
         return None

@@ -25,8 +25,8 @@ def plugins_list(as_json: JsonOption = False) -> None:
         {
             "kind": kind,
             "name": name,
-            "distribution": entry.dist.name if entry.dist else "",
-            "version": entry.dist.version if entry.dist else "",
+            "distribution": entry.distribution or "",
+            "version": entry.version or "",
             "class": entry.value,
         }
         for kind in GROUPS

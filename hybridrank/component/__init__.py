@@ -1,1 +1,92 @@
-"""What every component is: its base class, the contracts, the registry, and what is checked of each."""
+"""Components and their contracts: the base class, the protocols of every kind, the registry, validation.
+
+A component is a frozen set of options (`Component`) whose class has the methods of a protocol below. It is
+registered under an entry point, or at run time with `register`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hybridrank._lazy import lazy
+
+_HOME = {
+    "Adjuster": "protocols",
+    "AdjusterOption": "registry",
+    "AsyncReranker": "protocols",
+    "AsyncRetriever": "protocols",
+    "ChecksSetup": "protocols",
+    "Component": "base",
+    "ConfidentReranker": "protocols",
+    "DeclaresTrust": "protocols",
+    "DocumentStore": "protocols",
+    "Embedder": "protocols",
+    "EmbedderOption": "registry",
+    "Fusion": "protocols",
+    "FusionOption": "registry",
+    "ImprovingIndex": "protocols",
+    "Index": "protocols",
+    "IndexedRetriever": "protocols",
+    "PointwiseReranker": "protocols",
+    "Reranker": "protocols",
+    "Registration": "registry",
+    "RerankerOption": "registry",
+    "Retriever": "protocols",
+    "RetrieverOption": "registry",
+    "SavedIndex": "protocols",
+    "SavedIndexedRetriever": "protocols",
+    "VectorAdjuster": "protocols",
+    "VectorIndex": "protocols",
+    "VectorSource": "protocols",
+    "checked_rankings": "validation",
+    "checked_scores": "validation",
+    "checked_vectors": "validation",
+    "component_class": "registry",
+    "config_error": "base",
+    "create": "registry",
+    "once": "base",
+    "register": "registry",
+    "registered": "registry",
+}
+
+__all__ = [*_HOME]
+
+if TYPE_CHECKING:
+    from hybridrank.component.base import Component as Component
+    from hybridrank.component.base import config_error as config_error
+    from hybridrank.component.base import once as once
+    from hybridrank.component.protocols import Adjuster as Adjuster
+    from hybridrank.component.protocols import AsyncReranker as AsyncReranker
+    from hybridrank.component.protocols import AsyncRetriever as AsyncRetriever
+    from hybridrank.component.protocols import ChecksSetup as ChecksSetup
+    from hybridrank.component.protocols import ConfidentReranker as ConfidentReranker
+    from hybridrank.component.protocols import DeclaresTrust as DeclaresTrust
+    from hybridrank.component.protocols import DocumentStore as DocumentStore
+    from hybridrank.component.protocols import Embedder as Embedder
+    from hybridrank.component.protocols import Fusion as Fusion
+    from hybridrank.component.protocols import ImprovingIndex as ImprovingIndex
+    from hybridrank.component.protocols import Index as Index
+    from hybridrank.component.protocols import IndexedRetriever as IndexedRetriever
+    from hybridrank.component.protocols import PointwiseReranker as PointwiseReranker
+    from hybridrank.component.protocols import Reranker as Reranker
+    from hybridrank.component.protocols import Retriever as Retriever
+    from hybridrank.component.protocols import SavedIndex as SavedIndex
+    from hybridrank.component.protocols import SavedIndexedRetriever as SavedIndexedRetriever
+    from hybridrank.component.protocols import VectorAdjuster as VectorAdjuster
+    from hybridrank.component.protocols import VectorIndex as VectorIndex
+    from hybridrank.component.protocols import VectorSource as VectorSource
+    from hybridrank.component.registry import AdjusterOption as AdjusterOption
+    from hybridrank.component.registry import EmbedderOption as EmbedderOption
+    from hybridrank.component.registry import FusionOption as FusionOption
+    from hybridrank.component.registry import Registration as Registration
+    from hybridrank.component.registry import RerankerOption as RerankerOption
+    from hybridrank.component.registry import RetrieverOption as RetrieverOption
+    from hybridrank.component.registry import component_class as component_class
+    from hybridrank.component.registry import create as create
+    from hybridrank.component.registry import register as register
+    from hybridrank.component.registry import registered as registered
+    from hybridrank.component.validation import checked_rankings as checked_rankings
+    from hybridrank.component.validation import checked_scores as checked_scores
+    from hybridrank.component.validation import checked_vectors as checked_vectors
+else:
+    __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -1,25 +1,27 @@
 """Names -> components, through entry points, lazily.
 
 Every backend, ours or yours, is registered the same way: an entry point in one of the `GROUPS`, whose name
-is the component's `use` and whose value is its class. Looking a name up reads package metadata only; a
-backend is imported when it is made, and never to say that another is missing.
+is the component's `use` and whose value is its class. A script registers a class of its own with `register`.
+Looking a name up reads package metadata only; a backend is imported when it is made, and never to say that
+another is missing.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, overload
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from hybridrank.component.base import Component
+from hybridrank.component.base import C, Component
 from hybridrank.errors import ConfigError, MissingDependencyError, UnknownComponentError
+from hybridrank.runtime import fork
 
 if TYPE_CHECKING:
     from hybridrank.component.protocols import Adjuster, Embedder, Fusion, IndexedRetriever, Reranker, Retriever
@@ -30,10 +32,13 @@ __all__ = [
     "EmbedderOption",
     "FusionOption",
     "PartOption",
+    "Registration",
     "RerankerOption",
     "RetrieverOption",
     "component_class",
     "create",
+    "installed",
+    "register",
     "registered",
 ]
 
@@ -63,22 +68,133 @@ _OUR_PLUGINS: Mapping[tuple[str, str], str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What is registered under a name: by the entry point of an installed distribution, or at run time.
+
+    `value` is ``"module:Class"``; `distribution` and `version` are None for what `register` registered.
+    """
+
+    kind: str
+    name: str
+    value: str
+    distribution: str | None
+    version: str | None
+    load: Callable[[], Any] = field(repr=False, compare=False)
+
+
+_at_run_time: dict[str, dict[str, type[Component]]] = {}
+_lock = fork.new_lock()
+
+
 @functools.cache
-def registered(kind: str) -> Mapping[str, EntryPoint]:
-    """Everything registered as a `kind` (a key of `GROUPS`), by name, without importing any of it.
+def installed(kind: str) -> Mapping[str, Registration]:
+    """Everything that installed distributions register as a `kind`, by name, without importing any of it.
 
     Raises:
-        ConfigError: two distributions claim one name.
+        ConfigError: there is no such kind, or two distributions claim one name.
     """
     found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=GROUPS[kind]), key=lambda entry: entry.name):
+    for entry in sorted(entry_points(group=_group(kind)), key=lambda entry: entry.name):
         if (other := found.get(entry.name)) is not None and other.value != entry.value:
             claims = sorted(f"{e.dist.name if e.dist else '?'} ({e.value})" for e in (other, entry))
             raise ConfigError(
                 f'two distributions register the {kind} "{entry.name}": {" and ".join(claims)}; uninstall one'
             )
         found[entry.name] = entry
-    return found
+    return {
+        name: Registration(
+            kind, name, entry.value,
+            entry.dist.name if entry.dist else None, entry.dist.version if entry.dist else None, entry.load,
+        )
+        for name, entry in found.items()
+    }  # fmt: skip
+
+
+def registered(kind: str) -> Mapping[str, Registration]:
+    """Everything registered as a `kind` (a key of `GROUPS`), by name: installed, then what `register` added.
+
+    Nothing is imported.
+
+    Raises:
+        ConfigError: there is no such kind, or two distributions claim one name.
+    """
+    known = dict(installed(kind))
+    with _lock:
+        added = dict(_at_run_time.get(kind, {}))
+    for name, cls in added.items():
+        known[name] = Registration(kind, name, _place_of(cls), None, None, functools.partial(_itself, cls))
+    return known
+
+
+def _itself(cls: type[Component]) -> type[Component]:
+    return cls
+
+
+def _place_of(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _group(kind: str) -> str:
+    if (group := GROUPS.get(kind)) is None:
+        near = get_close_matches(str(kind), GROUPS, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ConfigError(f"there is no kind {kind!r:.80}{hint} (kinds: {', '.join(GROUPS)})")
+    return group
+
+
+@overload
+def register(kind: str, name: str) -> Callable[[type[C]], type[C]]: ...
+@overload
+def register(kind: str, name: str, cls: type[C]) -> type[C]: ...
+def register(kind: str, name: str, cls: type[C] | None = None) -> type[C] | Callable[[type[C]], type[C]]:
+    """Register a component class under a name, for this process; without `cls`, a decorator.
+
+    The name then works wherever a registered name does: options, configuration files, the command line (which
+    imports the module that registers it with ``--import``). A class that is defined again, as when a notebook
+    cell runs again, replaces the first.
+
+    >>> from hybridrank import Component, Ranking, register
+    >>> @register("fusion", "first-arm")
+    ... class FirstArm(Component):
+    ...     use = "first-arm"
+    ...
+    ...     def fuse(self, rankings):
+    ...         return next(iter(rankings.values()), Ranking())
+    >>> create("fusion", "first-arm")
+    FirstArm()
+
+    Raises:
+        ConfigError: there is no such kind, the class is no component of that kind, its `use` is another name, or
+            another class has the name.
+    """
+    if cls is None:
+        return functools.partial(_register, kind, name)
+    return _register(kind, name, cls)
+
+
+def _register(kind: str, name: str, cls: type[C]) -> type[C]:
+    known = installed(kind)  # before anything else: there may be no such kind
+    if not (isinstance(cls, type) and issubclass(cls, Component)):
+        raise ConfigError(
+            f'what is registered as the {kind} "{name}" must be a subclass of Component, not {cls!r:.80}'
+        )
+    _check_name(kind, name, cls, _place_of(cls))
+    if not any(callable(getattr(cls, method, None)) for method in _METHODS[kind]):
+        needs = " or ".join(f"{method}()" for method in _METHODS[kind])
+        raise ConfigError(f"{_place_of(cls)} is no {kind}: it needs {needs}")
+    if name in known:
+        owner = known[name].distribution or known[name].value
+        raise ConfigError(f'{owner} registers the {kind} "{name}" already: choose another name')
+    with _lock:
+        names = _at_run_time.setdefault(kind, {})
+        other = names.get(name, cls)
+        if other is not cls and _place_of(other) != _place_of(cls):
+            raise ConfigError(
+                f'{_place_of(other)} is registered as the {kind} "{name}" already: choose another name'
+            )
+        names[name] = cls
+    return cls
 
 
 def component_class(kind: str, name: str) -> type[Component]:
@@ -96,16 +212,24 @@ def component_class(kind: str, name: str) -> type[Component]:
     try:
         loaded = entry.load()
     except ImportError as error:
-        owner = entry.dist.name if entry.dist else entry.value
+        owner = entry.distribution or entry.value
         raise MissingDependencyError(
             f'the {kind} "{name}" of {owner} cannot be imported ({error}); pip install --upgrade "{owner}"'
         ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Component)):
         raise ConfigError(f'the {kind} "{name}" ({entry.value}) is not a subclass of hybridrank.Component')
-    if (said := getattr(loaded, "use", None)) != name:
-        what = f'says use = "{said}"' if isinstance(said, str) else f'does not name itself: give it use = "{name}"'
-        raise ConfigError(f'{entry.value} is registered as "{name}" but {what}')
+    _check_name(kind, name, loaded, entry.value)
     return loaded
+
+
+def _check_name(kind: str, name: str, cls: type[Component], place: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"the name of a {kind} must be a str that is not empty, not {name!r:.80}")
+    if (use := getattr(cls, "use", None)) != name:
+        problem = (
+            f'says use = "{use}"' if isinstance(use, str) else f'does not name itself: give it use = "{name}"'
+        )
+        raise ConfigError(f'{place} is registered as "{name}" but {problem}')
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> str:
@@ -163,7 +287,7 @@ class PartOption:
             return value.to_config()
         raise ConfigError(
             f"{type(value).__name__} is not a registered component, so a configuration cannot name it; "
-            "subclass hybridrank.Component and register it under an entry point"
+            "subclass hybridrank.Component and register it (an entry point, or hybridrank.register)"
         )
 
 

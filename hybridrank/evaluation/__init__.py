@@ -14,6 +14,7 @@ from hybridrank.evaluation.datasets.ir_datasets import load_ir_dataset
 from hybridrank.evaluation.datasets.loaders import load_dataset
 from hybridrank.evaluation.datasets.pairs import load_pairs
 from hybridrank.evaluation.datasets.query_log import QueryLog
+from hybridrank.evaluation.datasets.reading import read_json_queries
 from hybridrank.evaluation.datasets.trec import load_trec, read_qrels, read_topics
 from hybridrank.evaluation.diagnosis import Diagnosis, Fate, Finding, Remedy, diagnose
 from hybridrank.evaluation.metrics.measures import DEFAULT_MEASURES, Measuring, default_measures
@@ -22,10 +23,12 @@ from hybridrank.evaluation.metrics.statistics import Interval, holm, mean_interv
 from hybridrank.evaluation.recordings.building import build_all, record_all
 from hybridrank.evaluation.recordings.recorder import record
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
+from hybridrank.evaluation.recordings.settings import documents_digest
 from hybridrank.evaluation.recordings.stage_orders import orders_after
 from hybridrank.evaluation.replay.replaying import replay, replay_all
 from hybridrank.evaluation.replay.reuse import Sharing
 from hybridrank.evaluation.replay.variant import Variant
+from hybridrank.evaluation.report import describe, print_report, to_html, to_markdown
 from hybridrank.evaluation.tuning import Goal, Space, Tuning, agree, tune
 
 __all__ = [
@@ -58,8 +61,10 @@ __all__ = [
     "build_all",
     "compare",
     "default_measures",
+    "describe",
     "diagnose",
     "diff",
+    "documents_digest",
     "evaluate",
     "holm",
     "load_beir",
@@ -71,12 +76,16 @@ __all__ = [
     "orders_after",
     "overlap",
     "paired_test",
+    "print_report",
     "rank_biased_overlap",
+    "read_json_queries",
     "read_qrels",
     "read_topics",
     "record",
     "record_all",
     "replay",
     "replay_all",
+    "to_html",
+    "to_markdown",
     "tune",
 ]

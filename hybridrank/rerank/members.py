@@ -110,8 +110,8 @@ def provenance_of(reranker: Reranker) -> Iterator[str]:
     """
     cls = type(reranker)
     entry = registered("reranker").get(_name(reranker))
-    if entry is not None and entry.dist and entry.load() is cls:
-        yield f"{entry.dist.name} {entry.dist.version}"
+    if entry is not None and entry.distribution and entry.load() is cls:
+        yield f"{entry.distribution} {entry.version}"
     elif not isinstance(getattr(reranker, "identity", None), str):
         raise InputError(
             f'"{_name(reranker)}" is not registered by an installed distribution, so nothing tells its version: '

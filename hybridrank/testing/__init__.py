@@ -29,7 +29,8 @@ from hybridrank.testing import adjusters, components, embedders, fusions, remote
 from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Limits
 from hybridrank.testing.retrievers import loaded
 from hybridrank.testing.retrievers.loaded import Loaded
-from hybridrank.testing.served import Served
+from hybridrank.testing.served import Served, Way, ascore, everything_shown, failure, score
+from hybridrank.testing.server import FaultyHandler, FaultyServer, Received
 
 if TYPE_CHECKING:
     import pytest
@@ -38,12 +39,20 @@ __all__ = [
     "Check",
     "CheckFailed",
     "CheckResult",
+    "FaultyHandler",
+    "FaultyServer",
     "Limits",
     "Loaded",
+    "Received",
     "Served",
+    "Way",
+    "ascore",
     "checks",
+    "everything_shown",
+    "failure",
     "parametrize",
     "run_checks",
+    "score",
 ]
 
 _DEFAULT = Limits()

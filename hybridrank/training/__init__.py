@@ -8,6 +8,7 @@ from hybridrank.training.hygiene import HeldOutDocuments, Separated, separated
 from hybridrank.training.mined import Mined, MinedCandidate, MinedQuery, Split
 from hybridrank.training.mining import mine
 from hybridrank.training.selecting import Example, Sampling, Selected, select
+from hybridrank.values.printable import markdown_text
 
 __all__ = [
     "Example",
@@ -19,6 +20,7 @@ __all__ = [
     "Selected",
     "Separated",
     "Split",
+    "markdown_text",
     "mine",
     "select",
     "separated",

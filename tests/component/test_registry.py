@@ -7,6 +7,7 @@ import textwrap
 import pytest
 from support import distribution
 
+from hybridrank.component import registry
 from hybridrank.component.registry import GROUPS, component_class, create, registered
 from hybridrank.errors import ConfigError, MissingDependencyError, UnknownComponentError
 
@@ -22,9 +23,9 @@ BUILT_IN = {
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    registered.cache_clear()
+    registry.installed.cache_clear()
     yield tmp_path
-    registered.cache_clear()
+    registry.installed.cache_clear()
 
 
 def test_the_built_ins_are_registered_like_everybody_else():

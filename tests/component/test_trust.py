@@ -19,7 +19,8 @@ import tiny_onnx
 from support import TOPICS, NgramEmbedder, SharedWords, distribution
 
 from hybridrank import Collection, Component, Pipeline
-from hybridrank.component.registry import GROUPS, component_class, registered
+from hybridrank.component import registry
+from hybridrank.component.registry import GROUPS, component_class
 from hybridrank.embedding.onnx import OnnxEmbedder
 from hybridrank.errors import ConfigError, InputError, ModelError, UntrustedConfigError
 from hybridrank.evaluation import Dataset, Recording, Variant, record
@@ -114,10 +115,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
             {body}
         """
         distribution(site, name, GROUPS["reranker"], {name: f"{name}:Part"}, {name: code})
-        registered.cache_clear()
+        registry.installed.cache_clear()
 
     yield install
-    registered.cache_clear()
+    registry.installed.cache_clear()
     for name in [name for name in sys.modules if name.startswith("acme_")]:
         del sys.modules[name]
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ConfigDict
 
 from hybridrank import Component
-from hybridrank.component.registry import registered
+from hybridrank.component import registry
 from hybridrank.testing import checks, run_checks
 from hybridrank.testing.components import checks as component_checks
 
@@ -151,12 +151,12 @@ def install(tmp_path, monkeypatch):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
         lines = [f"{name.replace('_', '-')} = {module}:{value}" for name, value in entry_points.items()]
         (info / "entry_points.txt").write_text("[hybridrank.rerankers]\n" + "\n".join(lines) + "\n")
-        registered.cache_clear()
+        registry.installed.cache_clear()
         return __import__(module)
 
     monkeypatch.syspath_prepend(str(tmp_path))
     yield installed
-    registered.cache_clear()
+    registry.installed.cache_clear()
     for name in [name for name in sys.modules if name.startswith("kit_subject_")]:
         del sys.modules[name]
 

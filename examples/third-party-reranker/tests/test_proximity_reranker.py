@@ -4,7 +4,7 @@ import pytest
 from hybridrank_proximity import Proximity
 
 from hybridrank import Candidates, Document, Query
-from hybridrank.component.registry import create
+from hybridrank.component import create
 from hybridrank.errors import ConfigError
 from hybridrank.testing import parametrize
 

@@ -6,8 +6,9 @@ import pytest
 from hybridrank_cohere import CohereReranker
 from hybridrank_cohere.testing import RerankServer
 
-from hybridrank.remote.calls import Limits
-from hybridrank.testing import served
+from hybridrank.remote import Limits
+from hybridrank.testing import Way, ascore
+from hybridrank.testing import score as score_in_thread
 from hybridrank.types import Candidates, Document, Query
 
 KEY = "co-S3cret.key_for-tests~0123456789+/="
@@ -33,8 +34,8 @@ def make(server: RerankServer) -> Callable[..., CohereReranker]:
     return make
 
 
-@pytest.fixture(params=[served.score, served.ascore], ids=["sync", "async"])
-def score(request: pytest.FixtureRequest) -> served.Way:
+@pytest.fixture(params=[score_in_thread, ascore], ids=["sync", "async"])
+def score(request: pytest.FixtureRequest) -> Way:
     """Score a batch from a thread, and on a loop."""
     return request.param
 

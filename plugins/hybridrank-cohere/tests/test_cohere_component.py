@@ -13,10 +13,9 @@ import tomli_w
 from hybridrank_cohere import CohereReranker
 
 from hybridrank import Document, Pipeline
-from hybridrank.component.protocols import AsyncReranker, Reranker
-from hybridrank.component.registry import component_class, create, registered
+from hybridrank.component import AsyncReranker, Reranker, component_class, create, registered
 from hybridrank.errors import AuthenticationError, ConfigError
-from hybridrank.rerank.members import is_pointwise
+from hybridrank.rerank import is_pointwise
 
 OPTIONS = {
     "model": "rerank-v3.5",

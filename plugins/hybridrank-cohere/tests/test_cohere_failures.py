@@ -13,7 +13,7 @@ from hybridrank.errors import (
     BackendTimeoutError,
     BackendUnavailableError,
 )
-from hybridrank.testing.served import everything_shown, failure
+from hybridrank.testing import everything_shown, failure
 
 # --- a failure, its class, and what is said of it
 

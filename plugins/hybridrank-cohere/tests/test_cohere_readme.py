@@ -13,8 +13,8 @@ import pytest
 from hybridrank_cohere import CohereReranker
 from hybridrank_cohere.testing import RerankServer
 
-from hybridrank.component.registry import create
-from hybridrank.remote.calls import Limits
+from hybridrank.component import create
+from hybridrank.remote import Limits
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

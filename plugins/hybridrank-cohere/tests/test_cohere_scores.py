@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from hybridrank_cohere import CohereReranker
 
-from hybridrank.component.validation import checked_scores
+from hybridrank.component import checked_scores
 from hybridrank.errors import BackendError, BackendResponseError, ConfigError
 from hybridrank.rerank import Cached
 from hybridrank.types import Candidates, Document, Query

@@ -18,9 +18,9 @@ from hybridrank_colbert.testing import save_tiny
 
 from hybridrank import Candidates, Document, Pipeline, Query
 from hybridrank.errors import BackendTimeoutError, ModelError, StorageError
-from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.ingest import Splitter
 from hybridrank.rerank import Cached, Cascade
-from hybridrank.runtime.deadline import limited
+from hybridrank.runtime import limited
 
 DOCUMENTS = [
     Document(f"d{n}", f"{word} waste {'and ' * n}soil") for n, word in enumerate(["organic", "plastic", "x"])

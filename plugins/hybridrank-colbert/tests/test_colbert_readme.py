@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hybridrank_colbert import Colbert
 
-from hybridrank.component.registry import create
+from hybridrank.component import create
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

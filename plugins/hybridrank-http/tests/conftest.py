@@ -6,7 +6,8 @@ import pytest
 from hybridrank_http import HttpReranker
 from hybridrank_http.testing import RerankServer
 
-from hybridrank.testing import served
+from hybridrank.testing import Way, ascore
+from hybridrank.testing import score as score_in_thread
 from hybridrank.types import Candidates, Document, Query
 
 KEY = "ht-S3cret.key_for-tests~0123456789+/="
@@ -30,8 +31,8 @@ def make(server: RerankServer) -> Callable[..., HttpReranker]:
     return make
 
 
-@pytest.fixture(params=[served.score, served.ascore], ids=["sync", "async"])
-def score(request: pytest.FixtureRequest) -> served.Way:
+@pytest.fixture(params=[score_in_thread, ascore], ids=["sync", "async"])
+def score(request: pytest.FixtureRequest) -> Way:
     """Score a batch from a thread, and on a loop."""
     return request.param
 

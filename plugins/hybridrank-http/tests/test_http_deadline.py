@@ -15,7 +15,7 @@ from hybridrank_http import HttpReranker
 from hybridrank_http.testing import RerankServer
 
 from hybridrank.errors import BackendError, BackendTimeoutError
-from hybridrank.runtime.deadline import limited
+from hybridrank.runtime import limited
 
 DEADLINE = 6.0  # seconds
 HUNG = 30  # seconds after which a test that hangs fails; none that passes waits for them

@@ -17,7 +17,7 @@ from hybridrank.errors import (
     BackendTimeoutError,
     BackendUnavailableError,
 )
-from hybridrank.testing.served import everything_shown, failure
+from hybridrank.testing import everything_shown, failure
 
 # --- a failure, its class, and how often the request was sent (two retries are allowed)
 

@@ -14,7 +14,7 @@ from hybridrank_http import HttpReranker
 from hybridrank_http.flavors import FLAVORS
 from hybridrank_http.testing import RerankServer
 
-from hybridrank.component.registry import create
+from hybridrank.component import create
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -6,7 +6,8 @@ import pytest
 from hybridrank_llm import LlmReranker
 from hybridrank_llm.testing import ChatServer
 
-from hybridrank.testing import served
+from hybridrank.testing import Way, ascore
+from hybridrank.testing import score as score_in_thread
 from hybridrank.types import Candidates, Document, Query
 
 KEY = "sk-S3cret.key_for-tests~0123456789+/="
@@ -31,8 +32,8 @@ def make(server: ChatServer) -> Callable[..., LlmReranker]:
     return made
 
 
-@pytest.fixture(params=[served.score, served.ascore], ids=["sync", "async"])
-def score(request: pytest.FixtureRequest) -> served.Way:
+@pytest.fixture(params=[score_in_thread, ascore], ids=["sync", "async"])
+def score(request: pytest.FixtureRequest) -> Way:
     """Score a batch from a thread, and on a loop."""
     return request.param
 

@@ -13,8 +13,7 @@ import tomli_w
 from hybridrank_llm import LlmReranker
 
 from hybridrank import Document, Pipeline
-from hybridrank.component.protocols import AsyncReranker, Reranker
-from hybridrank.component.registry import component_class, create, registered
+from hybridrank.component import AsyncReranker, Reranker, component_class, create, registered
 from hybridrank.errors import AuthenticationError, ConfigError
 from hybridrank.testing import checks
 

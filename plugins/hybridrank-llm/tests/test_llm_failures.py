@@ -12,8 +12,8 @@ from hybridrank.errors import (
     BackendTimeoutError,
     BackendUnavailableError,
 )
-from hybridrank.runtime.deadline import limited
-from hybridrank.testing.served import everything_shown, failure
+from hybridrank.runtime import limited
+from hybridrank.testing import everything_shown, failure
 
 # --- a failure, its class, and how often the request was sent (two retries are allowed)
 

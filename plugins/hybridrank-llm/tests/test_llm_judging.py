@@ -22,8 +22,17 @@ from hybridrank.errors import (
     ConfigError,
     InputError,
 )
-from hybridrank.evaluation import Dataset, Recording, compare, diagnose, evaluate, load_beir, record
-from hybridrank.evaluation.report import to_html, to_markdown
+from hybridrank.evaluation import (
+    Dataset,
+    Recording,
+    compare,
+    diagnose,
+    evaluate,
+    load_beir,
+    record,
+    to_html,
+    to_markdown,
+)
 
 DOCUMENTS = [
     Document("soil", "Organic waste can be composted to create nutrient-rich soil for the garden."),

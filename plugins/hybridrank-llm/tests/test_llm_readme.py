@@ -13,7 +13,7 @@ import pytest
 from hybridrank_llm import LlmReranker
 from hybridrank_llm.testing import ChatServer
 
-from hybridrank.component.registry import create
+from hybridrank.component import create
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ import gc
 import pytest
 from hybridrank_llm.testing import documents_of
 
-from hybridrank.component.validation import checked_scores
+from hybridrank.component import checked_scores
 from hybridrank.types import Candidates, Document, Query
 
 

@@ -11,8 +11,7 @@ from hybridrank_sentence_transformers import SentenceTransformerEmbedder
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
-from hybridrank.component.registry import create
-from hybridrank.component.validation import checked_vectors
+from hybridrank.component import checked_vectors, create
 
 TEXTS = ("Organic waste makes compost.", "", "  \n", "plastic " * 200, "nuclear safety", "廃棄物 \x00 naïve")
 

@@ -12,9 +12,8 @@ import pytest
 from hybridrank_sentence_transformers import SentenceTransformerEmbedder, SentenceTransformerReranker
 
 from hybridrank.errors import BackendTimeoutError, ModelError
-from hybridrank.rerank import Cached
-from hybridrank.rerank.members import identity_of, is_pointwise
-from hybridrank.runtime.deadline import limited
+from hybridrank.rerank import Cached, identity_of, is_pointwise
+from hybridrank.runtime import limited
 from hybridrank.types import Candidates, Document, Query
 
 

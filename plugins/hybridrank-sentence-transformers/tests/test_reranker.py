@@ -14,7 +14,7 @@ from hybridrank_sentence_transformers import SentenceTransformerReranker
 from sentence_transformers import CrossEncoder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hybridrank.component.registry import create
+from hybridrank.component import create
 from hybridrank.errors import BackendError, ConfigError, InputError
 from hybridrank.types import Candidates, Document, Query
 

@@ -26,9 +26,7 @@ from hybridrank import Document, Pipeline
 from hybridrank.embedding import OnnxEmbedder
 from hybridrank.errors import ConfigError, InputError, ModelError, StorageError
 from hybridrank.evaluation import Dataset
-from hybridrank.models import file_names
-from hybridrank.models.facts import read_facts
-from hybridrank.models.files import choose_graph
+from hybridrank.models import choose_graph, file_names, read_facts
 from hybridrank.rerank import CrossEncoder
 from hybridrank.retrieval import BM25, Faiss
 from hybridrank.training import Mined, mine

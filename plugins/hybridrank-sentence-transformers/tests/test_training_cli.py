@@ -15,9 +15,8 @@ import pytest
 import torch
 from transformers import BertModel
 
-from hybridrank import Pipeline
+from hybridrank import Pipeline, PipelineConfig
 from hybridrank.cli import main
-from hybridrank.pipeline.config import PipelineConfig
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.remote.batching import Response, by_index, is_finite
+from hybridrank.remote import Response, by_index, is_finite
 from hybridrank.types import Span
 
 __all__ = ["read"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hybridrank.remote.clients import PerLoopClient
+from hybridrank.remote import PerLoopClient
 
 if TYPE_CHECKING:
     from ssl import SSLContext

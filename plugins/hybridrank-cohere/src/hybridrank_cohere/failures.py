@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
-from hybridrank.remote.http_errors import error_for_status, one_line, retry_after, said
+from hybridrank.remote import error_for_status, one_line, retry_after, said
 
 __all__ = ["backend_error"]
 

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from hybridrank.component.base import Component, once
+from hybridrank.component import Component, once
 from hybridrank.errors import ConfigError, HybridrankError, MissingDependencyError
-from hybridrank.remote.api_keys import api_key, scrub
-from hybridrank.remote.batching import Request, Response, merge, split
-from hybridrank.remote.calls import Limits, ServiceClient, gather_or_cancel, run_sync, trust_needed_by_service
+from hybridrank.remote import (
+    Limits,
+    Request,
+    Response,
+    ServiceClient,
+    api_key,
+    gather_or_cancel,
+    merge,
+    run_sync,
+    scrub,
+    split,
+    trust_needed_by_service,
+)
 from hybridrank.types import Candidates, Scores
 from hybridrank_cohere.answer import read
 from hybridrank_cohere.clients import clients
@@ -24,7 +34,7 @@ if TYPE_CHECKING:
     from cohere import AsyncClientV2, RerankRelevantSpans
     from httpx import AsyncClient
 
-    from hybridrank.remote.clients import PerLoopClient
+    from hybridrank.remote import PerLoopClient
 
 __all__ = ["CohereReranker"]
 

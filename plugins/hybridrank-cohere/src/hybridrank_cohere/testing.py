@@ -15,7 +15,7 @@ import re
 import uuid
 from typing import Any
 
-from hybridrank.testing.server import FaultyHandler, FaultyServer, Received
+from hybridrank.testing import FaultyHandler, FaultyServer, Received
 
 __all__ = ["FAULTS", "Received", "RerankServer"]
 

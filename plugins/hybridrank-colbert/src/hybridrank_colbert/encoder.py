@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hybridrank.errors import BackendError, BackendTimeoutError, ConfigError, MissingDependencyError, ModelError
-from hybridrank.runtime import fork
-from hybridrank.runtime.deadline import check, remaining
+from hybridrank.runtime import check, held_off, new_lock, remaining
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +59,7 @@ class Encoder:
     tokenizer: Tokenizer
     query: Side
     document: Side
-    turn: threading.Lock = field(default_factory=fork.new_lock)
+    turn: threading.Lock = field(default_factory=new_lock)
 
     def tokens(self, text: str) -> Encoding:
         """A text's tokens, without special ones and the prompt."""
@@ -82,7 +81,7 @@ class Encoder:
         with self._its_turn():
             check(f"{self.name!r}")
             try:
-                with fork.held_off():
+                with held_off():
                     made = side.run(list(texts))
             except (RuntimeError, MemoryError) as error:
                 if _out_of_memory(error):

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 from pydantic import Field
 
 from hybridrank import Component
-from hybridrank.component.base import once
+from hybridrank.component import once
 from hybridrank.errors import BackendError, InputError, StorageError
-from hybridrank.models import file_names, resolve
-from hybridrank.models.digests import cache_folder, files_digest
-from hybridrank.rerank.pairs import OnLong
+from hybridrank.models import cache_folder, file_names, files_digest, resolve
+from hybridrank.rerank import OnLong
 from hybridrank.types import Candidates, Document, Progress, Scores
 from hybridrank_colbert.encoder import Encoder, Runtime, load, versions
 from hybridrank_colbert.files import check_is_colbert, colbert_files

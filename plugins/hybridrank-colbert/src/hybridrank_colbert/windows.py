@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from hybridrank.errors import InputError
-from hybridrank.rerank.pairs import OnLong
+from hybridrank.rerank import OnLong
 from hybridrank.types import Document
 
 if TYPE_CHECKING:

@@ -8,9 +8,16 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
-from hybridrank.remote.api_keys import api_key, redacted, scrub
-from hybridrank.remote.clients import PerLoopClient
-from hybridrank.remote.http_errors import error_for_status, one_line, retry_after, said
+from hybridrank.remote import (
+    PerLoopClient,
+    api_key,
+    error_for_status,
+    one_line,
+    redacted,
+    retry_after,
+    said,
+    scrub,
+)
 
 if TYPE_CHECKING:
     from ssl import SSLContext

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.remote.batching import Request, Response, by_index, is_finite
-from hybridrank.remote.http_errors import one_line, said
+from hybridrank.remote import Request, Response, by_index, is_finite, one_line, said
 from hybridrank_http.client import Reply
 from hybridrank_http.flavors import Flavor
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hybridrank.component.base import config_error
+from hybridrank.component import config_error
 
 __all__ = ["FLAVORS", "Fields", "Flavor", "FlavorName", "OnLong"]
 

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from hybridrank.component.base import Component, once
+from hybridrank.component import Component, once
 from hybridrank.errors import ConfigError
-from hybridrank.remote.api_keys import api_key
-from hybridrank.remote.batching import Request, Response, merge, split
-from hybridrank.remote.calls import Limits, ServiceClient, gather_or_cancel, run_sync, trust_needed_by_service
+from hybridrank.remote import (
+    Limits,
+    Request,
+    Response,
+    ServiceClient,
+    api_key,
+    gather_or_cancel,
+    merge,
+    run_sync,
+    split,
+    trust_needed_by_service,
+)
 from hybridrank.types import Candidates, Scores
 from hybridrank_http.client import clients, post
 from hybridrank_http.exchange import body, read
@@ -23,7 +32,7 @@ from hybridrank_http.flavors import FLAVORS, Fields, Flavor, FlavorName, OnLong
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
-    from hybridrank.remote.clients import PerLoopClient
+    from hybridrank.remote import PerLoopClient
 
 __all__ = ["HttpReranker"]
 

@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.remote.api_keys import api_key, redacted, scrub
-from hybridrank.remote.http_errors import error_for_status, one_line, retry_after, said
+from hybridrank.remote import api_key, error_for_status, one_line, redacted, retry_after, said, scrub
 from hybridrank_llm.failures import unreachable
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, counted, err, progress, say, say_json
-from hybridrank.cli.stored import is_collection
+from hybridrank.cli import JsonOption, counted, err, is_collection, progress, say, say_json
 
 if TYPE_CHECKING:
     from hybridrank.evaluation import Dataset
@@ -127,7 +126,7 @@ def _model(
     url: str, model: str, api_key_env: str | None, concurrency: int, structured: bool, extra: str
 ) -> ChatModel:
     from hybridrank.errors import ConfigError
-    from hybridrank.remote.calls import Limits
+    from hybridrank.remote import Limits
     from hybridrank_llm.judging import ChatModel
 
     try:
@@ -150,11 +149,11 @@ def _documents(source: Path | None) -> list[Document] | None:
     if source is None:
         return None
     if is_collection(source):
-        from hybridrank.collection import Collection
+        from hybridrank import Collection
 
         with Collection.open(source, {}) as collection:
             return list(collection.documents())
-    from hybridrank.ingest.files import load_documents
+    from hybridrank.ingest import load_documents
 
     return list(load_documents(source, on_skip=lambda path, reason: err(f"skipped {path}: {reason}")))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hybridrank.remote.clients import PerLoopClient
+from hybridrank.remote import PerLoopClient
 
 if TYPE_CHECKING:
     from ssl import SSLContext

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from hybridrank.component.base import Component, once
-from hybridrank.remote.api_keys import api_key
-from hybridrank.remote.calls import Limits, ServiceClient
+from hybridrank.component import Component, once
+from hybridrank.remote import Limits, ServiceClient, api_key
 from hybridrank_llm.chat import Answer, ask
 from hybridrank_llm.clients import clients
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
-    from hybridrank.remote.clients import PerLoopClient
+    from hybridrank.remote import PerLoopClient
 
 __all__ = ["ChatEndpoint"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hybridrank.errors import BackendError, BackendTimeoutError, BackendUnavailableError
-from hybridrank.remote.http_errors import one_line
+from hybridrank.remote import one_line
 
 __all__ = ["unreachable"]
 

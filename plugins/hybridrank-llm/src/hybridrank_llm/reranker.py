@@ -9,8 +9,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from hybridrank.errors import BackendResponseError, BackendTimeoutError
-from hybridrank.remote.calls import gather_or_cancel, run_sync, trust_needed_by_service
-from hybridrank.runtime.deadline import remaining
+from hybridrank.remote import gather_or_cancel, run_sync, trust_needed_by_service
+from hybridrank.runtime import remaining
 from hybridrank.types import Candidates, Scores
 from hybridrank_llm.endpoint import ChatEndpoint
 from hybridrank_llm.permutation import permutation

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hybridrank.testing.server import FaultyHandler, FaultyServer, Received
+from hybridrank.testing import FaultyHandler, FaultyServer, Received
 
 __all__ = ["FAULTS", "ChatServer", "Received", "by_words", "documents_of", "judge_by_words"]
 

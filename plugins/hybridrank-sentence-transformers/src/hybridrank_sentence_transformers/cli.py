@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, err, print_rows, progress, say, say_json
-from hybridrank.cli.stored import TrustOption
+from hybridrank.cli import JsonOption, TrustOption, err, print_rows, progress, say, say_json
 
 if TYPE_CHECKING:
     from hybridrank.evaluation import Dataset
@@ -180,8 +179,8 @@ def _parts(
 
 
 def _pipeline(collection: Path | None, config: Path | None, data: Dataset, *, trust: bool) -> Any:
+    from hybridrank import Pipeline
     from hybridrank.errors import InputError
-    from hybridrank.pipeline.pipeline import Pipeline
 
     with progress("indexing") as bar:
         if collection is None:

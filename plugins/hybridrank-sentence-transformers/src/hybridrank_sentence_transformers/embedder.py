@@ -7,11 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hybridrank.component.base import once
+from hybridrank.component import once
 from hybridrank.errors import ModelError
-from hybridrank.models.digests import files_digest
-from hybridrank.models.facts import KNOWN, Known
-from hybridrank.runtime import fork
+from hybridrank.models import KNOWN, Known, files_digest
+from hybridrank.runtime import new_lock
 from hybridrank.types import Role
 from hybridrank_sentence_transformers.torch_model import TorchModel
 
@@ -104,7 +103,7 @@ class SentenceTransformerEmbedder(TorchModel):
     @once
     def _tokenizing(self) -> threading.Lock:
         """One thread at a time: every call sets padding and truncation anew, in a tokenizer that all share."""
-        return fork.new_lock()
+        return new_lock()
 
     def _prompt(self, role: Role) -> str:
         given = self.query_prefix if role == "query" else self.document_prefix

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hybridrank.component.base import once
+from hybridrank.component import once
 from hybridrank.errors import BackendError, ModelError
-from hybridrank.models.digests import files_digest
-from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
+from hybridrank.models import files_digest
+from hybridrank.rerank import Activation, OnLong, PairTokenizer, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
 from hybridrank_sentence_transformers.torch_model import TorchModel, not_installed, out_of_memory
 
 if TYPE_CHECKING:
-    from hybridrank.models.onnx_runtime import Tokens
+    from hybridrank.models import Tokens
 
 __all__ = ["SentenceTransformerReranker"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from hybridrank import Component
-from hybridrank.component.base import once
+from hybridrank.component import once
 from hybridrank.errors import (
     BackendError,
     ConfigError,
@@ -23,8 +23,7 @@ from hybridrank.errors import (
     ModelError,
 )
 from hybridrank.models import file_names, resolve, trust_needed_for
-from hybridrank.runtime import fork
-from hybridrank.runtime.deadline import check
+from hybridrank.runtime import check, held_off, new_lock
 from hybridrank_sentence_transformers.files import torch_files
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class LoadedModel:
     model: Any
     device: torch.device
     window: int
-    running: threading.Lock = field(default_factory=fork.new_lock)
+    running: threading.Lock = field(default_factory=new_lock)
 
     def run(
         self,
@@ -85,7 +84,7 @@ class LoadedModel:
             try:
                 features = collate([rows[at] for at in chosen])
                 turn = self.running if self.device.type == "mps" else nullcontext()
-                with turn, fork.held_off(), torch.inference_mode():
+                with turn, held_off(), torch.inference_mode():
                     made = self.model(batch_to_device(features, self.device), **options)[output].float().cpu()
             except HybridrankError:
                 raise

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from hybridrank.testing.server import FaultyHandler, FaultyServer, Received
+from hybridrank.testing import FaultyHandler, FaultyServer, Received
 from hybridrank_http.testing.dialects import DIALECTS
 from hybridrank_http.testing.faults import MALFORMED, results_of
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from hybridrank.remote.calls import Limits
+from hybridrank.remote import Limits
 from hybridrank_llm.endpoint import ChatEndpoint
 
 __all__ = ["ChatModel", "Said"]

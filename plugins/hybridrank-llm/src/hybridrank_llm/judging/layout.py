@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import InputError, StorageError
-from hybridrank.evaluation.datasets.reading import read_json_queries
-from hybridrank.evaluation.recordings.settings import documents_digest
-from hybridrank.ingest.files import load_documents
-from hybridrank.runtime.files import replace_file
+from hybridrank.evaluation import documents_digest, read_json_queries
+from hybridrank.ingest import load_documents
+from hybridrank.runtime import replace_file
 from hybridrank.types import Document
 
 __all__ = ["corpus_digest", "write_split"]

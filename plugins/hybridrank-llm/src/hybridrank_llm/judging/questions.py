@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset, load_beir
-from hybridrank.remote.calls import run_sync
+from hybridrank.remote import run_sync
 from hybridrank.types import Document, Progress
 from hybridrank_llm.judging.answers import query_in
 from hybridrank_llm.judging.chat_model import ChatModel

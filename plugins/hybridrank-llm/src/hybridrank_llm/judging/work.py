@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from hybridrank.errors import BackendResponseError, InputError
-from hybridrank.runtime.files import AppendOnlyFile, appending
+from hybridrank.runtime import AppendOnlyFile, appending
 from hybridrank.types import Progress
 from hybridrank_llm.judging.answers import Read
 from hybridrank_llm.judging.chat_model import ChatModel

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hybridrank.values.printable import markdown_text
+from hybridrank.training import markdown_text
 
 __all__ = ["model_card", "with_agreement"]
 

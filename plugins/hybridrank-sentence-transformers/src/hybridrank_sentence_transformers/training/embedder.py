@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.models.facts import KNOWN, Known
+from hybridrank.models import KNOWN, Known
 from hybridrank.training import Mined, MinedQuery
 from hybridrank.types import Progress
 from hybridrank_sentence_transformers.training.losses import CONTRASTIVE

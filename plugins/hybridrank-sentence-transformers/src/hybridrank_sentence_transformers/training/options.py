@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hybridrank.component.base import config_error
+from hybridrank.component import config_error
 from hybridrank.training import Sampling
 
 __all__ = ["TrainingOptions"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.evaluation import Measuring, holm, mean_interval, paired_test
-from hybridrank.runtime.files import replace_file
+from hybridrank.runtime import replace_file
 from hybridrank.training import MinedQuery
 from hybridrank_sentence_transformers.training.card import model_card
 from hybridrank_sentence_transformers.training.scoring import MEASURE

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import BackendError, ConfigError, InputError, MissingDependencyError, StorageError
-from hybridrank.runtime.files import replace_file
+from hybridrank.runtime import replace_file
 from hybridrank.types import Progress
 from hybridrank_sentence_transformers.training.options import TrainingOptions
 from hybridrank_sentence_transformers.training.scoring import METRIC

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import ModelError
-from hybridrank.models import file_names, resolve
-from hybridrank.models.digests import files_digest
+from hybridrank.models import file_names, files_digest, resolve
 from hybridrank_sentence_transformers.files import torch_files
 from hybridrank_sentence_transformers.torch_model import token_positions
 from hybridrank_sentence_transformers.training.options import TrainingOptions
