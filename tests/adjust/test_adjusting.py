@@ -20,7 +20,7 @@ from hybridrank.errors import BackendUnavailableError, ConfigError, InputError, 
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.retrieval.faiss.component import FaissIndex
+from hybridrank.retrieval.faiss.index import FaissIndex
 from hybridrank.runtime.deadline import remaining
 
 QUESTION = "How to process organic waste?"

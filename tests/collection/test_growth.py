@@ -9,7 +9,7 @@ import pytest
 
 from hybridrank import Collection, Document, Query
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.retrieval.faiss.component import FaissIndex
+from hybridrank.retrieval.faiss.index import FaissIndex
 
 DIM = 16
 

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hybridrank.component.protocols import ImprovingIndex
 from hybridrank.errors import InputError
-from hybridrank.retrieval.bm25.component import BM25, BM25Index
+from hybridrank.retrieval.bm25.component import BM25
+from hybridrank.retrieval.bm25.index import BM25Index
 from hybridrank.types import Document, Query
 
 IDS = [f"d{n:02}" for n in range(40)]

@@ -7,7 +7,8 @@ import pytest
 
 from hybridrank.component.protocols import SavedIndex, SavedIndexedRetriever
 from hybridrank.errors import InputError, StorageError
-from hybridrank.retrieval.bm25.component import BM25, BM25Index
+from hybridrank.retrieval.bm25.component import BM25
+from hybridrank.retrieval.bm25.index import BM25Index
 from hybridrank.retrieval.ids import IdTable
 from hybridrank.types import Document, Query
 

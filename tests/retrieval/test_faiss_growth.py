@@ -16,8 +16,9 @@ from hybridrank import Query
 from hybridrank.component.protocols import ImprovingIndex, SavedIndex, SavedIndexedRetriever, VectorIndex
 from hybridrank.errors import ConfigError, StorageError
 from hybridrank.retrieval.faiss import growth
-from hybridrank.retrieval.faiss.component import Faiss, FaissIndex
-from hybridrank.retrieval.faiss.component import _read as read_index
+from hybridrank.retrieval.faiss.component import Faiss
+from hybridrank.retrieval.faiss.index import FaissIndex
+from hybridrank.retrieval.faiss.index import _read as read_index
 
 DIM = 32
 EMBEDDER = NgramEmbedder(dim=DIM)

@@ -1,44 +1,29 @@
-"""BM25 on an inverted index whose statistics are exact after every change."""
+"""The BM25 retriever: its options."""
 
 from __future__ import annotations
 
-import heapq
-import json
-import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
-from uuid import uuid4
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from hybridrank.component.base import Component
-from hybridrank.errors import InputError, StorageError
-from hybridrank.retrieval.analysis import Language, analyzer
-from hybridrank.retrieval.analysis.words import slices
-from hybridrank.retrieval.bm25.postings import Ints, InvertedIndex, Postings
-from hybridrank.retrieval.bm25.scoring import Formula, Scorer
-from hybridrank.retrieval.bm25.vocabulary import Vocabulary
-from hybridrank.retrieval.ids import IdTable
-from hybridrank.runtime import fork
-from hybridrank.types import Document, Progress, Query, Ranking
+from hybridrank.retrieval.analysis import Language
 
-__all__ = ["BM25", "BM25Index"]
+if TYPE_CHECKING:
+    from hybridrank.retrieval.bm25.index import BM25Index
 
-_MAX_K1 = 1000.0
-_FORMAT = 3
-_NO_INTS = np.zeros(0, dtype=np.int32)
+__all__ = ["BM25", "MAX_K1"]
+
+MAX_K1 = 1000.0
 
 
 class BM25(Component):
     """Lexical retrieval by BM25 (Robertson and Zaragoza, 2009). Scores compare within one query only.
 
-    `k1` says how slowly a term's repetitions lose their worth, `b` how far a document's length is held against
-    it. With N documents of which df hold the term, the variants are:
+    `k1` controls term-frequency saturation, `b` length normalization. With N documents of which df hold the term,
+    the variants are:
 
     - ``lucene``: idf = ln(1 + (N - df + 0.5) / (df + 0.5)), and tf / (tf + k1 * norm) without a factor k1 + 1:
       "Lucene (accurate)" of Kamphuis et al. (2020), lengths not rounded to a byte as Lucene's are.
@@ -65,7 +50,7 @@ class BM25(Component):
     use = "bm25"
 
     variant: Literal["lucene", "okapi", "bm25l", "bm25+"] = "lucene"
-    k1: float = Field(default=1.2, ge=0, le=_MAX_K1)
+    k1: float = Field(default=1.2, ge=0, le=MAX_K1)
     b: float = Field(default=0.75, ge=0, le=1)
     delta: float | None = Field(default=None, ge=0, le=1000)
     epsilon: float | None = Field(default=None, ge=0, le=1000)
@@ -85,6 +70,8 @@ class BM25(Component):
 
     def create_index(self) -> BM25Index:
         """Make an empty index of this configuration."""
+        from hybridrank.retrieval.bm25.index import BM25Index
+
         return BM25Index(self)
 
     def load_index(self, path: str | Path) -> BM25Index:
@@ -93,335 +80,6 @@ class BM25(Component):
         Raises:
             StorageError: as `BM25Index.load`.
         """
+        from hybridrank.retrieval.bm25.index import BM25Index
+
         return BM25Index.load(path, self)
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """Documents ready to be added: the number of terms of each, their postings, rows from 0, and their stop words.
-
-    The numbers of terms are those of `vocabulary`.
-    """
-
-    vocabulary: Vocabulary
-    lengths: Ints
-    postings: Postings
-    stop_words: NDArray[np.uint8]
-
-
-class BM25Index:
-    """Documents held for BM25; one that has no terms is held, and never found.
-
-    Many threads may search at once, and encode meanwhile; `add`, `delete` and what `improve` returns exclude both
-    searches and each other, and their caller sees to that. What was deleted takes its room until `improve`.
-    """
-
-    _CHUNK = 2**18  # characters whose words are in the processor's cache together
-    _SCORERS = 4  # settings of k1 and b whose weights are kept
-
-    def __init__(self, component: BM25) -> None:
-        self.component = component
-        self._analyzer = analyzer(component.language, component.fold_accents)
-        self._vocabulary = Vocabulary(self._analyzer)
-        width = -(-len(self._analyzer.stop_words) // 8)
-        self._inverted = InvertedIndex(stop_words=np.zeros((0, width), dtype=np.uint8))
-        self._ids = IdTable()
-        self._scorers: dict[tuple[float, float], Scorer] = {}
-        self._lock = fork.new_lock()
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __contains__(self, doc_id: object, /) -> bool:
-        return doc_id in self._ids
-
-    def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> _Encoded:
-        """Split the documents into terms and count them."""
-        vocabulary = self._vocabulary  # `improve` may put another in its place meanwhile
-        terms, rows = [_NO_INTS], [_NO_INTS]
-        lengths = np.zeros(len(documents), dtype=np.int32)
-        stop_words = np.zeros((len(documents), self._inverted.stop_words.shape[1]), dtype=np.uint8)
-        texts: list[str] = []
-        owners: list[int] = []
-        size = 0
-
-        def number() -> None:
-            tokens = vocabulary.number(texts, owners)
-            terms.append(tokens.terms)
-            rows.append(tokens.rows)
-            held = slice(owners[0], owners[-1] + 1)
-            lengths[held] += np.bincount(tokens.lengths - held.start, minlength=held.stop - held.start)
-            bits = np.zeros((held.stop - held.start, stop_words.shape[1] * 8), dtype=np.uint8)
-            bits[tokens.stop_rows - held.start, tokens.stop_words] = 1
-            stop_words[held] |= np.packbits(bits, axis=1, bitorder="little")
-
-        for row, document in enumerate(documents):
-            for text in slices(document.content):
-                texts.append(text)
-                owners.append(row)
-                size += len(text)
-                if size >= self._CHUNK:
-                    number()
-                    texts, owners, size = [], [], 0
-                    if progress:
-                        progress(row, len(documents))
-        if texts:
-            number()
-        if progress and len(documents):
-            progress(len(documents), len(documents))
-        postings = Postings.of_tokens(np.concatenate(terms), np.concatenate(rows))
-        return _Encoded(vocabulary, lengths, postings, stop_words)
-
-    def add(self, ids: Sequence[str], encoded: _Encoded) -> None:
-        """Hold the encoded documents under `ids` (distinct), in place of any already held under them."""
-        if len(ids) != len(encoded.lengths):
-            raise InputError(f"{len(ids)} ids for {len(encoded.lengths)} encoded documents")
-        postings = encoded.postings
-        if encoded.vocabulary is not self._vocabulary:
-            names = encoded.vocabulary.names()
-            postings = postings.renamed(self._vocabulary.adopt([names[n] for n in postings.terms.tolist()]))
-        self._drop(self._ids.append(ids))
-        self._inverted.append(encoded.lengths, postings, encoded.stop_words)
-
-    def delete(self, ids: Collection[str]) -> None:
-        """Drop these documents; ids that are not held are passed over."""
-        self._drop(self._ids.bury(ids))
-
-    def _drop(self, rows: Ints) -> None:
-        if len(rows):
-            self._inverted.drop(rows)
-
-    def improve(self) -> Callable[[], None] | None:
-        """Leave out what was deleted, if that is a twentieth of all, or else merge segments where they are many.
-
-        With it go the terms that no document holds any more. Does so concurrently with searches, changing nothing,
-        and returns the quick step that puts the result in place.
-        """
-        if len(self._inverted) > self._inverted.live * 20 // 19 or self._unused * 2 > len(self._vocabulary.terms):
-            vocabulary, inverted, kept = self._compacted()
-            ids = self._ids.kept(kept)
-
-            def compact() -> None:
-                self._vocabulary, self._inverted, self._ids = vocabulary, inverted, ids
-                self._scorers = {}
-
-            return compact
-        if merged := self._inverted.improved():
-            return partial(self._inverted.replace, *merged)
-        return None
-
-    @property
-    def _unused(self) -> int:
-        """How many terms no row holds, at least: of encoded documents that were never added, or not yet."""
-        return len(self._vocabulary.terms) - self._inverted.terms
-
-    def _compacted(self) -> tuple[Vocabulary, InvertedIndex, Ints]:
-        """What is held without dropped rows, with terms numbered from 0; and the number here of each row there."""
-        names = self._vocabulary.names()
-        inverted, kept = self._inverted.compacted()
-        vocabulary = Vocabulary(self._analyzer, [names[number] for number in inverted.whole.terms.tolist()])
-        return vocabulary, inverted.numbered(), kept
-
-    def statistics(self) -> dict[str, int | float]:
-        """How much is held: of `rows`, a `dead` share was deleted since the last compaction.
-
-        `terms` counts all that came since then; `bytes` are those of the postings and of the stop words' bits.
-        """
-        inverted = self._inverted
-        return {
-            "documents": inverted.live,
-            "terms": len(self._vocabulary.terms),
-            "tokens": inverted.tokens,
-            "rows": len(inverted),
-            "dead": len(inverted.dropped) / max(len(inverted), 1),
-            "segments": inverted.segments,
-            "postings": inverted.postings,
-            "bytes": inverted.nbytes,
-        }
-
-    def retrieve(
-        self, queries: Sequence[Query], *, k: int, k1: float | None = None, b: float | None = None
-    ) -> list[Ranking]:
-        """Rank the best `k` documents that hold any term of each query; `k1` and `b` of this search alone.
-
-        Raises:
-            InputError: `k`, `k1` or `b` is out of its range.
-        """
-        if k < 1:
-            raise InputError(f"k must be at least 1, not {k}")
-        scorer = self._scorer(k1, b)
-        return [self._rank(scorer, query, k) for query in queries]
-
-    def explain(
-        self, query: Query | str, doc_id: str, *, k1: float | None = None, b: float | None = None
-    ) -> dict[str, float]:
-        """What each term of the query adds to the score of a document: the sum, in this order, is the score.
-
-        Empty where the document holds none of the terms.
-
-        Raises:
-            InputError: no document is held under `doc_id`; `k1` or `b` is out of its range.
-        """
-        row = self._ids.rows([doc_id])
-        if not len(row):
-            raise InputError(f"no document is held under the id {doc_id!r}")
-        text = Query.of(query).text
-        found = self._vocabulary.query(text)
-        names = {key: name for name, (key, _) in found.items()}
-        keys, hits, weights = self._scorer(k1, b).weights(dict(found.values()), row)
-        if not hits.any():
-            return {}
-        return {names[key]: weight for key, weight in zip(keys, weights[:, 0].tolist(), strict=True)}
-
-    def _scorer(self, k1: float | None, b: float | None) -> Scorer:
-        options = self.component
-        k1 = options.k1 if k1 is None else k1
-        b = options.b if b is None else b
-        if not 0 <= k1 <= _MAX_K1:
-            raise InputError(f"k1 must be between 0 and {_MAX_K1:g}, not {k1}")
-        if not 0 <= b <= 1:
-            raise InputError(f"b must be between 0 and 1, not {b}")
-        with self._lock:
-            scorer = self._scorers.get((k1, b))
-            if scorer is None or scorer.outdated:
-                self._scorers.pop((k1, b), None)
-                if len(self._scorers) == self._SCORERS:
-                    del self._scorers[next(iter(self._scorers))]
-                delta = {"bm25l": 0.5, "bm25+": 1.0}.get(options.variant, 0.0)
-                formula = Formula(
-                    options.variant,
-                    k1,
-                    b,
-                    delta=delta if options.delta is None else options.delta,
-                    epsilon=0.25 if options.epsilon is None else options.epsilon,
-                )
-                scorer = self._scorers[k1, b] = Scorer(formula, self._inverted)
-            return scorer
-
-    def _rank(self, scorer: Scorer, query: Query, k: int) -> Ranking:
-        counts = dict(self._vocabulary.query(query.text).values())
-        among = None if query.ids is None else self._ids.selected(query.ids)
-        stop_words = [-1 - key for key in counts if isinstance(key, int) and key < 0]
-        if stop_words:  # a query of these alone: one of them says next to nothing
-            all_held = self._inverted.holding_all(stop_words)
-            if among is not None:
-                all_held = np.intersect1d(among, all_held, assume_unique=True)
-            among = all_held if len(all_held) else among
-        rows = scorer.best(counts, k, among=among)
-        scores, matched = scorer.scores(counts, rows)
-        rows, scores = rows[matched], scores[matched]
-        tied: list[str] = []
-        last = 0.0
-        if len(rows) > k:
-            last = float(np.partition(scores, len(scores) - k)[len(scores) - k])
-            above = scores > last
-            tied = heapq.nsmallest(k - int(above.sum()), self._ids.names(rows[scores == last]))
-            rows, scores = rows[above], scores[above]
-        order = np.argsort(-scores)
-        pairs = sorted(zip((-scores[order]).tolist(), self._ids.names(rows[order]), strict=True))
-        ids = [doc_id for _, doc_id in pairs] + tied
-        return Ranking(tuple(ids), tuple([-score for score, _ in pairs] + [last] * len(tied)))
-
-    def save(self, path: str | Path) -> None:
-        """Write the index to `path`, a directory that must not exist yet; it appears there whole, or not at all.
-
-        The files are JSON, and arrays in NumPy's format. Terms that no document holds any more are left out.
-        Searches may go on meanwhile.
-
-        Raises:
-            InputError: there is something at `path` already.
-            StorageError: the files cannot be written.
-        """
-        path = Path(path)
-        if path.exists():
-            raise InputError(f"{path} exists already: save the index under another path, then move it")
-        vocabulary, inverted, kept = self._compacted()
-        postings = inverted.whole
-        texts = {
-            "index": {
-                "format": _FORMAT,
-                "analyzer": self._analyzer.identity,
-                "component": self.component.to_config(),
-            },
-            "terms": vocabulary.names(),
-        }
-        arrays = {
-            "lengths": inverted.lengths,
-            "stop_words": inverted.stop_words,
-            "starts": postings.starts,
-            "rows": postings.rows,
-            "counts": postings.counts,
-        }
-        folder = path.with_name(f".{path.name}.{uuid4().hex}")
-        try:
-            folder.mkdir(parents=True)
-            self._ids.kept(kept).save(folder / "ids")
-            for name, text in texts.items():
-                (folder / f"{name}.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
-            for name, array in arrays.items():
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
-            folder.rename(path)
-        except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise StorageError(f"the BM25 index cannot be saved at {path}: {error}") from error
-            raise
-
-    @classmethod
-    def load(cls, path: str | Path, component: BM25 | None = None) -> BM25Index:
-        """Open the index that `save` wrote; its postings stay in their files, and are read as searches need them.
-
-        `component` may give other options than the index was saved with, but not another language.
-
-        Raises:
-            StorageError: there is no index at `path`, it is damaged, a newer version wrote it, or its documents
-                were split into terms by another analyzer than is at hand.
-        """
-        folder = Path(path)
-        try:
-            header = _read(folder, "index")
-            version, identity, options = header["format"], header["analyzer"], header["component"]
-        except (OSError, ValueError, TypeError, LookupError) as error:
-            raise StorageError(f"{folder} holds no BM25 index that can be read: {error!r}") from error
-        if version != _FORMAT:
-            raise StorageError(
-                f"{folder} has format {version!r}, and this version of hybridrank reads format {_FORMAT}: "
-                "upgrade hybridrank, or index the documents anew"
-            )
-        try:
-            index = cls(BM25.from_config(options) if component is None else component)
-        except (TypeError, ValueError) as error:
-            raise StorageError(
-                f"the index at {folder} was saved with options that cannot be read: {error}"
-            ) from error
-        words = index._analyzer
-        if words.identity != identity:
-            raise StorageError(
-                f"the index at {folder} was built with the analyzer {identity}, not {words.identity}: "
-                "index the documents anew, or use the language and accents that it was built with"
-            )
-        try:
-            ids, terms = IdTable.load(folder / "ids"), _read(folder, "terms")
-            lengths, stop_words, starts, rows, counts = (
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-                for name in ("lengths", "stop_words", "starts", "rows", "counts")
-            )
-            if any(a.ndim != 1 or a.dtype.kind not in "iu" for a in (lengths, starts, rows, counts)):
-                raise ValueError("its files hold other arrays than they should")
-            bits = len(lengths), index._inverted.stop_words.shape[1]
-            sizes = len(ids), ids.total, bits, len(terms) + 1, len(rows), len(rows)
-            held = len(lengths), len(lengths), stop_words.shape, len(starts), starts[-1], len(counts)
-            sound = starts[0] == 0 and not (starts[:-1] > starts[1:]).any() and stop_words.dtype == np.uint8
-            if sizes != held or not sound:
-                raise ValueError("its files do not belong together")
-        except (OSError, ValueError, EOFError, TypeError) as error:
-            raise StorageError(f"the BM25 index at {folder} is damaged: {error}") from error
-        postings = Postings(np.arange(len(terms), dtype=np.int32), starts, rows, counts)
-        index._vocabulary = Vocabulary(words, terms)
-        index._inverted = InvertedIndex(postings, np.array(lengths), stop_words)
-        index._ids = ids
-        return index
-
-
-def _read(folder: Path, name: str) -> Any:
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
