@@ -12,10 +12,11 @@ import pytest
 from hybridrank import Collection, Document, Pipeline, Trace
 from hybridrank.blend import ConfidenceBlend
 from hybridrank.component.stored_names import current_identity, current_names
+from hybridrank.errors import ConfigError
 from hybridrank.evaluation import Dataset, Recording, Variant, record, replay_all, tune
 from hybridrank.fusion import ScoreFusion
 from hybridrank.pipeline.config import PipelineConfig
-from hybridrank.rerank import EarlyStopping
+from hybridrank.rerank import Calibrated, EarlyStopping
 from hybridrank.training import Mined, mine
 
 DATA = Path(__file__).parent / "data" / "stored_before_rooms"
@@ -154,7 +155,7 @@ def test_latencies_that_were_learned_are_known_to_the_same_reranker(stored):
         name = json.dumps(pipeline.config.reranker.to_config(), sort_keys=True)
         pipeline.search("rich soil", deadline=60)
     kept = json.loads((stored / "collection" / "costs.json").read_text())
-    assert kept[f"{name} on {machine}"][: len(former)] == former
+    assert kept[current_identity(f"{name} on {machine}")][: len(former)] == former
 
 
 @pytest.mark.parametrize("name", ["whole", "stopping"])
@@ -220,26 +221,26 @@ def test_a_trace_is_read_and_written_again():
     assert Trace.from_json(trace.to_json()) == trace
 
 
+def test_a_calibration_is_used_for_the_reranker_that_it_was_fitted_for(stored):
+    options = '"activation": "none", "model": "models/cross-encoder", "on_long": "window"'
+    calibration = {"method": "platt", "slope": 1.0, "intercept": 0.0}
+    Calibrated(reranker=MODEL, calibration=calibration, fitted_for=f"cross-encoder {{{options}}}")
+    with pytest.raises(ConfigError, match="fit it again"):
+        Calibrated(reranker=MODEL, calibration=calibration, fitted_for=f'cross-encoder {{"file": "x", {options}}}')
+
+
 def test_options_are_renamed_for_the_component_that_they_configure():
     stored = {
         "retrievers": {"stop": {"use": "bm25"}, "quiet": {"use": "faiss", "quantise": "pq"}},
         "stop": {"use": "settled", "quiet": 3},
         "fusion": {"use": "mine", "normalise": "yes"},
-        "reranker": {
-            "use": "calibrated",
-            "reranker": {"use": "http", "flavour": "tei"},
-            "fitted_for": '{"flavour": "tei", "use": "http"}',
-        },
+        "reranker": {"use": "cascade", "stages": [{"use": "http", "flavour": "tei"}]},
     }
     assert current_names(stored) == {
         "retrievers": {"stop": {"use": "bm25"}, "quiet": {"use": "faiss", "quantize": "pq"}},
         "stop": {"use": "early-stopping", "patience": 3},
         "fusion": {"use": "mine", "normalise": "yes"},
-        "reranker": {
-            "use": "calibrated",
-            "reranker": {"use": "http", "flavor": "tei"},
-            "fitted_for": '{"flavor": "tei", "use": "http"}',
-        },
+        "reranker": {"use": "cascade", "stages": [{"use": "http", "flavor": "tei"}]},
     }
 
 

@@ -1,16 +1,18 @@
-"""The names of components and options in stored data: data of an earlier version reads as if written today.
+"""Configurations in stored data of an earlier version: former names, and options that did not exist.
 
 A name that is renamed gets a row here, and whatever reads stored configurations reads them through this module.
-`tests/test_stored_data.py` opens data that was written before the first renaming.
+An option that is added must do nothing by default, as None or as an empty list or table: configurations are
+compared without these. `tests/test_stored_data.py` opens data that was written before the first renaming.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-__all__ = ["current_identity", "current_names"]
+__all__ = ["current_identity", "current_names", "without_empty"]
 
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "confidence": {
@@ -51,13 +53,26 @@ def current_names(config: Any, *, use: str | None = None) -> Any:
     if isinstance(table.get("use"), str):
         table["use"] = use = _COMPONENTS.get(table["use"], table["use"])
     renamed = _RENAMED.get(use or "", {})
-    if use == "calibrated" and isinstance(table.get("fitted_for"), str):
-        table["fitted_for"] = current_identity(table["fitted_for"])
     return {renamed.get(name, name): value for name, value in table.items()}
 
 
+def without_empty(config: Any) -> Any:
+    """A configuration, or any part of one, as JSON values without the options that are None or empty.
+
+    >>> without_empty({"use": "cross-encoder", "metadata_fields": (), "threads": 0})
+    {'use': 'cross-encoder', 'threads': 0}
+    """
+    if isinstance(config, Mapping):
+        table = {name: without_empty(value) for name, value in config.items()}
+        return {name: value for name, value in table.items() if value not in (None, [], {})}
+    return [without_empty(each) for each in config] if isinstance(config, (list, tuple)) else config
+
+
+@lru_cache(maxsize=256)
 def current_identity(text: str) -> str:
-    """A stored identity of a component, with the names of now in the JSON that it holds; the rest is unchanged.
+    """An identity or a name that holds configurations as JSON: with the names of now, and without empty options.
+
+    Equal results mean equal configurations, whichever version wrote them.
 
     >>> current_identity('{"quiet": 3, "use": "settled"} on a machine')
     '{"patience": 3, "use": "early-stopping"} on a machine'
@@ -67,8 +82,8 @@ def current_identity(text: str) -> str:
         parts.append(text[end:start])
         try:
             config, end = json.JSONDecoder().raw_decode(text, start)
+            now = without_empty(current_names(config))
         except (ValueError, RecursionError):
             return text
-        now = current_names(config)
         parts.append(text[start:end] if now == config else json.dumps(now, sort_keys=True))
     return "".join([*parts, text[end:]])

@@ -180,7 +180,7 @@ class LatencyModels:
     def of(self, name: str) -> LatencyModel:
         """The model of this name; a new one knows nothing."""
         with self._lock:
-            return self._models.setdefault(name, LatencyModel())
+            return self._models.setdefault(current_identity(name), LatencyModel())
 
     def save(self) -> None:
         """Write what was learned, for the next process."""

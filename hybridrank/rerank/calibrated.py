@@ -10,6 +10,7 @@ from pydantic import Field
 
 from hybridrank.component.base import Component
 from hybridrank.component.registry import RerankerOption, create
+from hybridrank.component.stored_names import current_identity
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.rerank.calibration import Calibration, Isotonic, Platt, in_order
 from hybridrank.rerank.members import (
@@ -59,7 +60,8 @@ class Calibrated(Component):
             raise ConfigError(
                 "calibration and fitted_for belong together: keep both as fit() gives them", path="$.fitted_for"
             )
-        if self.fitted_for is not None and self.fitted_for != (identity := identity_of(self.reranker)):
+        identity = None if self.fitted_for is None else identity_of(self.reranker)
+        if identity is not None and current_identity(self.fitted_for or "") != current_identity(identity):
             raise ConfigError(
                 f"it was fitted for {self.fitted_for}, and the reranker is {identity}: fit it again",
                 path="$.fitted_for",

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
 
-from hybridrank.component.stored_names import current_names
+from hybridrank.component.stored_names import current_names, without_empty
 from hybridrank.errors import InputError
 from hybridrank.runtime.files import appending
 from hybridrank.types import Document
@@ -160,8 +160,9 @@ class MinedFile:
                 self.finished = True
         if not whole and not _BEGINNING.startswith(self._out.read()[: len(_BEGINNING)]):
             raise InputError(f"{self.path} is no mined file, and is not written over; give another")
-        if known is not None and known != settings:
-            other = sorted(name for name in {*known, *settings} if known.get(name) != settings.get(name))
+        was, now = without_empty(known or {}), without_empty(settings)
+        if known is not None and was != now:
+            other = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
             raise InputError(
                 f"{self.path} was mined with other settings ({', '.join(other)}); give another file, or delete "
                 "this one"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hybridrank import __version__
 from hybridrank.component.base import Component
 from hybridrank.component.protocols import Embedder, Reranker
+from hybridrank.component.stored_names import without_empty
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.rerank.members import provenance_of
 
@@ -83,7 +84,7 @@ class Header:
     def _deciding(self) -> dict[str, Any]:
         settings = {name: value for name, value in self.settings.items() if name not in _WITHOUT_EFFECT}
         deciding = {**settings, "k": self.k, "models": self.models, "documents": self.documents}
-        return json.loads(json.dumps(deciding))  # type: ignore[no-any-return]  # tuples become lists, as in a file
+        return dict(without_empty(deciding))
 
 
 def settings_of(config: PipelineConfig) -> dict[str, Any]:

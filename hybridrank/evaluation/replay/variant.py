@@ -13,6 +13,7 @@ from hybridrank.blend import ConfidenceBlend, confidence_range_of, effective_ble
 from hybridrank.component.base import Component
 from hybridrank.component.protocols import Fusion
 from hybridrank.component.registry import create
+from hybridrank.component.stored_names import without_empty
 from hybridrank.errors import ConfigError, HybridrankError, InputError, UntrustedConfigError
 from hybridrank.evaluation.recordings.settings import Header
 from hybridrank.pipeline.config import PipelineConfig
@@ -200,10 +201,12 @@ class _RecordedReranker:
 
 def _differs(part: Any, recorded: Any) -> bool:
     """Whether a part is configured otherwise than the recorded one, as far as a configuration can tell."""
-    said = plain(part)
+    config = plain(part)
     if recorded in (None, "none"):
         return True
-    return isinstance(said, Mapping) and isinstance(recorded, Mapping) and said != json.loads(json.dumps(recorded))
+    if not isinstance(config, Mapping) or not isinstance(recorded, Mapping):
+        return False
+    return bool(without_empty(config) != without_empty(recorded))
 
 
 def _said(variant: Variant) -> dict[str, Any]:
