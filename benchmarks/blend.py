@@ -29,7 +29,7 @@ Rule = float | ConfidenceBlend
 def weight(rule: Rule, scores: Sequence[float]) -> float:
     """What the fused order weighs in a pipeline with this blend and the default reranker."""
     return (
-        rule.weight(scores, told=confidence_range_of(CrossEncoder()))
+        rule.weight(scores, declared=confidence_range_of(CrossEncoder()))
         if isinstance(rule, ConfidenceBlend)
         else rule
     )

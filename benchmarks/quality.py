@@ -15,7 +15,7 @@ from pathlib import Path
 import bm25s
 from beir import KeptEmbedder, TestCollection, load
 
-from hybridrank import Pipeline, Ranking
+from hybridrank import Pipeline, Query, Ranking
 from hybridrank.embedding import OnnxEmbedder
 from hybridrank.evaluation import Measuring
 from hybridrank.fusion import RRF
@@ -90,7 +90,9 @@ def report(collection: TestCollection) -> None:
         row(arm, {query_id: trace.stage(arm).ids for query_id, trace in traces.items()})
     for label, fusion in FUSIONS.items():
         fused = {
-            query_id: fusion.fuse({arm: trace.stage(arm).ranking for arm in ("bm25", "dense")}).ids
+            query_id: fusion.fuse(
+                {arm: trace.stage(arm).ranking for arm in ("bm25", "dense")}, query=Query("soil")
+            ).ids
             for query_id, trace in traces.items()
         }
         row(label, fused)

@@ -14,7 +14,7 @@ import argparse
 import random
 import time
 
-from hybridrank import Stage, Trace
+from hybridrank import Query, Stage, Trace
 from hybridrank.evaluation import RecordedSearch, Recording, tune
 from hybridrank.evaluation.recordings.settings import Header, settings_of
 from hybridrank.fusion import RRF
@@ -37,7 +37,7 @@ def made_up(queries: int, *, fetch_k: int, judged: int, seed: int = 0) -> Record
             ids = sorted(pool, key=worth.__getitem__, reverse=True)[:fetch_k]
             scores = tuple(worth[doc_id] for doc_id in ids)
             arms[arm] = Stage(arm, "retrieve", chance.uniform(0.001, 0.01), tuple(ids), scores)
-        fused = RRF().fuse({arm: stage.ranking for arm, stage in arms.items()})
+        fused = RRF().fuse({arm: stage.ranking for arm, stage in arms.items()}, query=Query("soil"))
         scored = {doc_id: chance.gauss(grades.get(doc_id, 0), 1.0) for doc_id in fused.ids}
         order = sorted(scored, key=scored.__getitem__, reverse=True)
         chars = {doc_id: chance.randrange(200, 2000) for doc_id in fused.ids}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hybridrank.errors import InputError
 from hybridrank.filters.language import Filter
-from hybridrank.values.arguments import document_ids
+from hybridrank.values.arguments import document_ids, real_number
 from hybridrank.values.arguments import text as checked_text
 from hybridrank.values.json_values import json_notes
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Candidates",
     "Document",
+    "Formulation",
     "Passage",
     "Progress",
     "Query",
@@ -109,7 +110,10 @@ class Passage(Document):
 
 
 def _vector(value: Any, what: str) -> NDArray[np.float32]:
+    """Float32, shape (dim,) or (n, dim)."""
     import numpy as np
+
+    shape = "(dim,) or (n, dim)"
 
     try:
         given = np.asarray(value)
@@ -119,66 +123,156 @@ def _vector(value: Any, what: str) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # what is too large is not finite then
             vector = np.array(given, dtype=np.float32)  # a copy: the caller may write to theirs
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what} must hold real numbers, in the shape (dim,): {error}") from error
-    if vector.ndim != 1:
-        raise InputError(f"{what} must have the shape (dim,), not {vector.shape}")
+        raise InputError(f"{what} must hold real numbers, in the shape {shape}: {error}") from error
+    if vector.ndim != 1 and not (vector.ndim == 2 and len(vector)):
+        raise InputError(f"{what} must have the shape {shape}, not {vector.shape}")
     if not np.isfinite(vector).all():
         at = int(np.flatnonzero(~np.isfinite(vector))[0])
-        raise InputError(f"{what} must be finite in float32, and holds {given.tolist()[at]!r:.80} at index {at}")
+        held = given.ravel().tolist()[at]
+        raise InputError(f"{what} must be finite in float32, and holds {held!r:.80} at index {at}")
     return vector
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Query:
-    """What is searched for.
+def _vectors(value: Any, what: str) -> Mapping[str, NDArray[np.float32]]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{what}'s vectors must map arms to vectors, not be a {type(value).__name__}")
+    return {arm: _vector(each, f"{what}'s vector for {arm!r}") for arm, each in value.items()}
 
-    `vector` is the query's embedding, shape (dim,), where the caller already has it: dense retrievers then
-    embed nothing. Where several have different embedders, `vectors` maps their names in the pipeline to a vector
-    each, and overrides `vector`. `ids` restricts the search to these documents, and `filters` to those whose
-    metadata match (`hybridrank.filters.language` has the language), both before any retriever cuts to its top k.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Formulation:
+    """Another formulation of a question: a rewriting, a translation, a hypothetical answer.
+
+    The arms are asked for every formulation, and all rankings are fused. `weight` multiplies the weight that the
+    fusion gives an arm; the query's own text has weight 1. `vector` and `vectors` are as in `Query`.
 
     Raises:
-        InputError: the text is empty or blank, or a field has the wrong type.
+        InputError: the text is blank and there is no vector, the weight is not positive and finite, or a field has
+            the wrong type.
     """
 
-    text: str
+    text: str = ""
+    weight: float = 1.0
     vector: NDArray[np.float32] | None = None
-    ids: frozenset[str] | None = None
-    filters: Filter | None = None
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     if TYPE_CHECKING:  # callers may give more than the fields then hold
 
         def __init__(
             self,
-            text: str,
+            text: str = "",
+            weight: float = 1.0,
             vector: ArrayLike | None = None,
-            ids: Iterable[str] | None = None,
-            filters: Filter | Mapping[str, Any] | None = None,
             vectors: Mapping[str, ArrayLike] = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", checked_text(self.text, "a query"))
-        if not self.text.strip():
-            raise InputError("a query must not be empty or blank")
-        if self.vector is not None:
-            object.__setattr__(self, "vector", _vector(self.vector, "a query's vector"))
-        if not isinstance(self.vectors, Mapping):
-            raise InputError(f"a query's vectors must map arms to vectors, not be a {type(self.vectors).__name__}")
-        if self.vectors:
-            vectors = {arm: _vector(each, f"a query's vector for {arm!r}") for arm, each in self.vectors.items()}
-            object.__setattr__(self, "vectors", vectors)
+        _check_question(self, "a formulation")
+        weight = real_number(self.weight, "a formulation's weight")
+        if not 0 < weight < float("inf"):
+            raise InputError(f"a formulation's weight must be positive and finite, not {self.weight!r}")
+        object.__setattr__(self, "weight", weight)
+
+
+def _check_question(question: Query | Formulation, what: str) -> None:
+    """Validate the text and the vectors, and store them as the types of their fields."""
+    object.__setattr__(question, "text", checked_text(question.text, what))
+    if question.vector is not None:
+        object.__setattr__(question, "vector", _vector(question.vector, f"{what}'s vector"))
+    if question.vectors or not isinstance(question.vectors, Mapping):
+        object.__setattr__(question, "vectors", _vectors(question.vectors, what))
+    if not question.text.strip() and question.vector is None and not question.vectors:
+        raise InputError(f"{what} must not be empty or blank, unless it has a vector")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """What is searched for.
+
+    `text` may be empty where a vector is given: arms that read text then find nothing, and nothing is reranked.
+
+    `vector` is the query's embedding, shape (dim,), where the caller already has it: dense retrievers then embed
+    nothing. Where several arms have different embedders, `vectors` maps their names in the pipeline to a vector
+    each, and overrides `vector`. A late-interaction arm takes one vector a token, shape (n, dim).
+
+    `formulations` are further formulations of the same question; the reranker reads `text` alone.
+
+    `ids` restricts the search to these documents, and `filters` to those whose metadata match
+    (`hybridrank.filters` has the language), both before any retriever cuts to its top k. `scope` is a filter that
+    `filters` can only narrow: a service sets it, from the tenant of a key for example, where its callers set the
+    rest.
+
+    Raises:
+        InputError: the text is blank and there is no vector, or a field has the wrong type.
+    """
+
+    text: str = ""
+    vector: NDArray[np.float32] | None = None
+    ids: frozenset[str] | None = None
+    filters: Filter | None = None
+    vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    formulations: tuple[Formulation, ...] = ()
+    scope: Filter | None = None
+
+    if TYPE_CHECKING:  # callers may give more than the fields then hold
+
+        def __init__(
+            self,
+            text: str = "",
+            vector: ArrayLike | None = None,
+            ids: Iterable[str] | None = None,
+            filters: Filter | Mapping[str, Any] | None = None,
+            vectors: Mapping[str, ArrayLike] = ...,
+            formulations: Iterable[Formulation | str] = (),
+            scope: Filter | Mapping[str, Any] | None = None,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        _check_question(self, "a query")
         if self.ids is not None:
             object.__setattr__(self, "ids", frozenset(document_ids(self.ids, "a query's ids")))
-        if self.filters is not None:
-            object.__setattr__(self, "filters", Filter.of(self.filters))
+        for name in ("filters", "scope"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Filter.of(given))
+        if self.formulations:
+            if isinstance(self.formulations, str) or not isinstance(self.formulations, Iterable):
+                kind = type(self.formulations).__name__
+                raise InputError(f"a query's formulations must be several, in a list, not one {kind}")
+            object.__setattr__(self, "formulations", tuple(map(_formulation, self.formulations)))
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is no text to read."""
+        return not self.text.strip()
 
     def for_arm(self, name: str) -> Query:
-        """The query with the vector that is for the arm of this name, if there is one."""
+        """The query with the vector for the arm of this name, if there is one: shape (dim,) or (n, dim)."""
         if not self.vectors:
             return self
         return replace(self, vector=self.vectors.get(name, self.vector), vectors={})
+
+    def narrowed(self, filters: Filter | None) -> Query:
+        """The query whose documents must also match `filters`."""
+        if filters is None:
+            return self
+        return replace(self, filters=filters if self.filters is None else self.filters & filters)
+
+    def within(self, scope: Filter | None) -> Query:
+        """The query inside `scope` too."""
+        if scope is None:
+            return self
+        return replace(self, scope=scope if self.scope is None else self.scope & scope)
+
+    def asked(self) -> list[tuple[Query, float]]:
+        """The queries that the arms are asked, with weights: one a formulation, `scope` among their filters."""
+        restricted = self if self.scope is None else replace(self.narrowed(self.scope), scope=None)
+        if not self.formulations:
+            return [(restricted, 1.0)]
+        main = replace(restricted, formulations=())
+        others = (
+            (replace(main, text=f.text, vector=f.vector, vectors=f.vectors), f.weight) for f in self.formulations
+        )
+        return [(main, 1.0), *others]
 
     @classmethod
     def of(cls, value: str | Query) -> Query:
@@ -190,7 +284,18 @@ class Query:
         among = copy(self)
         object.__setattr__(among, "ids", ids)
         object.__setattr__(among, "filters", None)
+        object.__setattr__(among, "scope", None)
         return among
+
+
+def _formulation(value: Any) -> Formulation:
+    if isinstance(value, str):
+        return Formulation(value)
+    if not isinstance(value, Formulation):
+        raise InputError(
+            f"a query's formulations must be texts or Formulation objects, not {type(value).__name__}"
+        )
+    return value
 
 
 _NO_DETAILS: Mapping[str, Any] = {}
@@ -261,6 +366,13 @@ class Candidates:
         if not metadata_fields:
             return [document.content for document in self.documents]
         return [_with_fields(document, metadata_fields) for document in self.documents]
+
+    def part(self, start: int, end: int) -> Candidates:
+        """The query with some of the documents only."""
+        if start == 0 and end == len(self.documents):
+            return self
+        vectors = None if self.vectors is None else self.vectors[start:end]
+        return replace(self, documents=self.documents[start:end], vectors=vectors)
 
 
 def _with_fields(document: Document, names: Sequence[str]) -> str:

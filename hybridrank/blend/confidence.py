@@ -58,14 +58,14 @@ class ConfidenceBlend(Component):
         """Nothing: it computes on what it is given."""
         return {}
 
-    def weight(self, scores: Sequence[float], *, told: tuple[float, float] | None = None) -> float:
-        """What the fused order weighs beside these scores, at least one; `told` is what the reranker says."""
-        between = self.score_range or told
-        if between is None:
+    def weight(self, scores: Sequence[float], *, declared: tuple[float, float] | None = None) -> float:
+        """The weight of the fused order for these scores (at least one); `declared` is the reranker's range."""
+        score_range = self.score_range or declared
+        if score_range is None:
             return self.weight_if_unknown
-        spread = _deviation(scores) / (between[1] - between[0])
-        sureness = _share(max(scores), between) * _share(spread, self.spread_range)
-        return self.weight_if_unsure + (self.weight_if_confident - self.weight_if_unsure) * sureness
+        spread = _deviation(scores) / (score_range[1] - score_range[0])
+        confidence = _share(max(scores), score_range) * _share(spread, self.spread_range)
+        return self.weight_if_unsure + (self.weight_if_confident - self.weight_if_unsure) * confidence
 
 
 def effective_blend(rule: float | ConfidenceBlend, told: tuple[float, float] | None) -> float | ConfidenceBlend:

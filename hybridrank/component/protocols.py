@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from hybridrank.types import Candidates, Document, Progress, Query, Ranking, Role
+from hybridrank.types import Candidates, Document, Formulation, Progress, Query, Ranking, Role
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adjuster",
+    "AsyncExpander",
     "AsyncReranker",
     "AsyncRetriever",
+    "BatchedFusion",
     "ChecksSetup",
     "ConfidentReranker",
     "DeclaresTrust",
     "DocumentStore",
     "Embedder",
+    "Expander",
     "Fusion",
     "ImprovingIndex",
     "Index",
@@ -37,7 +40,10 @@ __all__ = [
     "SavedIndexedRetriever",
     "VectorAdjuster",
     "VectorIndex",
+    "VectorRetriever",
     "VectorSource",
+    "WeightModel",
+    "WeightedFusion",
 ]
 
 
@@ -107,12 +113,22 @@ class VectorIndex(Index, Protocol):
 
     @property
     def embedder(self) -> Embedder:
-        """Whose vectors these are."""
+        """The embedder that produced the vectors."""
         ...
 
     @property
     def dim(self) -> int | None:
         """Dimensions of the vectors; None before there are any."""
+        ...
+
+
+@runtime_checkable
+class VectorRetriever(IndexedRetriever, Protocol):
+    """A retriever whose index holds the vectors of an embedder, as a `VectorIndex` that is a `VectorSource`."""
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder that produces the vectors."""
         ...
 
 
@@ -167,8 +183,67 @@ class ImprovingIndex(Index, Protocol):
 class Fusion(Protocol):
     """Several rankings -> one ranking."""
 
-    def fuse(self, rankings: Mapping[str, Ranking]) -> Ranking:
-        """Merge the rankings of one query; the keys are the pipeline's names for its retrievers."""
+    def fuse(self, rankings: Mapping[str, Ranking], *, query: Query) -> Ranking:
+        """Merge the rankings of one query; the keys are the pipeline's names for its retrievers.
+
+        Where a query has several formulations, the rankings of the second one are keyed ``"bm25 #2"``, and so on.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchedFusion(Fusion, Protocol):
+    """A fusion that merges the rankings of several queries in one call."""
+
+    def fuse_many(
+        self, rankings: Sequence[Mapping[str, Ranking]], *, queries: Sequence[Query]
+    ) -> Sequence[Ranking]:
+        """Merge the rankings of each query, in the order of `queries`; the same answers as `fuse`."""
+        ...
+
+
+@runtime_checkable
+class WeightedFusion(Fusion, Protocol):
+    """A fusion that gives each ranking a weight."""
+
+    def weights_for(self, query: Query, rankings: Mapping[str, Ranking]) -> Mapping[str, float]:
+        """The weight of each ranking, at least zero; its keys are those of `rankings`."""
+        ...
+
+    def fuse(
+        self, rankings: Mapping[str, Ranking], *, query: Query, weights: Mapping[str, float] | None = None
+    ) -> Ranking:
+        """As `Fusion.fuse`, with these weights instead of its own."""
+        ...
+
+
+@runtime_checkable
+class WeightModel(Protocol):
+    """Weights of the arms, chosen for each query."""
+
+    def weights(self, query: Query, rankings: Mapping[str, Ranking]) -> Mapping[str, float]:
+        """The weight of each arm, at least zero and finite; an arm without one has weight 1.
+
+        The trace records the weights, so that a replay fuses with the same ones.
+        """
+        ...
+
+
+@runtime_checkable
+class Expander(Protocol):
+    """A question -> further formulations of it."""
+
+    def expand(self, queries: Sequence[Query]) -> Sequence[Sequence[Formulation]]:
+        """Further formulations of each query, in the order of `queries`; empty where there are none."""
+        ...
+
+
+@runtime_checkable
+class AsyncExpander(Protocol):
+    """An expander that waits without a thread."""
+
+    async def aexpand(self, queries: Sequence[Query]) -> Sequence[Sequence[Formulation]]:
+        """As `Expander.expand`, with the same answer."""
         ...
 
 

@@ -24,17 +24,28 @@ from hybridrank.errors import ConfigError, MissingDependencyError, UnknownCompon
 from hybridrank.runtime import fork
 
 if TYPE_CHECKING:
-    from hybridrank.component.protocols import Adjuster, Embedder, Fusion, IndexedRetriever, Reranker, Retriever
+    from hybridrank.component.protocols import (
+        Adjuster,
+        Embedder,
+        Expander,
+        Fusion,
+        IndexedRetriever,
+        Reranker,
+        Retriever,
+        WeightModel,
+    )
 
 __all__ = [
     "GROUPS",
     "AdjusterOption",
     "EmbedderOption",
+    "ExpanderOption",
     "FusionOption",
     "PartOption",
     "Registration",
     "RerankerOption",
     "RetrieverOption",
+    "WeightModelOption",
     "component_class",
     "create",
     "installed",
@@ -48,6 +59,8 @@ GROUPS: Mapping[str, str] = {
     "fusion": "hybridrank.fusions",
     "reranker": "hybridrank.rerankers",
     "adjuster": "hybridrank.adjusters",
+    "expander": "hybridrank.expanders",
+    "weight-model": "hybridrank.weight_models",
 }
 """What a component is -> the entry-point group that it is registered in."""
 
@@ -57,6 +70,8 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
     "fusion": ("fuse",),
     "reranker": ("score",),
     "adjuster": ("adjust",),
+    "expander": ("expand",),
+    "weight-model": ("weights",),
 }
 
 _OUR_PLUGINS: Mapping[tuple[str, str], str] = {
@@ -274,6 +289,10 @@ class PartOption:
         table = {"type": "object", "properties": {"use": {"type": "string"}}, "required": ["use"]}
         return {"anyOf": [{"type": "string"}, table], "description": f"a registered {self.kind}"}
 
+    def names_part(self, value: Any) -> bool:  # noqa: ARG002
+        """Whether this is a part, or names one; else the field takes the value as it is."""
+        return True
+
     def _validate(self, value: Any) -> Any:
         if isinstance(value, (str, Mapping)):
             return create(self.kind, value)
@@ -297,9 +316,13 @@ if TYPE_CHECKING:
     FusionOption: TypeAlias = Fusion
     RerankerOption: TypeAlias = Reranker
     AdjusterOption: TypeAlias = Adjuster
+    ExpanderOption: TypeAlias = Expander
+    WeightModelOption: TypeAlias = WeightModel
 else:
     RetrieverOption = Annotated[Any, PartOption("retriever")]
     EmbedderOption = Annotated[Any, PartOption("embedder")]
     FusionOption = Annotated[Any, PartOption("fusion")]
     RerankerOption = Annotated[Any, PartOption("reranker")]
     AdjusterOption = Annotated[Any, PartOption("adjuster")]
+    ExpanderOption = Annotated[Any, PartOption("expander")]
+    WeightModelOption = Annotated[Any, PartOption("weight-model")]

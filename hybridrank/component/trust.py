@@ -88,6 +88,8 @@ class _Builder:
         if origin is Annotated:
             part = next((extra for extra in arguments[1:] if isinstance(extra, PartOption)), None)
             if part is not None:
+                if not part.names_part(value):
+                    return value
                 return self._part(part.kind, value, path, level)
             return self._value(arguments[0], value, path, level)
         if origin in (Union, UnionType):

@@ -122,6 +122,11 @@ class Filter:
         """Whether the filter is true of a document with this metadata."""
         return self.expression.matches(metadata)
 
+    def __and__(self, other: Filter) -> Filter:
+        """The filter of the documents that match both."""
+        written = {"$and": [self._written, other._written]}
+        return Filter(AllOf((self.expression, other.expression)), written)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the filter as it was written, in JSON values; `of` parses them into an equal filter."""
         written: dict[str, Any] = _plain(self._written)

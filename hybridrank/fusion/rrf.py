@@ -8,8 +8,8 @@ from math import fsum
 from pydantic import Field
 
 from hybridrank.component.base import Component
-from hybridrank.fusion.weights import Weights
-from hybridrank.types import Ranking
+from hybridrank.fusion.weights import Weights, weights_for
+from hybridrank.types import Query, Ranking
 
 __all__ = ["RRF"]
 
@@ -18,7 +18,7 @@ class RRF(Component):
     """Reciprocal rank fusion: a document scores the sum of ``weight / (k + rank)`` over the arms that found it.
 
     Ranks count from 1. `weights` are by arm, the pipeline's name for a retriever; an arm without one has weight 1.
-    An arm of weight 0 still brings its documents, which then come last.
+    A `WeightModel` chooses them for each query. An arm of weight 0 still contributes its documents, in last place.
 
     The defaults here are the paper's. A pipeline's default fusion, also where it is named ``"rrf"`` alone, is
     ``RRF(k=5, weights={"dense": 2.0})``, which did better on short lists (docs/quality.md).
@@ -26,11 +26,11 @@ class RRF(Component):
     Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
     methods", SIGIR 2009.
 
-    >>> lexical, dense = Ranking.of({"a": 9.1, "b": 4.2}), Ranking.of({"b": 0.81, "c": 0.44})
-    >>> fused = RRF().fuse({"bm25": lexical, "dense": dense})
+    >>> arms = {"bm25": Ranking.of({"a": 9.1, "b": 4.2}), "dense": Ranking.of({"b": 0.81, "c": 0.44})}
+    >>> fused = RRF().fuse(arms, query=Query("air"))
     >>> [(doc_id, round(score, 6)) for doc_id, score in zip(fused.ids, fused.scores)]
     [('b', 0.032522), ('a', 0.016393), ('c', 0.016129)]
-    >>> RRF(weights={"dense": 2.0}).fuse({"bm25": lexical, "dense": dense}).ids
+    >>> RRF(weights={"dense": 2.0}).fuse(arms, query=Query("air")).ids
     ('b', 'c', 'a')
     """
 
@@ -43,12 +43,20 @@ class RRF(Component):
         """Nothing: it computes on what it is given."""
         return {}
 
-    def fuse(self, rankings: Mapping[str, Ranking]) -> Ranking:
+    def weights_for(self, query: Query, rankings: Mapping[str, Ranking]) -> dict[str, float]:
+        """The weight of each ranking."""
+        return weights_for(self.weights, query, rankings)
+
+    def fuse(
+        self, rankings: Mapping[str, Ranking], *, query: Query, weights: Mapping[str, float] | None = None
+    ) -> Ranking:
         """Merge the rankings; their scores are not read."""
+        if weights is None:
+            weights = self.weights_for(query, rankings)
         parts: dict[str, list[float]] = {}
         total: dict[str, float] = {}
         for arm, ranking in rankings.items():
-            weight = self.weights.get(arm, 1.0)
+            weight = weights[arm]
             for position, doc_id in enumerate(ranking.ids, start=self.k + 1):
                 share = weight / position
                 if doc_id not in total:

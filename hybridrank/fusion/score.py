@@ -10,8 +10,8 @@ from pydantic import Field
 
 from hybridrank.component.base import Component
 from hybridrank.fusion.normalization import NORMALIZATIONS
-from hybridrank.fusion.weights import Weights
-from hybridrank.types import Ranking
+from hybridrank.fusion.weights import Weights, weights_for
+from hybridrank.types import Query, Ranking
 
 __all__ = ["ScoreFusion"]
 
@@ -36,11 +36,11 @@ class ScoreFusion(Component):
     searches", TREC-2, 1994): their ``"sum"``, the largest (``"max"``), or ``"mnz"``, the sum times the number of
     arms that found the document, not counting arms of weight 0. `weights` are as in `RRF`.
 
-    >>> lexical, dense = Ranking.of({"a": 9.0, "b": 6.0, "c": 5.0}), Ranking.of({"b": 0.8, "d": 0.4})
-    >>> fused = ScoreFusion().fuse({"bm25": lexical, "dense": dense})
+    >>> arms = {"bm25": Ranking.of({"a": 9.0, "b": 6.0, "c": 5.0}), "dense": Ranking.of({"b": 0.8, "d": 0.4})}
+    >>> fused = ScoreFusion().fuse(arms, query=Query("air"))
     >>> list(zip(fused.ids, fused.scores))
     [('b', 1.25), ('a', 1.0), ('c', 0.0), ('d', 0.0)]
-    >>> ScoreFusion(combine="mnz", weights={"dense": 0.5}).fuse({"bm25": lexical, "dense": dense}).scores
+    >>> ScoreFusion(combine="mnz", weights={"dense": 0.5}).fuse(arms, query=Query("air")).scores
     (1.5, 1.0, 0.0, 0.0)
     """
 
@@ -54,12 +54,20 @@ class ScoreFusion(Component):
         """Nothing: it computes on what it is given."""
         return {}
 
-    def fuse(self, rankings: Mapping[str, Ranking]) -> Ranking:
+    def weights_for(self, query: Query, rankings: Mapping[str, Ranking]) -> dict[str, float]:
+        """The weight of each ranking."""
+        return weights_for(self.weights, query, rankings)
+
+    def fuse(
+        self, rankings: Mapping[str, Ranking], *, query: Query, weights: Mapping[str, float] | None = None
+    ) -> Ranking:
         """Merge the rankings; their order is not read."""
+        if weights is None:
+            weights = self.weights_for(query, rankings)
         normalize, combine = NORMALIZATIONS[self.normalize], _COMBINE[self.combine]
         found: dict[str, list[float]] = {}
         for arm, ranking in rankings.items():
-            weight = self.weights.get(arm, 1.0)
+            weight = weights[arm]
             for doc_id, score in zip(ranking.ids, normalize(ranking.scores), strict=True):
                 parts = found.setdefault(doc_id, [])
                 if weight:

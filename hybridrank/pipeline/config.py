@@ -13,27 +13,36 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hybridrank.blend import ConfidenceBlend, confidence_range_of
 from hybridrank.component.base import config_error, dumped
-from hybridrank.component.protocols import (
-    Adjuster,
-    IndexedRetriever,
-    PointwiseReranker,
-    VectorAdjuster,
-    VectorSource,
+from hybridrank.component.protocols import Adjuster, PointwiseReranker, VectorAdjuster, VectorRetriever
+from hybridrank.component.registry import (
+    AdjusterOption,
+    ExpanderOption,
+    FusionOption,
+    RerankerOption,
+    RetrieverOption,
+    create,
 )
-from hybridrank.component.registry import AdjusterOption, FusionOption, RerankerOption, RetrieverOption, create
 from hybridrank.component.trust import build_stored
 from hybridrank.errors import ConfigError, InputError
+from hybridrank.filters.language import Filter
 from hybridrank.fusion import RRF
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.values.arguments import whole_number
 
-__all__ = ["OpenOptions", "PipelineConfig", "PipelineOptions", "ReplaceOptions"]
+__all__ = [
+    "OpenOptions",
+    "PipelineConfig",
+    "PipelineOptions",
+    "ReplaceOptions",
+    "SearchArguments",
+    "SearchOverrides",
+]
 
 _MOST_STORED = {"fetch_k": 10_000, "rerank_k": 1_000}
 """Larger ones are not taken from a stored configuration unasked: every search would read that much."""
 
-_STAGES = ("fusion", "rerank", "blend")
+_STAGES = ("expand", "fusion", "rerank", "blend")
 
 
 def _default_fusion(config: Mapping[str, Any]) -> Any:
@@ -52,9 +61,10 @@ def _names_the_default(fusion: Any) -> bool:
     return isinstance(table, Mapping) and dict(table) == {"use": RRF.use}
 
 
-class ReplaceOptions(TypedDict, total=False):
-    """What `Pipeline.replace` takes: all fields of `PipelineConfig` that the indexes do not depend on."""
+class SearchOverrides(TypedDict, total=False):
+    """The fields of `PipelineConfig` that a single search may override: they need no other index."""
 
+    expand: ExpanderOption | str | Mapping[str, Any] | None
     fusion: FusionOption | str | Mapping[str, Any]
     reranker: RerankerOption | str | Mapping[str, Any] | None
     fetch_k: int
@@ -63,6 +73,21 @@ class ReplaceOptions(TypedDict, total=False):
     stop: EarlyStopping | Literal["early-stopping"] | Mapping[str, Any] | None
     on_rerank_error: Literal["fused", "raise"]
     adjust: Sequence[AdjusterOption | str | Mapping[str, Any]]
+
+
+class SearchArguments(SearchOverrides, total=False):
+    """What `Pipeline.search` and its siblings take beside the query."""
+
+    k: int
+    filters: Filter | Mapping[str, Any] | None
+    per_document: bool
+    min_score: float | None
+    deadline: float | None
+
+
+class ReplaceOptions(SearchOverrides, total=False):
+    """What `Pipeline.replace` takes: all fields of `PipelineConfig` that the indexes do not depend on."""
+
     max_searches: int
 
 
@@ -97,7 +122,9 @@ class PipelineConfig(BaseModel):
     `adjust` are adjusters, which score anew, in their order, what the reranker scored, or all that was fused where
     there is none.
 
-    `max_searches` bounds the async searches that go on at once, waiting ones included: one more is refused.
+    `expand` is an expander, which adds formulations to each query; the arms are asked for all of them.
+
+    `max_searches` bounds the searches that run at once, waiting ones included: one more is refused.
 
     `splitter` cuts documents into passages, which are then what is found; `indexed_fields` are the metadata fields
     that a durable collection keeps an index on, for quick filters.
@@ -114,6 +141,7 @@ class PipelineConfig(BaseModel):
         default_factory=lambda: {"bm25": create("retriever", "bm25"), "dense": create("retriever", "faiss")},
         min_length=1,
     )
+    expand: ExpanderOption | None = None
     fusion: FusionOption = Field(default_factory=_default_fusion)
     reranker: RerankerOption | None = Field(default_factory=lambda: create("reranker", "cross-encoder"))
     fetch_k: int = Field(default=50, ge=1)
@@ -146,7 +174,8 @@ class PipelineConfig(BaseModel):
                     + ("choose another name, that one is a stage's" if name else "give it a name"),
                     path="$.retrievers",
                 )
-        for name in getattr(self.fusion, "weights", {}):
+        weights = getattr(self.fusion, "weights", {})
+        for name in weights if isinstance(weights, Mapping) else ():
             if name not in self.retrievers:
                 raise ConfigError(
                     f"no retriever is called {name!r} (there are: {', '.join(self.retrievers)})",
@@ -176,10 +205,7 @@ class PipelineConfig(BaseModel):
         return isinstance(self.reranker, PointwiseReranker) and self.reranker.pointwise
 
     def _gives_vectors(self) -> bool:
-        arms = self.retrievers.values()
-        return any(
-            isinstance(arm, IndexedRetriever) and isinstance(arm.create_index(), VectorSource) for arm in arms
-        )
+        return any(isinstance(arm, VectorRetriever) for arm in self.retrievers.values())
 
     @property
     def adjusters(self) -> Mapping[str, Adjuster]:

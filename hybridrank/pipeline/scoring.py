@@ -1,172 +1,189 @@
-"""Asking a reranker: for everything at once, for as much as there is time for, or until the best have settled."""
+"""Have candidates scored: all of them, as many as there is time for, or until the top k is stable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from hybridrank.component.protocols import AsyncReranker, PointwiseReranker, Reranker
 from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendTimeoutError
 from hybridrank.pipeline.latency_model import LatencyModel
+from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.runtime.deadline import limited, remaining
-from hybridrank.runtime.drivers import Call, Outcome
+from hybridrank.runtime.drivers import Call, Outcome, Partial, Plan, ask
 from hybridrank.types import Candidates, Scores
 
-__all__ = ["Scored", "Scoring", "score_all", "score_in_time", "score_until_settled"]
+__all__ = ["Scored", "StopRule", "score"]
 
 _RESERVE = 0.05
-"""The part of the time left that is kept for what comes after."""
+"""The part of the time left that is kept for later stages."""
 
 _FIRST = 2
-"""Documents in the first calls to a local reranker of which nothing is known."""
+"""Documents in the first calls to a local reranker whose latency is not known yet."""
 
 _STEPS = 3
-"""A call takes about this part of the time left, so that the next can be cut to what is then left."""
+"""A call takes about one such part of the time left, so that the next one can be cut to what is then left."""
 
 _WORTH = 8
-"""But at least this many times a call's fixed part, so that the fixed parts do not eat the time."""
+"""A call takes at least so many times its fixed part, so that fixed parts do not use up the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a reranker gave: for each `Candidates` the scores of as many of its first documents as it came to.
+    """What a reranker returned: for each `Candidates` the scores of as many of its first documents as it reached.
 
-    `settled` are the places in the batch of those whose best have settled, so that no more were wanted. `error`
-    says why there are not more for the others; `late` that it was the deadline.
+    `stable` are the places in the batch of those whose top k is stable, so that no more were scored. `error` says
+    why there are not more for the others; `late` says that it was the deadline. `started` is on the clock of
+    `perf_counter`.
     """
 
     scores: Sequence[Scores]
     seconds: float
     error: Exception | None = None
     late: bool = False
-    settled: frozenset[int] = frozenset()
+    stable: frozenset[int] = frozenset()
+    started: float = 0.0
 
 
-Scoring: TypeAlias = Generator[Sequence[Call], Sequence[Outcome], Scored]
+@dataclass(frozen=True, slots=True)
+class StopRule:
+    """When to stop: `rule` reads what `order` makes of the scores so far, such as the blend's."""
+
+    rule: EarlyStopping
+    k: int
+    order: Callable[[Sequence[float]], Sequence[float]]
+
+    def next(self, scored: int) -> int:
+        """How many documents to score next."""
+        return max(self.rule.next(scored, k=self.k), 1)
+
+    def should_stop(self, scores: Sequence[float]) -> bool:
+        """Whether the top k is stable."""
+        return self.rule.should_stop(self.order(scores), k=self.k)
 
 
-def score_all(reranker: Reranker, batch: Sequence[Candidates], *, cost: LatencyModel) -> Scoring:
-    """Have everything scored in one call."""
-    (outcome,) = yield [_call(reranker, batch)]
-    if outcome.error is not None:
-        return Scored([Scores()] * len(batch), outcome.seconds, outcome.error)
-    cost.observe(sum(sum(_sizes(candidates)) for candidates in batch), outcome.seconds)
-    return Scored(outcome.value, outcome.seconds)
-
-
-def score_in_time(reranker: Reranker, batch: Sequence[Candidates], *, cost: LatencyModel) -> Scoring:
-    """Have as many of one query's documents scored, the first ones first, as there is time for.
-
-    A reranker that is pointwise is called again and again, with as many as the time will do for; any other is
-    called once, since its scores of two calls would not compare.
-    """
-    (candidates,) = batch
-    sizes, pointwise = _sizes(candidates), isinstance(reranker, PointwiseReranker) and reranker.pointwise
-    done: list[Scores] = []
-    count = 0
-    seconds = 0.0
-    error: Exception | None = None
-    while count < len(sizes) and error is None:
-        left = (remaining() or 0.0) * (1 - _RESERVE)
-        size = _fitting(reranker, sizes[count:], left, cost, pointwise=pointwise)
-        if not size:
-            if not count and left > 0:
-                cost.forget()
-            break
-        part = Candidates(candidates.query, candidates.documents[count : count + size])
-        with limited(left):
-            (outcome,) = yield [_call(reranker, [part])]
-        seconds += outcome.seconds
-        error = outcome.error
-        if error is None or isinstance(error, BackendTimeoutError):  # which took at least so long
-            cost.observe(sum(sizes[count : count + size]), outcome.seconds)
-        if error is None:
-            done += outcome.value
-            count += size
-        if not pointwise:
-            break
-    over = isinstance(error, BackendTimeoutError) and (remaining() or 0.0) < left / 2
-    late = count < len(sizes) and (error is None or over)
-    return Scored([_joined(done)], seconds, error, late)
-
-
-def score_until_settled(
+def score(
     reranker: Reranker,
     batch: Sequence[Candidates],
     *,
-    size: Callable[[int], int],
-    settled: Callable[[Sequence[float]], bool],
-    cost: LatencyModel,
-) -> Scoring:
-    """Have each query's documents scored, the first ones first, until it has settled or the time is up.
+    model: LatencyModel,
+    stop: StopRule | None = None,
+    emit: Callable[[Scored], object] | None = None,
+) -> Plan[Scored]:
+    """Have each query's documents scored, the first ones first.
 
-    `size` says how many to score next, where so many were scored; `settled` whether the scores that there are will
-    do. Each call is for all the queries that have not settled. The reranker is pointwise: scores of several calls
-    have to compare.
+    Without a deadline and without `stop` that is one call. A reranker that is pointwise is called again and again:
+    with as many documents as the time will do for, and until `stop` is satisfied. Any other is called once, since
+    its scores of two calls do not compare. Queries get equal depths. `emit` makes a partial result of the scores
+    so far, before each further call.
     """
-    sizes = [_sizes(candidates) for candidates in batch]
-    rows: list[list[Scores]] = [[] for _ in batch]
-    counts = [0] * len(batch)
-    done: set[int] = set()
-    seconds, error, late = 0.0, None, False
-    while error is None and not late:
-        asked = [n for n, candidates in enumerate(batch) if n not in done and counts[n] < len(candidates)]
-        if not asked:
-            break
-        ends = {n: min(counts[n] + max(size(counts[n]), 1), len(batch[n])) for n in asked}
+    progress = _Progress(batch)
+    pointwise = isinstance(reranker, PointwiseReranker) and reranker.pointwise
+    while asked := progress.open():
         left = remaining()
+        ends = {
+            n: len(batch[n]) if stop is None else progress.counts[n] + stop.next(progress.counts[n]) for n in asked
+        }
+        wanted = progress.next_documents(ends)
         if left is not None:
             left *= 1 - _RESERVE
-            wanted = [s for n in asked for s in sizes[n][counts[n] : ends[n]]]
-            count = _fitting(reranker, wanted, left, cost, pointwise=True)
-            if count < len(wanted):
-                ends = _cut(ends, counts, count)
-                if not ends:
-                    late = True
-                    if not any(counts) and left > 0:
-                        cost.forget()
-                    break
-        parts = [Candidates(batch[n].query, batch[n].documents[counts[n] : end]) for n, end in ends.items()]
+            sizes = [progress.sizes[n][place] for n, place in wanted]
+            wanted = wanted[: _fitting(reranker, sizes, left, model, pointwise=pointwise)]
+            if not wanted:
+                progress.late = True
+                if not any(progress.counts) and left > 0:
+                    model.forget()
+                break
+        if emit is not None and any(progress.counts):
+            yield Partial(emit(progress.scored()))
+        taken = progress.take(wanted)
         with limited(left):
-            (outcome,) = yield [_call(reranker, parts)]
-        seconds += outcome.seconds
-        error = outcome.error
-        if error is None or isinstance(error, BackendTimeoutError):  # which took at least so long
-            cost.observe(sum(sum(sizes[n][counts[n] : end]) for n, end in ends.items()), outcome.seconds)
-        if error is None:
-            for (n, end), scores in zip(ends.items(), outcome.value, strict=True):
-                rows[n].append(scores)
-                counts[n] = end
-                if end < len(batch[n]) and settled([score for part in rows[n] for score in part]):
-                    done.add(n)
-        elif isinstance(error, BackendTimeoutError) and left is not None:
-            late = (remaining() or 0.0) < left / 2
-    return Scored([_joined(row) for row in rows], seconds, error, late, frozenset(done))
+            outcome = yield from ask(_call(reranker, [part for _, part in taken]))
+        progress.add(taken, outcome, stop)
+        timed_out = isinstance(outcome.error, BackendTimeoutError) and left is not None
+        if outcome.error is None or timed_out:  # a late call took at least so long
+            model.observe(sum(progress.sizes[n][place] for n, place in wanted), outcome.seconds)
+        if outcome.error is not None:
+            progress.late = timed_out and (remaining() or 0.0) < (left or 0.0) / 2
+            break
+        if not pointwise:
+            progress.late = bool(progress.open())
+            break
+    return progress.scored()
 
 
-def _cut(ends: Mapping[int, int], counts: Sequence[int], most: int) -> dict[int, int]:
-    """The ends of as many documents as may be scored, the first queries' first; those with none are left out."""
-    cut = {}
-    for n, end in ends.items():
-        if most > 0:
-            cut[n] = min(end, counts[n] + most)
-            most -= cut[n] - counts[n]
-    return cut
+class _Progress:
+    """How far the documents of each query have been scored."""
+
+    def __init__(self, batch: Sequence[Candidates]) -> None:
+        self.batch = batch
+        self.sizes = [_sizes(candidates) for candidates in batch]
+        self.counts = [0] * len(batch)
+        self.late = False
+        self._parts: list[list[Scores]] = [[] for _ in batch]
+        self._stable: set[int] = set()
+        self._seconds = 0.0
+        self._started: float | None = None
+        self._error: Exception | None = None
+
+    def open(self) -> list[int]:
+        """The queries that are not stable, and have documents left."""
+        return [n for n, done in enumerate(self.counts) if n not in self._stable and done < len(self.batch[n])]
+
+    def next_documents(self, ends: Mapping[int, int]) -> list[tuple[int, int]]:
+        """The documents up to these ends, as (query, place): the first of every query, then the second, …"""
+        places = [
+            (place, n) for n, end in ends.items() for place in range(self.counts[n], min(end, len(self.batch[n])))
+        ]
+        return (
+            [(n, place) for place, n in sorted(places)] if len(ends) > 1 else [(n, place) for place, n in places]
+        )
+
+    def take(self, wanted: Sequence[tuple[int, int]]) -> list[tuple[int, Candidates]]:
+        """The candidates of one call, by query."""
+        ends = {n: place + 1 for n, place in wanted}
+        return [(n, self.batch[n].part(self.counts[n], end)) for n, end in sorted(ends.items())]
+
+    def add(
+        self, taken: Sequence[tuple[int, Candidates]], outcome: Outcome[Sequence[Scores]], stop: StopRule | None
+    ) -> None:
+        """Take the scores of a call, or its failure."""
+        self._seconds += outcome.seconds
+        self._error = outcome.error
+        if self._started is None:
+            self._started = outcome.started
+        if outcome.error is not None:
+            return
+        for (n, part), scores in zip(taken, outcome.get(), strict=True):
+            self._parts[n].append(scores)
+            self.counts[n] += len(part)
+            if stop is None or self.counts[n] == len(self.batch[n]):
+                continue
+            if stop.should_stop([each for scores in self._parts[n] for each in scores]):
+                self._stable.add(n)
+
+    def scored(self) -> Scored:
+        """What there is so far."""
+        scores = [_joined(parts) for parts in self._parts]
+        stable, started = frozenset(self._stable), self._started or 0.0
+        return Scored(scores, self._seconds, self._error, self.late, stable, started)
 
 
-def _fitting(reranker: Reranker, sizes: Sequence[int], left: float, cost: LatencyModel, *, pointwise: bool) -> int:
+def _fitting(
+    reranker: Reranker, sizes: Sequence[int], left: float, model: LatencyModel, *, pointwise: bool
+) -> int:
     """How many of the first documents to score next."""
     if left <= 0:
         return 0
-    if not cost.known:
+    if not model.known:
         return min(_FIRST, len(sizes)) if pointwise and not isinstance(reranker, AsyncReranker) else len(sizes)
     if pointwise:
-        step = max(left / _STEPS, _WORTH * cost.fixed)
-        if step < left and (count := cost.fitting(sizes, step)):
+        step = max(left / _STEPS, _WORTH * model.fixed)
+        if step < left and (count := model.fitting(sizes, step)):
             return count
-    return cost.fitting(sizes, left)
+    return model.fitting(sizes, left)
 
 
 def _sizes(candidates: Candidates) -> list[int]:
@@ -175,7 +192,7 @@ def _sizes(candidates: Candidates) -> list[int]:
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:
-    """One list of scores, its details added up where they are numbers or lists, else those of the last call."""
+    """One list of scores. Details that are numbers or lists are added up; of others the last call's count."""
     if len(parts) == 1:
         return parts[0]
     details: dict[str, Any] = {}
@@ -185,14 +202,19 @@ def _joined(parts: Sequence[Scores]) -> Scores:
             numbers = type(value) in (int, float) and type(before) in (int, float)
             lists = isinstance(value, list) and isinstance(before, list)
             details[name] = before + value if numbers or lists else value
-    return Scores([score for part in parts for score in part], details=details)
+    spans = [each for part in parts for each in part.spans]
+    return Scores([score for part in parts for score in part], details=details, spans=spans)
 
 
-def _call(reranker: Reranker, batch: Sequence[Candidates]) -> Call:
+def _call(reranker: Reranker, batch: Sequence[Candidates]) -> Call[Sequence[Scores]]:
     def run() -> Sequence[Scores]:
         return checked_scores(reranker.score(batch), batch, source="the reranker")
 
-    async def native() -> Sequence[Scores]:
-        return checked_scores(await reranker.ascore(batch), batch, source="the reranker")  # type: ignore[attr-defined]
+    if not isinstance(reranker, AsyncReranker):
+        return Call(run, backend=reranker)
+    native = reranker
 
-    return Call(run, native if isinstance(reranker, AsyncReranker) else None, backend=reranker)
+    async def arun() -> Sequence[Scores]:
+        return checked_scores(await native.ascore(batch), batch, source="the reranker")
+
+    return Call(run, arun, backend=reranker)

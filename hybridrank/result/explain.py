@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from hybridrank.result.trace import Stage, Trace
+from hybridrank.result.trace import BEFORE_FUSION, Stage, Trace
 from hybridrank.values.arguments import whole_number
 from hybridrank.values.printable import printable
 
@@ -77,7 +77,7 @@ def reasons(trace: Trace, path: Mapping[str, tuple[int, float]]) -> str:
     arms = [stage.name for stage in trace.stages if stage.kind == "retrieve"]
     finders = [name for name in arms if name in path]
     found = [f"only {finders[0]} found it"] if len(finders) == 1 < len(arms) else []
-    ranked = [stage for stage in trace.stages if stage.kind != "retrieve"]
+    ranked = [stage for stage in trace.stages if stage.kind not in BEFORE_FUSION]
     before = ranked[0].name if ranked else ""
     for after in ranked[1:]:
         if before in path and after.name in path:

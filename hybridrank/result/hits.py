@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, overload
 
 from hybridrank.result.trace import Trace
-from hybridrank.types import Document, Passage
+from hybridrank.types import Document, Passage, Span
 from hybridrank.values.json_values import MAX_DEPTH, MAX_VALUES, json_notes
 
 __all__ = ["Hit", "SearchResult"]
@@ -19,12 +19,16 @@ class Hit:
 
     `scored_by` names that stage. Scores of different stages are not on one scale: documents that the reranker (and
     the adjusters after it) did not see follow the others in fused order, with their fused scores.
+
+    `spans` are the parts of the document's text that the reranker found relevant, best first; empty where it
+    reports none.
     """
 
     rank: int
     score: float
     document: Document
     scored_by: str
+    spans: tuple[Span, ...] = ()
 
     @property
     def id(self) -> str:
@@ -94,6 +98,7 @@ class SearchResult(Sequence[Hit]):
                     "text": hit.text,
                     "metadata": json_notes(hit.metadata, depth=MAX_DEPTH, values=MAX_VALUES),
                     **_place(hit.document),
+                    "spans": [{"start": each.start, "end": each.end, "score": each.score} for each in hit.spans],
                     "stages": {
                         stage: {"rank": rank, "score": score}
                         for stage, (rank, score) in self.trace.path(hit.id).items()

@@ -5,28 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
 from hybridrank.errors import InputError
-from hybridrank.types import Ranking
+from hybridrank.types import Ranking, Span
 from hybridrank.values.json_values import sound_text
 
-__all__ = ["Stage", "StageKind", "Trace"]
+__all__ = ["BEFORE_FUSION", "TRACE_VERSION", "Stage", "StageKind", "Trace"]
 
-StageKind = Literal["retrieve", "fuse", "rerank", "blend", "adjust"]
+TRACE_VERSION = 2
+"""The form of the traces of this version: since 2, stages have the moment at which they started."""
+
+StageKind: TypeAlias = str
+"""What a stage does: "expand", "retrieve", "fuse", "rerank", "blend" or "adjust"; there may be others."""
+
+BEFORE_FUSION: frozenset[StageKind] = frozenset({"expand", "retrieve"})
+"""The kinds of the stages that give no order of the whole search."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One step of a search.
 
-    `name` is the pipeline's name for the retriever, ``"fusion"``, ``"rerank"``, ``"blend"`` or the adjuster's;
-    `seconds` is wall-clock time, for the whole batch where `batch` queries were searched together; `received` is
-    the number of candidates that went in (None for a retriever). `ranking` is what came out; `error` says why
-    there is not more: the stage failed, or was cut short by the search's deadline (`late`). `details` are the
-    backend's own notes, JSON values.
+    `name` is the pipeline's name for the retriever, ``"expand"``, ``"fusion"``, ``"rerank"``, ``"blend"`` or the
+    adjuster's. For a further formulation of the query it is ``"bm25 #2"``, and so on.
+
+    `start` is the offset in seconds from the start of the search (None in traces of version 1), `seconds` the
+    wall-clock duration: for the whole batch, where `batch` queries were searched together. Stages that ran in
+    parallel overlap. `received` is the number of candidates that went in (None for a retriever), `ranking` what
+    came out. `error` says why there is not more: the stage failed, or the deadline cut it short (`late`).
+    `details` are the backend's own notes, JSON values; `spans` the relevant parts of documents that a reranker
+    found, by id, best first.
     """
 
     name: str
@@ -38,6 +49,8 @@ class Stage:
     error: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 1
+    start: float | None = None
+    spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.error is not None:  # the words of somebody else's exception
@@ -49,6 +62,11 @@ class Stage:
         return Ranking(self.ids, self.scores)
 
     @property
+    def arm(self) -> str:
+        """The retriever of a ``"retrieve"`` stage: its name without the number of a formulation."""
+        return self.name.rpartition(" #")[0] if "formulation" in self.details else self.name
+
+    @property
     def late(self) -> bool:
         """Whether the deadline cut the stage short. `error` then says how far it came, and nothing has failed."""
         return self.error is not None and self.error.startswith("deadline: ")
@@ -56,7 +74,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The stages of one search, in order, and the settings that it ran with; `seconds` is wall-clock."""
+    """The stages of one search, in order, and the settings that it ran with; `seconds` is wall-clock.
+
+    `version` is 2 where the stages have a `start`, else 1; traces of both versions are read.
+    """
 
     query: str
     k: int
@@ -64,6 +85,13 @@ class Trace:
     rerank_k: int
     seconds: float
     stages: tuple[Stage, ...]
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if self.version > TRACE_VERSION:
+            raise InputError(
+                f"a trace of version {self.version} was written by a newer version of hybridrank; update it"
+            )
 
     @property
     def degraded(self) -> Mapping[str, str]:

@@ -1,63 +1,102 @@
-"""Running what a plan asks for: calls beside each other, in threads or on an event loop, while there is time.
+"""Runs what a plan asks for: calls in parallel, in threads or on an event loop, for as long as there is time.
 
-A plan is a generator. It yields calls, gets their outcomes, and goes on; so one plan serves a sync and an async
-driver. Within `hybridrank.runtime.deadline.limited`, calls that are late are left behind: a thread goes on to its
-end with nobody waiting, what runs on the event loop is cancelled.
+A plan is a generator. It yields calls, receives their outcomes, and continues, so that one plan serves a sync and
+an async driver. It may also yield a `Partial`, which `stream` and `astream` pass on and `drive` ignores. Within
+`hybridrank.runtime.deadline.limited`, late calls are abandoned: a thread runs to its end with nobody waiting, and
+what runs on the event loop is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
 from time import monotonic, perf_counter
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from hybridrank.errors import BackendUnavailableError, OverloadedError
 from hybridrank.runtime import fork
 from hybridrank.runtime.cancellation import check_cancelled
-from hybridrank.runtime.deadline import remaining
+from hybridrank.runtime.deadline import limited, remaining
 from hybridrank.runtime.holds import Hold, Holds
+from hybridrank.runtime.shielding import Shielded
 from hybridrank.runtime.threads import Work, abandon, abandoned, in_task, in_thread, submit
 
-__all__ = ["AdmissionLimit", "Call", "Outcome", "Plan", "adrive", "begin", "come", "drive", "run_all"]
+__all__ = [
+    "AdmissionLimit",
+    "Call",
+    "Outcome",
+    "Partial",
+    "Plan",
+    "Step",
+    "adrive",
+    "ask",
+    "ask_all",
+    "astream",
+    "begin",
+    "drive",
+    "run_all",
+    "stream",
+    "wait_for",
+]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """Work that a plan asks its driver for: `arun`, where there is one, is the same without a thread.
+class Call(Generic[T]):
+    """Work that a plan asks its driver for: `arun`, where given, is the same without a thread.
 
     `backend` is the object whose work it is.
     """
 
-    run: Callable[[], Any]
-    arun: Callable[[], Awaitable[Any]] | None = None
+    run: Callable[[], T]
+    arun: Callable[[], Awaitable[T]] | None = None
     backend: object = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a call gave, or the exception that it raised, and what it took."""
+class Outcome(Generic[T]):
+    """The value of a call, or the exception that it raised; when it began (`perf_counter`), and its seconds."""
 
-    value: Any
+    value: T | None
     error: Exception | None
     seconds: float
+    started: float = 0.0
 
-    def get(self) -> Any:
+    def get(self) -> T:
         """The value; raises the error."""
         if self.error is not None:
             raise self.error
-        return self.value
+        return cast("T", self.value)
 
 
-Plan: TypeAlias = Generator[Sequence[Call], Sequence[Outcome], T]
+@dataclass(frozen=True, slots=True)
+class Partial(Generic[T]):
+    """What a plan has so far, for `stream` and `astream`."""
+
+    value: T
+
+
+Step: TypeAlias = Sequence[Call[Any]] | Partial[Any]
+Plan: TypeAlias = Generator[Step, Sequence[Outcome[Any]], T]
+
+
+def ask_all(calls: Sequence[Call[T]]) -> Plan[list[Outcome[T]]]:
+    """Have calls made in parallel; their outcomes in the same order."""
+    return list((yield calls))
+
+
+def ask(call: Call[T]) -> Plan[Outcome[T]]:
+    """Have one call made."""
+    (outcome,) = yield [call]
+    return outcome
 
 
 class AdmissionLimit:
-    """``with searching.one():`` counts a search that goes on, and refuses it where there are `most` already."""
+    """``with admission.one():`` counts a running search, and refuses it where `most` are running already."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -88,8 +127,8 @@ class _Search:
         if (others := len(searching._holds) - 1) >= searching._most:
             searching._holds.discard(self._hold)
             raise OverloadedError(
-                f"{others} searches are going on or waiting, and max_searches is {searching._most}: "
-                "try again when some have ended"
+                f"{others} searches are running or waiting, and max_searches is {searching._most}: "
+                "try again when some have finished"
             )
 
     def __exit__(self, *_: object) -> None:
@@ -97,46 +136,49 @@ class _Search:
             self._admission._holds.discard(self._hold)
 
 
-def _run(call: Call) -> Outcome:
+def _run(call: Call[T]) -> Outcome[T]:
     started = perf_counter()
     try:
-        return Outcome(call.run(), None, perf_counter() - started)
+        return Outcome(call.run(), None, perf_counter() - started, started)
     except Exception as error:
-        return Outcome(None, error, perf_counter() - started)
+        return Outcome(None, error, perf_counter() - started, started)
 
 
-def _late(started: float) -> Outcome:
+def _late(started: float) -> Outcome[Any]:
     seconds = perf_counter() - started
-    return Outcome(None, abandoned(seconds), seconds)
+    return Outcome(None, abandoned(seconds), seconds, started)
 
 
-def _come(work: Work[Outcome]) -> Outcome:
-    """What a call came to, or the reason for which it was refused."""
+def _outcome(work: Work[Outcome[T]], started: float) -> Outcome[T]:
+    """The outcome of a call, or the reason for which it was refused."""
     try:
         return work.result()
     except BackendUnavailableError as refused:
-        return Outcome(None, refused, 0.0)
+        return Outcome(None, refused, 0.0, started)
 
 
-def run_all(calls: Sequence[Call], *, purpose: str = "arm") -> tuple[list[Outcome], list[Work[Outcome]]]:
-    """Run calls beside each other and wait for them, until the deadline if there is one.
+def run_all(calls: Sequence[Call[T]], *, purpose: str = "arm") -> tuple[list[Outcome[T]], list[Work[Outcome[T]]]]:
+    """Run calls in parallel and wait for them, until the deadline if there is one.
 
-    `purpose` names the workers: what waits for the work of "arm" workers is the work of "search" workers. Returns
-    each call's outcome, and of those that were left behind and go on what they will come to.
+    `purpose` names the threads: what waits for the work of "arm" threads is the work of "search" threads. Returns
+    each call's outcome, and the work of those that were abandoned and are still running.
     """
     if remaining() is None:
+        started = perf_counter()
         others = begin(calls[:-1], purpose=purpose)
         last = _run(calls[-1])
-        return [*map(_come, others), last], []
-    return come(calls, begin(calls, purpose=purpose))
+        return [*(_outcome(work, started) for work in others), last], []
+    return wait_for(calls, begin(calls, purpose=purpose))
 
 
-def begin(calls: Sequence[Call], *, purpose: str = "arm") -> list[Work[Outcome]]:
+def begin(calls: Sequence[Call[T]], *, purpose: str = "arm") -> list[Work[Outcome[T]]]:
     """Begin calls, each in a thread."""
     return [submit(partial(_run, call), backend=call.backend, purpose=purpose) for call in calls]
 
 
-def come(calls: Sequence[Call], works: Sequence[Work[Outcome]]) -> tuple[list[Outcome], list[Work[Outcome]]]:
+def wait_for(
+    calls: Sequence[Call[T]], works: Sequence[Work[Outcome[T]]]
+) -> tuple[list[Outcome[T]], list[Work[Outcome[T]]]]:
     """Wait for calls that were begun, until the deadline if there is one; returns what `run_all` returns."""
     started, seconds = perf_counter(), remaining()
     until = None if seconds is None else monotonic() + seconds
@@ -145,7 +187,7 @@ def come(calls: Sequence[Call], works: Sequence[Work[Outcome]]) -> tuple[list[Ou
     outcomes, late = [], []
     for call, work in zip(calls, works, strict=True):
         if work.finished:
-            outcomes.append(_come(work))
+            outcomes.append(_outcome(work, started))
             continue
         outcomes.append(_late(started))
         if abandon(work, backend=call.backend):
@@ -153,7 +195,7 @@ def come(calls: Sequence[Call], works: Sequence[Work[Outcome]]) -> tuple[list[Ou
     return outcomes, late
 
 
-async def _arun(call: Call) -> Outcome:
+async def _arun(call: Call[T]) -> Outcome[T]:
     started = perf_counter()
     seconds = remaining()
     try:
@@ -161,34 +203,82 @@ async def _arun(call: Call) -> Outcome:
             run = partial(_run, call)
             return await in_thread(run, seconds, backend=call.backend, purpose="search")
         value = await (call.arun() if seconds is None else in_task(call.arun, seconds, backend=call.backend))
-        return Outcome(value, None, perf_counter() - started)
+        return Outcome(value, None, perf_counter() - started, started)
     except Exception as error:
-        return Outcome(None, error, perf_counter() - started)
+        return Outcome(None, error, perf_counter() - started, started)
 
 
-def drive(plan: Plan[T]) -> T:
-    """Run a plan to its end, in this thread and others."""
+def drive(plan: Plan[T], *, emit: Callable[[Any], object] | None = None) -> T:
+    """Run a plan to its end, in this thread and others; `emit` is called with each partial result."""
     try:
-        calls = next(plan)
+        step = next(plan)
         while True:
-            outcomes, _ = run_all(calls, purpose="search")
-            check_cancelled()
-            calls = plan.send(outcomes)
+            if not isinstance(step, Partial):
+                outcomes, _ = run_all(step, purpose="search")
+                check_cancelled()
+                step = plan.send(outcomes)
+                continue
+            if emit is not None:
+                emit(step.value)
+            step = plan.send(())
     except StopIteration as finished:
-        result: T = finished.value
-        return result
+        return cast("T", finished.value)
     finally:
         plan.close()
 
 
-async def adrive(plan: Plan[T]) -> T:
-    """The same, without blocking the event loop."""
+async def adrive(plan: Plan[T], *, emit: Callable[[Any], object] | None = None) -> T:
+    """As `drive`, without blocking the event loop."""
     try:
-        calls = next(plan)
+        step = next(plan)
         while True:
-            calls = plan.send(await asyncio.gather(*map(_arun, calls)))
+            if not isinstance(step, Partial):
+                step = plan.send(await asyncio.gather(*map(_arun, step)))
+                continue
+            if emit is not None:
+                emit(step.value)
+            step = plan.send(())
     except StopIteration as finished:
-        result: T = finished.value
-        return result
+        return cast("T", finished.value)
     finally:
         plan.close()
+
+
+def stream(plan: Plan[T], *, seconds: float | None) -> Generator[T, None, None]:
+    """Give each partial result of a plan, then its result; it runs in another thread, `seconds` at most.
+
+    The plan is cancelled where the consumer stops early.
+    """
+    found: SimpleQueue[tuple[T] | None] = SimpleQueue()
+
+    def run() -> T:
+        try:
+            return drive(plan, emit=lambda value: found.put((value,)))
+        finally:
+            found.put(None)
+
+    with limited(seconds):
+        call = Shielded(run)
+    try:
+        while (partial_result := found.get()) is not None:
+            yield partial_result[0]
+        yield call.wait()
+    finally:
+        call.cancel()
+
+
+async def astream(plan: Plan[T], *, seconds: float | None) -> AsyncGenerator[T, None]:
+    """As `stream`, in a task of the running event loop."""
+    found: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
+    with limited(seconds):  # a task has a copy of the context in which it is created
+        task = asyncio.create_task(adrive(plan, emit=lambda value: found.put_nowait((value,))))
+    task.add_done_callback(lambda _: found.put_nowait(None))
+    try:
+        while (partial_result := await found.get()) is not None:
+            yield partial_result[0]
+        yield task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # raised above, or nobody asks any more

@@ -25,7 +25,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from unittest import SkipTest
 
 from hybridrank.errors import InputError
-from hybridrank.testing import adjusters, components, embedders, fusions, remote, rerankers, retrievers
+from hybridrank.testing import (
+    adjusters,
+    components,
+    embedders,
+    expanders,
+    fusions,
+    remote,
+    rerankers,
+    retrievers,
+    weight_models,
+)
 from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Limits
 from hybridrank.testing.retrievers import loaded
 from hybridrank.testing.retrievers.loaded import Loaded
@@ -62,6 +72,8 @@ _CHECKS: Mapping[str, Sequence[Callable[[Any, Limits], None]]] = {
     "fusion": (*fusions.CHECKS, *components.checks("fusion")),
     "reranker": (*rerankers.CHECKS, *components.checks("reranker")),
     "adjuster": (*adjusters.CHECKS, *components.checks("adjuster")),
+    "expander": (*expanders.CHECKS, *components.checks("expander")),
+    "weight-model": (*weight_models.CHECKS, *components.checks("weight-model")),
     "remote reranker": remote.checks(),
     "remote retriever": loaded.checks(),
 }

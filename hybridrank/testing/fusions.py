@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hybridrank.component.protocols import Fusion
 from hybridrank.testing.kit import THREADS, Limits, call, in_threads, near, require, sound_ranking
-from hybridrank.types import Ranking
+from hybridrank.types import Query, Ranking
 
 __all__ = ["CHECKS"]
 
@@ -34,7 +34,7 @@ def _fuse(fusion: Fusion, rankings: Mapping[str, Ranking], what: str) -> Ranking
     """Fuse, and check what came."""
     what = f"fuse() of {what}"
     known = {doc_id for ranking in rankings.values() for doc_id in ranking.ids}
-    fused = call(lambda: fusion.fuse(rankings), what)
+    fused = call(lambda: fusion.fuse(rankings, query=Query("what is air?")), what)
     found = sound_ranking(fused, k=len(getattr(fused, "ids", ())), what=what)
     require(
         known.issuperset(found.ids),

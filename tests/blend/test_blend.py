@@ -133,14 +133,14 @@ def test_confidence_moves_with_the_scale_that_is_told(best, factor, offset):
     told = (5 * factor + offset, 9 * factor + offset)
     scores = [best, best - 1.0, best - 2.0]
     moved = [score * factor + offset for score in scores]
-    assert rule.weight(moved, told=told) == pytest.approx(rule.weight(scores, told=(5, 9)), abs=1e-6)
+    assert rule.weight(moved, declared=told) == pytest.approx(rule.weight(scores, declared=(5, 9)), abs=1e-6)
 
 
 def test_what_is_configured_goes_before_what_is_told_and_nothing_told_is_unknown():
     rule = ConfidenceBlend(
         weight_if_confident=0.1, weight_if_unsure=0.9, weight_if_unknown=0.25, score_range=(0, 1)
     )
-    assert rule.weight([0.0, -5.0], told=(-1, 0)) == 0.9
+    assert rule.weight([0.0, -5.0], declared=(-1, 0)) == 0.9
     assert ConfidenceBlend(weight_if_unknown=0.25).weight([100.0]) == 0.25
 
 

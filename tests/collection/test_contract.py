@@ -395,7 +395,7 @@ def test_a_collection_says_how_it_is(make: Make) -> None:
     assert len(collection) == 3
 
 
-@pytest.mark.parametrize("vector", [["a"], [[1.0], [2.0, 3.0]], [1e300], [None], 3.0, [[1.0]]])
+@pytest.mark.parametrize("vector", [["a"], [[1.0], [2.0, 3.0]], [1e300], [None], 3.0, [[[1.0]]]])
 def test_a_vector_that_is_none_is_refused(vector: Any) -> None:
     with pytest.raises(HybridrankError, match="a query's vector must"):
         Query("alpha", vector=vector)

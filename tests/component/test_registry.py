@@ -83,7 +83,7 @@ def test_a_plugin_is_found_and_used(installed):
         class First(Component):
             use = "first"
 
-            def fuse(self, rankings):
+            def fuse(self, rankings, *, query):
                 return next(iter(rankings.values()), Ranking())
     """
     distribution(installed, "first", GROUPS["fusion"], {"first": "first_fusion:First"}, {"first_fusion": source})

@@ -24,13 +24,19 @@ from hybridrank.evaluation.diagnosis.what_if import (
 )
 from hybridrank.evaluation.report import describe, print_report, sections, to_html, to_markdown
 from hybridrank.fusion import RRF
-from hybridrank.types import Ranking
+from hybridrank.types import Query, Ranking
 
 NOISE = [f"n{number}" for number in range(1, 16)]
 
 
 def fused(arms):
-    return list(RRF().fuse({a: Ranking.of({d: -float(n) for n, d in enumerate(i)}) for a, i in arms.items()}).ids)
+    return list(
+        RRF()
+        .fuse(
+            {a: Ranking.of({d: -float(n) for n, d in enumerate(i)}) for a, i in arms.items()}, query=Query("soil")
+        )
+        .ids
+    )
 
 
 def finding(diagnosis, about):

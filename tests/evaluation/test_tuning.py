@@ -12,7 +12,7 @@ import pytest
 from judged import dataset
 from support import TOPICS, NgramEmbedder, SharedWords
 
-from hybridrank import Document, Pipeline, Stage, Trace
+from hybridrank import Document, Pipeline, Query, Stage, Trace
 from hybridrank.blend import ConfidenceBlend
 from hybridrank.errors import ConfigError, InputError, StorageError
 from hybridrank.evaluation import (
@@ -77,7 +77,7 @@ def made(
             ids = sorted(pool, key=lambda d: -worth[d])[:found]
             rankings[arm] = Stage(arm, "retrieve", 0.01 + chance.random() / 100, tuple(ids),
                                   tuple(round(worth[d], 6) for d in ids))  # fmt: skip
-        fused = config.fusion.fuse({arm: stage.ranking for arm, stage in rankings.items()})
+        fused = config.fusion.fuse({arm: stage.ranking for arm, stage in rankings.items()}, query=Query("soil"))
         shown = fused.ids[: scored or len(fused)]
         scores = {d: 0.0 if ties else round(chance.random() + reranker * (d in relevant), 6) for d in shown}
         order = sorted(scores, key=lambda d: (-scores[d], d))

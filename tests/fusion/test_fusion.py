@@ -12,7 +12,7 @@ from hybridrank.component.protocols import Fusion
 from hybridrank.component.registry import create
 from hybridrank.errors import ConfigError
 from hybridrank.fusion import RRF, ScoreFusion
-from hybridrank.types import Ranking
+from hybridrank.types import Query, Ranking
 
 NORMALIZATIONS = ("min-max", "z-score", "dbsf")
 COMBINATIONS = ("sum", "max", "mnz")
@@ -32,7 +32,7 @@ def as_dict(ranking):
 
 
 def fused(fusion, **scored):
-    return as_dict(fusion.fuse({arm: Ranking.of(found) for arm, found in scored.items()}))
+    return as_dict(fusion.fuse({arm: Ranking.of(found) for arm, found in scored.items()}, query=Query("soil")))
 
 
 def test_rrf_by_hand():
@@ -55,7 +55,9 @@ def test_documents_that_swap_ranks_among_three_arms_tie_exactly():
     # In floating point (1/61 + 1/62) + 1/67 and (1/67 + 1/62) + 1/61 need not be equal: a plain sum would let
     # rounding decide what the ids should.
     orders = list(itertools.permutations(["z", "y", "x"]))
-    result = RRF(k=7).fuse({str(n): Ranking(order, (3.0, 2.0, 1.0)) for n, order in enumerate(orders)})
+    result = RRF(k=7).fuse(
+        {str(n): Ranking(order, (3.0, 2.0, 1.0)) for n, order in enumerate(orders)}, query=Query("soil")
+    )
     assert result.ids == ("x", "y", "z")
     assert len(set(result.scores)) == 1
 
@@ -130,15 +132,15 @@ def test_dbsf_raises_what_lies_below_its_scale_to_zero_and_leaves_what_lies_abov
 
 @pytest.mark.parametrize("fusion", ALL, ids=repr)
 def test_nothing_found_fuses_to_nothing(fusion):
-    assert fusion.fuse({}) == Ranking()
-    assert fusion.fuse({"a": Ranking(), "b": Ranking()}) == Ranking()
+    assert fusion.fuse({}, query=Query("soil")) == Ranking()
+    assert fusion.fuse({"a": Ranking(), "b": Ranking()}, query=Query("soil")) == Ranking()
 
 
 @pytest.mark.parametrize("fusion", ALL, ids=repr)
 @examples
 @given(found=arms)
 def test_a_fused_ranking_is_the_sorted_union(fusion, found):
-    result = fusion.fuse(found)
+    result = fusion.fuse(found, query=Query("soil"))
     assert set(result.ids) == {doc_id for ranking in found.values() for doc_id in ranking.ids}
     assert len(set(result.ids)) == len(result.ids) == len(result.scores)
     assert all(type(score) is float and math.isfinite(score) and score >= 0 for score in result.scores)
@@ -151,8 +153,10 @@ def test_a_fused_ranking_is_the_sorted_union(fusion, found):
 @given(found=arms, data=st.data())
 def test_the_order_of_the_mapping_and_empty_arms_change_nothing(fusion, found, data):
     shuffled = dict(data.draw(st.permutations(list(found.items()))))
-    assert fusion.fuse(shuffled) == fusion.fuse(found)
-    assert fusion.fuse(found | {"empty": Ranking()}) == fusion.fuse(found)
+    assert fusion.fuse(shuffled, query=Query("soil")) == fusion.fuse(found, query=Query("soil"))
+    assert fusion.fuse(found | {"empty": Ranking()}, query=Query("soil")) == fusion.fuse(
+        found, query=Query("soil")
+    )
 
 
 @pytest.mark.parametrize("fusion", [RRF(), *(ScoreFusion(normalize=n) for n in NORMALIZATIONS)], ids=repr)
@@ -160,8 +164,8 @@ def test_the_order_of_the_mapping_and_empty_arms_change_nothing(fusion, found, d
 @given(found=st.lists(rankings, min_size=2, max_size=4), data=st.data())
 def test_unweighted_arms_can_swap_names(fusion, found, data):
     swapped = data.draw(st.permutations(found))
-    assert fusion.fuse(dict(zip("abcd", swapped, strict=False))) == fusion.fuse(
-        dict(zip("abcd", found, strict=False))
+    assert fusion.fuse(dict(zip("abcd", swapped, strict=False)), query=Query("soil")) == fusion.fuse(
+        dict(zip("abcd", found, strict=False)), query=Query("soil")
     )
 
 
@@ -172,7 +176,7 @@ def test_rrf_reads_ranks_alone(found, scale, shift):
         arm: Ranking(ranking.ids, tuple(score * scale + shift for score in ranking.scores))
         for arm, ranking in found.items()
     }
-    assert RRF().fuse(rescored) == RRF().fuse(found)
+    assert RRF().fuse(rescored, query=Query("soil")) == RRF().fuse(found, query=Query("soil"))
 
 
 @pytest.mark.parametrize("normalize", NORMALIZATIONS)
@@ -201,7 +205,7 @@ def test_rrf_a_better_rank_never_lowers_a_document(found, data):
     doc_id = ids.pop(at)
     ids.insert(to, doc_id)
     promoted = found | {arm: Ranking(tuple(ids), found[arm].scores)}
-    before, after = RRF().fuse(found), RRF().fuse(promoted)
+    before, after = RRF().fuse(found, query=Query("soil")), RRF().fuse(promoted, query=Query("soil"))
     assert as_dict(after)[doc_id] >= as_dict(before)[doc_id]
     assert after.ids.index(doc_id) <= before.ids.index(doc_id)
 
@@ -212,8 +216,10 @@ def test_rrf_a_better_rank_never_lowers_a_document(found, data):
 @given(found=st.lists(rankings, min_size=2, max_size=4))
 def test_being_found_never_counts_for_less_than_being_missed(normalize, combine, found):
     fusion = ScoreFusion(normalize=normalize, combine=combine)
-    without = as_dict(fusion.fuse({str(n): ranking for n, ranking in enumerate(found[1:])}))
-    with_it = as_dict(fusion.fuse({str(n): ranking for n, ranking in enumerate(found, start=-1)}))
+    without = as_dict(fusion.fuse({str(n): ranking for n, ranking in enumerate(found[1:])}, query=Query("soil")))
+    with_it = as_dict(
+        fusion.fuse({str(n): ranking for n, ranking in enumerate(found, start=-1)}, query=Query("soil"))
+    )
     assert all(with_it[doc_id] >= score for doc_id, score in without.items())
 
 
@@ -229,7 +235,9 @@ def test_rrf_equals_its_formula(found, weights, k):
         )
         for doc_id in documents
     }
-    assert as_dict(RRF(k=k, weights=weights).fuse(found)) == pytest.approx(expected, rel=1e-12)
+    assert as_dict(RRF(k=k, weights=weights).fuse(found, query=Query("soil"))) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def reference_normalized(normalize, values):
@@ -270,7 +278,7 @@ def test_score_fusion_equals_its_reference(normalize, combine, found, weights):
         }[combine]
         for doc_id, values in parts.items()
     }
-    result = ScoreFusion(normalize=normalize, combine=combine, weights=weights).fuse(found)
+    result = ScoreFusion(normalize=normalize, combine=combine, weights=weights).fuse(found, query=Query("soil"))
     assert as_dict(result) == pytest.approx(expected, abs=1e-9)
 
 
@@ -285,7 +293,7 @@ def test_z_scores_order_as_plain_ones_that_give_the_missed_the_lowest(left, righ
 
     if (a := plain(left)) is None or (b := plain(right)) is None:
         return
-    result = ScoreFusion(normalize="z-score").fuse({"a": left, "b": right})
+    result = ScoreFusion(normalize="z-score").fuse({"a": left, "b": right}, query=Query("soil"))
     sums = [a.get(doc_id, min(a.values())) + b.get(doc_id, min(b.values())) for doc_id in result.ids]
     assert all(better >= worse - 1e-9 for better, worse in itertools.pairwise(sums))
 

@@ -12,7 +12,7 @@ from hybridrank.fusion import RRF
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import CrossEncoder
 from hybridrank.retrieval import BM25, Faiss
-from hybridrank.types import Ranking
+from hybridrank.types import Query, Ranking
 
 TOML = """
 fetch_k = 30
@@ -68,7 +68,7 @@ def test_what_one_arm_alone_finds_first_is_among_the_first_ten():
     config = PipelineConfig()
     scores = tuple(map(float, range(config.fetch_k, 0, -1)))
     words, vectors = (Ranking(tuple(f"{arm}{n:02}" for n in range(config.fetch_k)), scores) for arm in "wv")
-    first = config.fusion.fuse({"bm25": words, "dense": vectors}).ids[:10]
+    first = config.fusion.fuse({"bm25": words, "dense": vectors}, query=Query("soil")).ids[:10]
     assert {"w00", "v00"} <= set(first)
 
 

@@ -47,7 +47,7 @@ class HangingArm(BM25):
 
 
 class HangingFusion:
-    def fuse(self, rankings: Mapping[str, Ranking]) -> Ranking:
+    def fuse(self, rankings: Mapping[str, Ranking], *, query: Query) -> Ranking:
         go.wait(120)
         return next(iter(rankings.values()))
 
@@ -235,7 +235,7 @@ class TestVectorsByArm:
         with pytest.raises(InputError, match=r"vector for 'tiny', which is no arm .*small, large"):
             pipeline.search(Query("compost", vectors={"tiny": vector}))
 
-    @pytest.mark.parametrize("vectors", [[1.0], {"small": [[1.0]]}, {"small": [float("nan")]}, {"small": "x"}])
+    @pytest.mark.parametrize("vectors", [[1.0], {"small": [[[1.0]]]}, {"small": [float("nan")]}, {"small": "x"}])
     def test_what_is_no_vector_is_refused(self, vectors: Any) -> None:
         with pytest.raises(InputError, match="vector"):
             Query("compost", vectors=vectors)

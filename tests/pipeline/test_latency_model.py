@@ -68,8 +68,8 @@ def test_costs_are_kept_with_a_collection(tmp_path) -> None:
         for _ in range(3):
             built.search("waste")
     with Pipeline.open(tmp_path / "c", reranker=SharedWords()) as opened:
-        assert opened._cost.known
-        assert not opened.replace(reranker="cross-encoder")._cost.known
+        assert opened._setup.latency_model.known
+        assert not opened.replace(reranker="cross-encoder")._setup.latency_model.known
 
 
 @pytest.mark.parametrize(

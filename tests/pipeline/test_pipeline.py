@@ -50,7 +50,7 @@ def test_a_search_is_its_stages_one_after_the_other(pipeline):
     query = Query(QUESTION)
     (words,) = pipeline.retrievers["bm25"].retrieve([query], k=50)
     (dense,) = pipeline.retrievers["dense"].retrieve([query], k=50)
-    fused = RRF(k=5, weights={"dense": 2.0}).fuse({"bm25": words, "dense": dense})
+    fused = RRF(k=5, weights={"dense": 2.0}).fuse({"bm25": words, "dense": dense}, query=Query("soil"))
     documents = [pipeline.get([doc_id])[doc_id] for doc_id in fused.ids]
     (scores,) = SharedWords().score([Candidates(query, documents)])
     expected = Ranking.of(zip(fused.ids, scores, strict=True), k=3)
@@ -113,8 +113,8 @@ def test_a_given_vector_and_given_ids_reach_the_arms(pipeline):
 class Inventor(RRF):
     """A fusion that adds a document of its own."""
 
-    def fuse(self, rankings):
-        return Ranking.of({**dict.fromkeys(super().fuse(rankings).ids, 1.0), "invented": 2.0})
+    def fuse(self, rankings, *, query):
+        return Ranking.of({**dict.fromkeys(super().fuse(rankings, query=query).ids, 1.0), "invented": 2.0})
 
 
 def test_a_fusion_that_invents_documents_is_not_believed(pipeline):

@@ -13,6 +13,7 @@ from support import TOPICS, Broken, Elsewhere, SharedWords
 from hybridrank import Component, Document, Pipeline
 from hybridrank.collection.indexes.view import View
 from hybridrank.errors import AuthenticationError, BackendUnavailableError, InputError
+from hybridrank.pipeline.stages import retrieve
 from hybridrank.remote.api_keys import api_key
 from hybridrank.rerank import Cached, Cascade, Fallback
 
@@ -258,7 +259,7 @@ def test_a_remote_arm_does_not_make_every_local_candidate_be_fetched(arms, fetch
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("k", [1, 20])
-def test_what_changes_while_a_remote_arm_works_is_seen_whole(arms, tmp_path, durable, k):
+def test_what_changes_while_a_remote_arm_works_is_seen_whole(arms, tmp_path, durable, k, monkeypatch):
     """Rankings and documents are of one state, before the change or after it."""
     documents = [Document(f"d{n}", f"worms {n} soil {'soil' * (n > 0)}") for n in range(9)]
 
@@ -280,15 +281,15 @@ def test_what_changes_while_a_remote_arm_works_is_seen_whole(arms, tmp_path, dur
         reranker=None,
         **options,
     )
-    rank = pipeline._retrieve_local
+    retrieve_local = retrieve._Retrieval._retrieve_local
 
-    def ranked(*arguments):
+    def then_begin(self):
         try:
-            return rank(*arguments)
+            return retrieve_local(self)
         finally:
             begun.set()
 
-    pipeline._retrieve_local = ranked
+    monkeypatch.setattr(retrieve._Retrieval, "_retrieve_local", then_begin)
     result = pipeline.search("worms soil", k=k)
     before, after = {f"d{n}" for n in range(9)}, {"d0", "d1", "d2", "d6", "d7", "d8", "new"}
     assert set(result.trace.stage("bm25").ids) == (before if k == 20 else after)

@@ -38,9 +38,8 @@ def test_every_kind_has_checks_with_names_and_descriptions(kind):
 
 
 def test_unknown_kind_names_those_that_exist():
-    with pytest.raises(
-        InputError, match=r"\(kinds: retriever, embedder, fusion, reranker, adjuster, remote reranker\)"
-    ):
+    kinds = "retriever, embedder, fusion, reranker, adjuster, expander, weight-model, remote reranker"
+    with pytest.raises(InputError, match=rf"\(kinds: {kinds}\)"):
         checks("generator")
 
 

@@ -16,7 +16,7 @@ class Right(Component):
     use = "right"
     rank_constant: int = 60
 
-    def fuse(self, rankings):
+    def fuse(self, rankings, *, query):
         terms = {}
         for ranking in rankings.values():
             for rank, doc_id in enumerate(ranking.ids, start=1):
@@ -52,15 +52,15 @@ class Invents(Right):
 
 
 class NeedsArms(Right):
-    def fuse(self, rankings):
+    def fuse(self, rankings, *, query):
         first = next(iter(rankings.values()))
-        return super().fuse({"first": first, **rankings})
+        return super().fuse({"first": first, **rankings}, query=query)
 
 
 class NeedsScores(Right):
     """Divides by the best score of each arm."""
 
-    def fuse(self, rankings):
+    def fuse(self, rankings, *, query):
         scores = {}
         for ranking in rankings.values():
             best = max(ranking.scores)
@@ -72,15 +72,15 @@ class NeedsScores(Right):
 class EmptyArmCounts(Right):
     """Where an arm found nothing, gives up on order."""
 
-    def fuse(self, rankings):
-        fused = super().fuse(rankings)
+    def fuse(self, rankings, *, query):
+        fused = super().fuse(rankings, query=query)
         return fused if all(map(len, rankings.values())) else Ranking.of(dict.fromkeys(fused.ids, 0.0))
 
 
 class MinMax(Right):
     """Min-max without a thought for ties, dropping what has no share."""
 
-    def fuse(self, rankings):
+    def fuse(self, rankings, *, query):
         scores = {}
         for ranking in rankings.values():
             low, high = min(ranking.scores, default=0.0), max(ranking.scores, default=0.0)
@@ -92,7 +92,7 @@ class MinMax(Right):
 class RankSum(Right):
     """Adds ranks, so that the best document has the lowest score."""
 
-    def fuse(self, rankings):
+    def fuse(self, rankings, *, query):
         sums = {}
         for ranking in rankings.values():
             for rank, doc_id in enumerate(ranking.ids, start=1):
@@ -103,7 +103,7 @@ class RankSum(Right):
 class RoundsAsItGoes(Right):
     """Adds in the order of the arms: what is tied differs in its last digit."""
 
-    def fuse(self, rankings):
+    def fuse(self, rankings, *, query):
         scores = {}
         for ranking in rankings.values():
             for rank, doc_id in enumerate(ranking.ids, start=1):
@@ -112,7 +112,7 @@ class RoundsAsItGoes(Right):
 
 
 class FirstArmWins(Right):
-    def fuse(self, rankings):
+    def fuse(self, rankings, *, query):
         weights = {name: 1.0 / 2**at for at, name in enumerate(rankings)}
         scores = {}
         for name, ranking in rankings.items():
@@ -122,17 +122,17 @@ class FirstArmWins(Right):
 
 
 class Pops(Right):
-    def fuse(self, rankings):
-        fused = super().fuse(rankings)
+    def fuse(self, rankings, *, query):
+        fused = super().fuse(rankings, query=query)
         rankings.clear()
         return fused
 
 
 class SharesScratch(Right):
-    def fuse(self, rankings):
+    def fuse(self, rankings, *, query):
         self.__dict__["rankings"] = rankings
         time.sleep(0.0005)
-        return super().fuse(self.__dict__["rankings"])
+        return super().fuse(self.__dict__["rankings"], query=query)
 
 
 BROKEN = [

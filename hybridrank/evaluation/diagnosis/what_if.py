@@ -73,8 +73,8 @@ def fused_with(
     for search in searches:
         arms = [stage for stage in search.trace.stages if stage.kind == "retrieve"]
         stage = next(stage for stage in search.trace.stages if stage.kind == "fuse")
-        rankings = {arm.name: arm.ranking for arm in arms if arm.error is None}
-        fused = fuse(fusion, rankings, recorded=stage, parents=search.parents)
+        answered = [arm for arm in arms if arm.error is None]
+        fused = fuse(fusion, answered, query=search.trace.query, recorded=stage, parents=search.parents)
         changed = replace(stage, ids=fused.ids, scores=fused.scores)
         orders[search.query_id] = _orders(search, [*arms, changed])[stage.name]
     return orders

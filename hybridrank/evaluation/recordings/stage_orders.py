@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from hybridrank.result.trace import StageKind, Trace
+from hybridrank.result.trace import BEFORE_FUSION, StageKind, Trace
 
 __all__ = ["orders_after", "stage_kinds", "through"]
 
@@ -28,7 +28,7 @@ def orders_after(
     before: tuple[str, ...] = ()
     for stage in trace.stages:
         ids = _documents(stage.ids, ignored, parents)
-        if stage.kind == "retrieve":
+        if stage.kind in BEFORE_FUSION:
             orders[stage.name] = ids
             continue
         ranked = set(ids)
@@ -51,8 +51,8 @@ def through(orders: Mapping[str, Sequence[str]], kinds: Mapping[str, StageKind])
     found: dict[str, Sequence[str]] = {}
     before: Sequence[str] = ()
     for name, kind in kinds.items():
-        found[name] = orders.get(name, () if kind == "retrieve" else before)
-        if kind != "retrieve":
+        found[name] = orders.get(name, () if kind in BEFORE_FUSION else before)
+        if kind not in BEFORE_FUSION:
             before = found[name]
     return found
 

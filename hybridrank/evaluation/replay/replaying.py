@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from hybridrank.blend import blend, blended
-from hybridrank.component.protocols import Fusion
+from hybridrank.component.protocols import Fusion, WeightedFusion
 from hybridrank.component.validation import checked_rankings
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
 from hybridrank.evaluation.replay.timing import characters, latency_of, scaled
 from hybridrank.evaluation.replay.variant import Variant
+from hybridrank.fusion.weights import are_per_query
 from hybridrank.pipeline.latency_model import LatencyModel, LinearLatency
-from hybridrank.pipeline.scoring import score_until_settled
+from hybridrank.pipeline.scoring import StopRule, score
 from hybridrank.result.trace import Stage, Trace
 from hybridrank.runtime.drivers import drive
 from hybridrank.types import Candidates, Document, Query, Ranking, Scores
 
 __all__ = ["cut", "fuse", "refuse_impossible", "replay", "replay_all"]
+
+_NO_TEXT = "-"  # stands for the text of a query that had vectors alone
 
 
 def replay(
@@ -51,9 +54,9 @@ def replay(
     arms = [
         cut(stage, depth, parents if _grouped(trace) else None)
         for stage in trace.stages
-        if stage.kind == "retrieve" and stage.name in variant.arms
+        if stage.kind == "retrieve" and stage.arm in variant.arms
     ]
-    stages = [*arms, _fused(arms, variant, recorded["fuse"], parents)]
+    stages = [*arms, _fused(arms, trace.query, variant, recorded["fuse"], parents)]
     ids = stages[-1].ids[: variant.rerank_k]
     if ids:
         reranked = _reranked(
@@ -122,7 +125,7 @@ def refuse_impossible(trace: Trace, variant: Variant, *, k: int, parents: Mappin
         raise InputError(
             "adjusters have read documents or vectors, which a trace does not hold: record without them"
         )
-    arms = [stage.name for stage in trace.stages if stage.kind == "retrieve"]
+    arms = [stage.name for stage in trace.stages if stage.kind == "retrieve" and stage.arm == stage.name]
     if missing := [arm for arm in variant.arms if arm not in arms]:
         raise InputError(f"there is no arm {missing[0]!r} here (there are: {', '.join(arms)})")
     if not variant.arms:
@@ -152,12 +155,14 @@ def cut(stage: Stage, depth: int, parents: Mapping[str, str] | None) -> Stage:
     return replace(stage, ids=stage.ids[:end], scores=stage.scores[:end])
 
 
-def _fused(arms: Sequence[Stage], variant: Variant, recorded: Stage, parents: Mapping[str, str] | None) -> Stage:
-    rankings = {stage.name: stage.ranking for stage in arms if stage.error is None}
-    if not rankings:
+def _fused(
+    arms: Sequence[Stage], query: str, variant: Variant, recorded: Stage, parents: Mapping[str, str] | None
+) -> Stage:
+    answered = [stage for stage in arms if stage.error is None]
+    if not answered:
         return Stage("fusion", "fuse", 0.0, received=0)
-    fused = fuse(variant.fusion, rankings, recorded=recorded, parents=parents)
-    received = set().union(*(ranking.ids for ranking in rankings.values()))
+    fused = fuse(variant.fusion, answered, query=query, recorded=recorded, parents=parents)
+    received = set().union(*(stage.ids for stage in answered))
     return Stage(
         "fusion", "fuse", recorded.seconds, fused.ids, fused.scores, len(received), details=dict(fused.details)
     )
@@ -165,15 +170,22 @@ def _fused(arms: Sequence[Stage], variant: Variant, recorded: Stage, parents: Ma
 
 def fuse(
     fusion: Fusion,
-    rankings: Mapping[str, Ranking],
+    arms: Sequence[Stage],
     *,
+    query: str,
     recorded: Stage,
     parents: Mapping[str, str] | None,
 ) -> Ranking:
-    """The arms' rankings fused, less what was not known when the search was recorded, grouped if it was then."""
-    (fused,) = checked_rankings(
-        [fusion.fuse(rankings)], queries=1, k=sum(map(len, rankings.values())), source="the fusion"
-    )
+    """Fuse the rankings of these stages: without documents that were unknown when recorded, grouped if it was so.
+
+    Weights that were chosen for the query are those that the trace has, so that the replay is exact.
+
+    Raises:
+        InputError: the fusion chooses weights for each query, and the trace has none.
+    """
+    rankings = {stage.name: stage.ranking for stage in arms}
+    merged = _merged(fusion, arms, rankings, Query(query or _NO_TEXT), recorded)
+    (fused,) = checked_rankings([merged], queries=1, k=sum(map(len, rankings.values())), source="the fusion")
     if "passages" not in recorded.details and "unknown_documents" not in recorded.details:
         return fused
     details: dict[str, Any] = dict(fused.details)
@@ -190,6 +202,23 @@ def fuse(
         details["unknown_documents"] = sum(doc_id not in known for doc_id, _ in pairs)
         pairs = [(doc_id, score) for doc_id, score in pairs if doc_id in known]
     return Ranking(tuple(i for i, _ in pairs), tuple(s for _, s in pairs), details=details)
+
+
+def _merged(
+    fusion: Fusion, arms: Sequence[Stage], rankings: Mapping[str, Ranking], query: Query, recorded: Stage
+) -> Ranking:
+    known: Mapping[str, float] = recorded.details.get("weights", {})
+    if are_per_query(fusion):
+        if not known.keys() >= rankings.keys():
+            raise InputError("the weights that a model chose for this query were not recorded: search again")
+        weights = {name: known[name] for name in rankings}
+    elif known and isinstance(fusion, WeightedFusion):
+        by_arm = fusion.weights_for(query, {stage.arm: stage.ranking for stage in arms})
+        weights = {stage.name: by_arm[stage.arm] * stage.details.get("weight", 1.0) for stage in arms}
+    else:
+        return fusion.fuse(rankings, query=query)
+    merged = cast("WeightedFusion", fusion).fuse(rankings, query=query, weights=weights)
+    return replace(merged, details={**merged.details, "weights": weights})
 
 
 def _reranked(
@@ -240,20 +269,16 @@ def _settled_after(
     stop = variant.stop
     if stop is None:
         return None
-
-    def settled(so_far: Sequence[float]) -> bool:
-        return stop.should_stop(blended(so_far, weight=variant.weight(so_far)), k=k)
-
-    candidates = Candidates(Query(query), [Document(doc_id, "") for doc_id in ids])
-    asking = score_until_settled(
-        _Recorded(scores), [candidates], size=partial(stop.next, k=k), settled=settled, cost=LatencyModel()
-    )
-    scored = drive(asking)
-    return len(scored.scores[0]) if scored.settled else None
+    rule = StopRule(stop, k, lambda so_far: blended(so_far, weight=variant.weight(so_far)))
+    candidates = Candidates(Query(query or _NO_TEXT), [Document(doc_id, "") for doc_id in ids])
+    scored = drive(score(_Recorded(scores), [candidates], model=LatencyModel(), stop=rule))
+    return len(scored.scores[0]) if scored.stable else None
 
 
 class _Recorded:
     """A reranker that gives the recorded scores, and fails where there is none."""
+
+    pointwise = True
 
     def __init__(self, scores: Mapping[str, float]) -> None:
         self._scores = scores

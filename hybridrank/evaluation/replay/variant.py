@@ -117,7 +117,7 @@ class Variant:
     def weight(self, scores: Sequence[float]) -> float:
         """What the fused order weighs beside these scores of the reranker's."""
         rule = self.effective_blend
-        return rule.weight(scores, told=self.told) if isinstance(rule, ConfidenceBlend) else rule
+        return rule.weight(scores, declared=self.told) if isinstance(rule, ConfidenceBlend) else rule
 
     @property
     def effective_blend(self) -> float | ConfidenceBlend:
@@ -157,6 +157,7 @@ def config_of(header: Header, *, trust: bool = False) -> PipelineConfig:
     said = dict(header.own or header.settings)
     said["retrievers"] = {name: _RecordedArm() for name in said["retrievers"]}
     said.pop("splitter", None)
+    said.pop("expand", None)  # its formulations are in the traces
     unnamed = isinstance(said.get("reranker"), str) and said["reranker"] != "none"
     if unnamed:
         said["reranker"] = _RecordedReranker()

@@ -118,14 +118,15 @@ class _Search:
         parents = self.search.parents or None
         refuse_impossible(self.search.trace, variant, k=k, parents=parents)
         grouped = parents if "passages" in self.fusion.details else None
-        rankings = {
-            name: cut(self.arms[name], max(variant.fetch_k, k), grouped).ranking
-            for name in self.arms
-            if name in variant.arms and self.arms[name].error is None
-        }
-        if not rankings:
+        arms = [
+            cut(stage, max(variant.fetch_k, k), grouped)
+            for stage in self.arms.values()
+            if stage.arm in variant.arms and stage.error is None
+        ]
+        if not arms:
             return ()
-        return fuse(variant.fusion, rankings, recorded=self.fusion, parents=parents).ids
+        query = self.search.trace.query
+        return fuse(variant.fusion, arms, query=query, recorded=self.fusion, parents=parents).ids
 
     def rest(self, arms: Sequence[str]) -> float:
         """Seconds of the search with these arms, but for the reranker's and the blend's."""

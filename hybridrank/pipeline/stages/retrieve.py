@@ -1,245 +1,293 @@
-"""Asking the local arms: on one state of the collection, with queries that are embedded while none is held.
+"""Retrieve: ask all arms in parallel, fuse their rankings, and fetch the documents that later stages read.
 
-An embedder is somebody else's code and may hang, and whoever holds a state keeps writers waiting. So queries are
-embedded while the arms that need no vectors run, and a state is held by calls that read an index alone.
+Local arms are asked, fused and fetched from one state of the collection. Where other arms are remote, nothing is
+held while they answer: if the collection has changed by then, the local arms are asked again.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+import logging
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.indexes.view import View
-from hybridrank.component.protocols import Embedder, Index, IndexedRetriever, Retriever, VectorIndex
-from hybridrank.component.validation import checked_vectors
-from hybridrank.errors import InputError
+from hybridrank.component.protocols import AsyncRetriever, Retriever, VectorSource
+from hybridrank.component.validation import checked_rankings, checked_vectors
+from hybridrank.errors import BackendResponseError, BackendTimeoutError, BackendUnavailableError, described
+from hybridrank.pipeline.local_arms import Rankings, Retrieve
+from hybridrank.pipeline.setup import Setup
+from hybridrank.pipeline.stages.fuse import Asked, Retrieved, fuse, is_late
+from hybridrank.pipeline.state import QueryState, SearchOptions
 from hybridrank.runtime.deadline import all_but, limited, remaining
-from hybridrank.runtime.drivers import Call, Outcome, begin, come, run_all
-from hybridrank.runtime.threads import Work
-from hybridrank.types import Query, Ranking
+from hybridrank.runtime.drivers import Call, Outcome, Plan, ask, ask_all
+from hybridrank.types import Document, Query, Ranking
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LocalArms"]
+__all__ = ["retrieve"]
 
-_LOOKS = 0.5  # seconds
-_RESERVE = 0.05  # the part of a deadline that is kept for what comes after
+_log = logging.getLogger(__name__)
 
-Retrieve: TypeAlias = Callable[[str, Retriever, Sequence[Query], int], Sequence[Ranking]]
-"""Asks an arm of this name, and checks its answer."""
+_RESERVE = 0.05
+"""The part of a deadline that is kept for the stages after remote arms."""
 
 
-class LocalArms:
-    """The arms of a pipeline whose indexes are in its collection."""
+def retrieve(setup: Setup, options: SearchOptions, states: Sequence[QueryState]) -> Plan[list[QueryState]]:
+    """The states with their stages up to the fusion, and the documents and vectors that later stages read."""
+    search = _Retrieval(setup, options, states)
+    if setup.remote:
+        return (yield from search.with_remote_arms())
+    return (yield from search.local_arms_only())
 
-    def __init__(
-        self, indexers: Mapping[str, IndexedRetriever], collection: Collection | MemoryCollection
-    ) -> None:
-        self._indexers = indexers
-        self._collection = collection
-        indexes = {name: indexer.create_index() for name, indexer in indexers.items()}
-        self._embedders = {
-            name: index.embedder for name, index in indexes.items() if isinstance(index, VectorIndex)
-        }
 
-    @contextmanager
-    def retrieving(
-        self, queries: Sequence[Query], k: int, *, retrieve: Callable[[View], Retrieve]
-    ) -> Iterator[tuple[View, dict[str, Outcome]]]:
-        """What each arm finds, and the state that it is found in, which is held until the block ends.
+@dataclass(frozen=True, slots=True)
+class _Local:
+    """What the local arms found, in which state of the collection, and documents and vectors of some of it."""
 
-        Raises:
-            InputError: a query has a vector for no arm, or of other dimensions than its arm's.
+    arms: Mapping[str, Outcome[Rankings]]
+    found: frozenset[str] = frozenset()
+    state: object = None
+    documents: Mapping[str, Document] = field(default_factory=dict)
+    vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def is_past(self, view: View) -> bool:
+        """Whether the collection has changed since."""
+        return self.state is not None and view.state is not self.state
+
+
+class _Retrieval:
+    """One batch of queries on its way through the arms and the fusion."""
+
+    def __init__(self, setup: Setup, options: SearchOptions, states: Sequence[QueryState]) -> None:
+        self.setup = setup
+        self.options = options
+        self.states = states
+        self.asked = Asked.of(states)
+
+    def local_arms_only(self) -> Plan[list[QueryState]]:
+        """Retrieve, fuse and fetch in one call."""
+        outcome = yield from ask(Call(self._search, backend=self.setup.config.fusion))
+        if remaining() is not None and isinstance(
+            outcome.error, BackendUnavailableError
+        ):  # others were late before
+            outcome = replace(outcome, error=BackendTimeoutError(str(outcome.error)))
+        if not is_late(outcome):
+            return outcome.get()
+        late: Outcome[Rankings] = Outcome(None, outcome.error, outcome.seconds, outcome.started)
+        return self._fuse(Retrieved(dict.fromkeys(self.setup.local, late)))
+
+    def with_remote_arms(self) -> Plan[list[QueryState]]:
+        """Ask the remote arms and, beside them, the local ones; then fuse, and fetch what is missing."""
+        setup = self.setup
+        calls = [
+            _remote_call(name, arm, self.asked.queries, self.options.fetch_k) for name, arm in setup.remote.items()
+        ]
+        with limited(all_but(_RESERVE)):
+            if setup.local:
+                both: list[Call[Any]] = [*calls, Call(self._retrieve_local)]
+                outcomes: list[Outcome[Any]] = yield from ask_all(both)
+                local = self._local(outcomes.pop())
+            else:
+                outcomes = yield from ask_all(calls)
+                local = _Local({})
+        remote: dict[str, Outcome[Rankings]] = dict(zip(setup.remote, outcomes, strict=True))
+        joined = yield from ask(Call(partial(self._join, local, remote)))
+        if is_late(joined):
+            return self._fuse(Retrieved({**local.arms, **remote}, local.documents, complete=False))
+        return joined.get()
+
+    def _local(self, outcome: Outcome[_Local]) -> _Local:
+        if not is_late(outcome):
+            return outcome.get()
+        late: Outcome[Rankings] = Outcome(None, outcome.error, outcome.seconds, outcome.started)
+        return _Local(dict.fromkeys(self.setup.local, late))
+
+    def _fuse(self, retrieved: Retrieved) -> list[QueryState]:
+        return fuse(self.setup, self.options, self.asked, self.states, retrieved)
+
+    def _search(self) -> list[QueryState]:
+        """Retrieve and fuse on one state of the collection, and fetch from it what later stages read."""
+        with self._retrieving() as (view, arms):
+            ids = _found_by(arms)
+            vectors = self._vectors(view, ids)
+            view.retrieved(ids)  # the fusion is third-party code: it holds no index
+            states = self._fuse(Retrieved(arms))
+            found = view.found(self._shown(states))
+            return [QueryState(state.query, state.stages, found, vectors) for state in states]
+
+    def _retrieving(self) -> Any:
+        retrieve = partial(_retriever, self.options)
+        return self.setup.arms.retrieving(self.asked.queries, self.options.fetch_k, retrieve=retrieve)
+
+    def _most_shown(self) -> int | None:
+        """How many of the fused candidates later stages and the result read; None for all of them."""
+        config = self.setup.config
+        if config.reranker is not None:
+            return max(self.options.k, config.rerank_k)
+        return None if config.adjust else self.options.k
+
+    def _shown(self, states: Sequence[QueryState]) -> set[str]:
+        most = self._most_shown()
+        return {doc_id for state in states for doc_id in state.stages[-1].ids[:most]}
+
+    def _retrieve_local(self) -> _Local:
+        """What the local arms find where others are remote, and the documents at the top of each.
+
+        Those are most likely read later; the others are fetched once all arms are fused.
         """
-        with limited(all_but(_RESERVE)):
-            embedding = _Embedding(self._embedders, queries)
-        plain = [name for name in self._indexers if name not in embedding.arms]
-        found: dict[str, Outcome] = {}
-        state: object = None
-        if embedding.works and plain:
-            with self._collection.reading() as view:
-                state = view.state
-                with limited(all_but(_RESERVE)):
-                    calls = self._calls(view, plain, embedding, queries, k, retrieve(view))
-                    works = begin(calls)
-                    _wait_for_either(embedding.works, works)
-                    done = embedding.over
-                    if done:
-                        found = self._run(view, list(embedding.arms), embedding, queries, k, retrieve(view))
-                    outcomes, late = come(calls, works)
-                found |= zip(plain, outcomes, strict=True)
-                if late:
-                    view.abandon(late)
-                if done:
-                    yield view, {name: found[name] for name in self._indexers}
-                    return
-        with limited(all_but(_RESERVE)):
-            embedding.wait()
-        with self._collection.reading() as view:
-            if view.state is not state:
-                found = {}  # something has changed meanwhile: the arms must agree
-            missing = [name for name in self._indexers if name not in found]
-            with limited(all_but(_RESERVE)):
-                found |= self._run(view, missing, embedding, queries, k, retrieve(view))
-            yield view, {name: found[name] for name in self._indexers}
+        with self._retrieving() as (view, arms):
+            rankings = [ranking for arm in arms.values() if arm.error is None for ranking in arm.get()]
+            top = {doc_id for ranking in rankings for doc_id in ranking.ids[: self._most_shown()]}
+            vectors = self._vectors(view, top)
+            return _Local(arms, _found_by(arms), view.state, dict(view.found(top)), vectors)
 
-    def _run(
-        self,
-        view: View,
-        names: Sequence[str],
-        embedding: _Embedding,
-        queries: Sequence[Query],
-        k: int,
-        retrieve: Retrieve,
-    ) -> dict[str, Outcome]:
-        """What these arms find; those whose queries could not be embedded have failed with that."""
-        found = {name: failure for name in names if (failure := embedding.failure(name)) is not None}
-        asked = [name for name in names if name not in found]
-        calls = self._calls(view, asked, embedding, queries, k, retrieve)
-        outcomes, late = run_all(calls) if calls else ([], [])
-        if late:
-            view.abandon(late)
-        for name, outcome in zip(asked, outcomes, strict=True):
-            found[name] = replace(outcome, seconds=outcome.seconds + embedding.seconds(name))
-        return found
+    def _join(self, local: _Local, remote: Mapping[str, Outcome[Rankings]]) -> list[QueryState]:
+        """Fuse what all arms found, and fetch from one state of the collection what later stages read."""
+        states = self._joined(local, remote)
+        if states is None:  # the collection has changed since the local arms were asked
+            with self._retrieving() as (view, arms):
+                ids = _found_by(arms) | _absent(remote)
+                vectors = self._vectors(view, ids)
+                view.retrieved(ids)
+                local = _Local(arms, _found_by(arms), None, dict(view.units(ids)), vectors)
+            states = self._joined(local, remote)
+        return states or []
 
-    def _calls(
-        self,
-        view: View,
-        names: Sequence[str],
-        embedding: _Embedding,
-        queries: Sequence[Query],
-        k: int,
-        retrieve: Retrieve,
-    ) -> list[Call]:
-        resolved = [view.resolve(query) for query in queries]
-        return [
-            Call(
-                partial(_ask, retrieve, name, view.indexes[name], partial(embedding.queries, name, resolved), k),
-                backend=self._indexers[name],
-            )
-            for name in names
-        ]
+    def _joined(self, local: _Local, remote: Mapping[str, Outcome[Rankings]]) -> list[QueryState] | None:
+        """As `_join`; None where the collection has left the state that the local arms have searched.
+
+        Nothing is held while the fusion works, which is third-party code.
+        """
+        held, vectors = dict(local.documents), dict(local.vectors)
+        filtered = any(query.filters is not None for query in self.asked.queries)
+        wanted = _absent(remote) - held.keys() - (frozenset() if filtered else local.found)
+        if wanted:
+            with self.setup.collection.reading() as view:
+                if local.is_past(view):
+                    return None
+                held.update(view.units(wanted))
+        arms = {**local.arms, **_matching(self.asked.queries, remote, held)}
+        states = self._fuse(Retrieved(arms, held, local.found, complete=False))
+        ids = self._shown(states)
+        missing = ids.difference(*(state.found for state in states))
+        unread = ids - vectors.keys() if self.setup.needs_vectors else set()
+        if missing or unread:
+            with self.setup.collection.reading() as view:
+                if local.is_past(view):
+                    return None
+                held.update(view.found(missing))
+                vectors.update(self._vectors(view, unread))
+        return [QueryState(state.query, state.stages, {**held, **state.found}, vectors) for state in states]
+
+    def _vectors(self, view: View, ids: Collection[str]) -> dict[str, NDArray[np.float32]]:
+        """The vectors of these units in the first arm that has any, if an adjuster needs them."""
+        if not self.setup.needs_vectors:
+            return {}
+        for name, index in view.indexes.items():
+            if isinstance(index, VectorSource):
+                order = list(ids)
+                try:
+                    rows = checked_vectors(index.vectors(order), count=len(order), source=name, unit=False)
+                except Exception as error:
+                    _log.warning("the vectors of retriever %r cannot be read: %s", name, described(error))
+                    return {}
+                return dict(zip(order, rows, strict=True))
+        return {}
 
 
-def _ask(
-    retrieve: Retrieve, name: str, index: Index, queries: Callable[[Index], Sequence[Query]], k: int
-) -> Sequence[Ranking]:
-    return retrieve(name, index, queries(index), k)
+def _validated(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Rankings:
+    source = f"retriever {name!r}"
+    checked = checked_rankings(rankings, queries=len(queries), k=k, source=source)
+    for query, ranking in zip(queries, checked, strict=True):
+        if query.ids is not None and not query.ids.issuperset(ranking.ids):
+            raise BackendResponseError(f"{source} returned documents that are not among the query's ids")
+    return checked
 
 
-class _Embedding:
-    """The embedding of queries for the arms that hold vectors: a call for each embedder, begun at once."""
-
-    def __init__(self, embedders: Mapping[str, Embedder], queries: Sequence[Query]) -> None:
-        for query in queries:
-            if unknown := [arm for arm in query.vectors if arm not in embedders]:
-                raise InputError(
-                    f"the query {query.text!r:.80} has a vector for {unknown[0]!r}, which is no arm that holds "
-                    f"vectors (there are: {', '.join(embedders) or 'none'})"
-                )
-        self._embedders = embedders
-        groups: list[tuple[Embedder, list[str], set[int]]] = []
-        for arm, embedder in embedders.items():
-            if places := {n for n, query in enumerate(queries) if _given(query, arm) is None}:
-                for known, arms, wanted in groups:
-                    if known is embedder or known == embedder:
-                        arms.append(arm)
-                        wanted |= places
-                        break
-                else:
-                    groups.append((embedder, [arm], places))
-        self.arms = {arm: number for number, (_, arms, _) in enumerate(groups) for arm in arms}
-        self._places = [sorted(places) for *_, places in groups]
-        self._calls = [
-            Call(partial(_embed, embedder, [queries[n].text for n in places]), backend=embedder)
-            for (embedder, *_), places in zip(groups, self._places, strict=True)
-        ]
-        self._outcomes: list[Outcome] = []
-        self.works = begin(self._calls, purpose="embedder")
-
-    @property
-    def over(self) -> bool:
-        """Whether all is embedded, or has failed."""
-        return all(work.finished for work in self.works)
-
-    def wait(self) -> None:
-        """Wait until it is over, until the deadline if there is one: what is late then has failed."""
-        if not self._outcomes:
-            self._outcomes, _ = come(self._calls, self.works)
-
-    def _outcome(self, arm: str) -> Outcome | None:
-        self.wait()
-        return self._outcomes[self.arms[arm]] if arm in self.arms else None
-
-    def failure(self, arm: str) -> Outcome | None:
-        """What came of the arm's queries, if that is no vectors."""
-        outcome = self._outcome(arm)
-        return None if outcome is None or outcome.error is None else outcome
-
-    def seconds(self, arm: str) -> float:
-        """What embedding them took."""
-        outcome = self._outcome(arm)
-        return 0.0 if outcome is None else outcome.seconds
-
-    def queries(self, arm: str, queries: Sequence[Query], index: Any) -> Sequence[Query]:
-        """The queries with the vectors that are for this arm."""
-        if arm not in self._embedders:
-            return queries
-        rows: dict[int, NDArray[np.float32]] = {}
-        outcome = self._outcome(arm)
-        if outcome is not None:
-            source = _source(self._embedders[arm])
-            matrix = checked_vectors(outcome.value, count=len(outcome.value), source=source, dim=index.dim)
-            rows = dict(zip(self._places[self.arms[arm]], matrix, strict=True))
-        asked = []
-        for place, query in enumerate(queries):
-            vector = _given(query, arm)
-            if vector is None:
-                vector = rows[place]
-            elif index.dim not in (None, len(vector)):
-                raise InputError(
-                    f"the vector of query {query.text!r:.80} has {len(vector)} dimensions, not {index.dim} as "
-                    f"those of {arm!r}; Query(vectors={{...}}) gives each arm its own"
-                )
-            asked.append(query if vector is query.vector else replace(query, vector=vector, vectors={}))
-        return asked
+def _answerable(queries: Sequence[Query]) -> list[Query]:
+    """The queries that an arm can search for: with neither a text nor a vector for it, it finds nothing."""
+    return [query for query in queries if query.vector is not None or not query.is_blank]
 
 
-def _given(query: Query, arm: str) -> NDArray[np.float32] | None:
-    return query.vectors.get(arm, query.vector)
+def _spread(rankings: Rankings, queries: Sequence[Query], answered: Sequence[Query]) -> Rankings:
+    """The rankings in the order of `queries`, empty for those that were not asked."""
+    if len(answered) == len(queries):
+        return rankings
+    found = {id(query): ranking for query, ranking in zip(answered, rankings, strict=True)}
+    return [found.get(id(query), Ranking()) for query in queries]
 
 
-def _source(embedder: Embedder) -> str:
-    return f'the embedder "{getattr(embedder, "use", type(embedder).__name__)}"'
+def _retrieve(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Rankings:
+    asked = _answerable(queries)
+    found = _validated(name, arm.retrieve(asked, k=k), asked, k) if asked else []
+    return _spread(found, queries, asked)
 
 
-def _embed(embedder: Embedder, texts: list[str]) -> NDArray[np.float32]:
-    return checked_vectors(embedder.embed(texts, role="query"), count=len(texts), source=_source(embedder))
+def _retriever(options: SearchOptions, view: View) -> Retrieve:
+    return _retrieve_parents if options.per_document and view.splits else _retrieve
 
 
-def _wait_for_either(one: Sequence[Work[Any]], other: Sequence[Work[Any]]) -> None:
-    """Wait until all of either are over, or the time is up."""
-    over = threading.Lock()
-    over.acquire()
+def _retrieve_parents(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Rankings:
+    """As many of the best passages as it takes for `k` documents to be among them."""
+    depth = k
+    while True:
+        rankings = _retrieve(name, arm, queries, depth)
+        parents = [[unit.rpartition("#")[0] for unit in ranking.ids] for ranking in rankings]
+        if all(len(units) < depth or len(set(units)) >= k for units in parents):
+            return [_down_to(ranking, units, k) for ranking, units in zip(rankings, parents, strict=True)]
+        depth *= 4
 
-    def look() -> None:
-        if all(work.finished for work in one) or all(work.finished for work in other):
-            with suppress(RuntimeError):  # told already
-                over.release()
 
-    for work in (*one, *other):
-        work.when_done(look)
-    seconds = remaining()
-    until = float("inf") if seconds is None else monotonic() + seconds
-    while (left := until - monotonic()) > 0 and not over.acquire(timeout=min(left, _LOOKS)):
-        for work in (*one, *other):
-            work.hurry()
+def _down_to(ranking: Ranking, parents: Sequence[str], k: int) -> Ranking:
+    """The ranking down to the first passage of its k-th document."""
+    first = {parent: place for place, parent in reversed(list(enumerate(parents)))}
+    places = sorted(first.values())
+    end = places[k - 1] + 1 if len(places) >= k else len(parents)
+    return replace(ranking, ids=ranking.ids[:end], scores=ranking.scores[:end])
+
+
+def _remote_call(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Call[Rankings]:
+    mine = [query.for_arm(name) for query in queries]
+    run = partial(_retrieve, name, arm, mine, k)
+    if not isinstance(arm, AsyncRetriever):
+        return Call(run, backend=arm)
+    native = arm
+
+    async def arun() -> Rankings:
+        asked = _answerable(mine)
+        found = _validated(name, await native.aretrieve(asked, k=k), asked, k) if asked else []
+        return _spread(found, mine, asked)
+
+    return Call(run, arun, backend=arm)
+
+
+def _matching(
+    queries: Sequence[Query], remote: Mapping[str, Outcome[Rankings]], held: Mapping[str, Document]
+) -> dict[str, Outcome[Rankings]]:
+    """The outcomes of the remote arms; one that returned documents outside of a filter has failed."""
+    arms = dict(remote)
+    for name, arm in remote.items():
+        for query, ranking in zip(queries, arm.value or (), strict=arm.error is None):
+            if query.filters is None:
+                continue
+            known = [ranking.documents.get(doc_id) or held.get(doc_id) for doc_id in ranking.ids]
+            if not all(query.filters.matches(document.metadata) for document in known if document is not None):
+                problem = f"retriever {name!r} returned documents that do not match the query's filters"
+                arms[name] = Outcome(None, BackendResponseError(problem), arm.seconds, arm.started)
+    return arms
+
+
+def _found_by(arms: Mapping[str, Outcome[Rankings]]) -> frozenset[str]:
+    """The ids that arms have found, for all queries."""
+    rankings = [ranking for arm in arms.values() if arm.error is None for ranking in arm.get()]
+    return frozenset().union(*(ranking.ids for ranking in rankings))
+
+
+def _absent(remote: Mapping[str, Outcome[Rankings]]) -> Set[str]:
+    """The ids of documents that remote arms have found and did not return."""
+    rankings = [ranking for arm in remote.values() if arm.error is None for ranking in arm.get()]
+    return {doc_id for ranking in rankings for doc_id in ranking.ids if doc_id not in ranking.documents}

@@ -1,0 +1,74 @@
+"""The documents that a pipeline sees: all of them, or those that a trusted filter matches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Sized
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from hybridrank.collection.protocol import SearchableCollection
+from hybridrank.errors import InputError
+from hybridrank.filters.language import Filter
+from hybridrank.types import Document, Query
+
+__all__ = ["Scope"]
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A collection, and the filter that everything done with it stays within; None is all of it."""
+
+    collection: SearchableCollection
+    filters: Filter | None = None
+
+    def narrowed(self, filters: Filter) -> Filter:
+        """The filter of the documents in this scope that match `filters` too."""
+        return filters if self.filters is None else self.filters & filters
+
+    def query(self, query: Query) -> Query:
+        """The query within this scope."""
+        return query.within(self.filters)
+
+    def get(self, ids: Sized[str]) -> Mapping[str, Document]:
+        """The documents with these ids that are in scope."""
+        found = self.collection.get(ids)
+        if self.filters is None:
+            return found
+        return {doc_id: each for doc_id, each in found.items() if self.filters.matches(each.metadata)}
+
+    def count(self) -> int:
+        """How many documents are in scope."""
+        return len(self.collection) if self.filters is None else self.collection.count(filters=self.filters)
+
+    def check(self, documents: Iterable[Document]) -> Iterable[Document]:
+        """The documents, as they are taken.
+
+        Raises:
+            InputError: one is outside of the scope, or would replace a document that is.
+        """
+        return documents if self.filters is None else self._checked(documents, self.filters)
+
+    def _checked(self, documents: Iterable[Document], filters: Filter) -> Iterator[Document]:
+        remaining = iter(documents)
+        while some := list(islice(remaining, _BATCH)):
+            ids = [document.id for document in some if isinstance(document, Document)]
+            for held in self.collection.get(ids).values():
+                if not filters.matches(held.metadata):
+                    raise InputError(f"the id {held.id!r} is taken by a document outside of this pipeline's scope")
+            for document in some:
+                if isinstance(document, Document) and not filters.matches(document.metadata):
+                    raise InputError(f"document {document.id!r} is outside of this pipeline's scope")
+                yield document
+
+    def delete(self, ids: Iterable[str], filters: Filter | Mapping[str, Any] | None) -> int:
+        """Delete documents in scope, by id and those that match. Returns how many there were."""
+        if self.filters is None:
+            return self.collection.delete(ids, filters=filters)
+        if isinstance(ids, str):
+            return self.collection.delete(ids)  # which says what is wrong
+        within = None if filters is None else self.narrowed(Filter.of(filters))
+        return self.collection.delete(list(self.get(list(ids))), filters=within)

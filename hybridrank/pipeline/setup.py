@@ -1,0 +1,85 @@
+"""What a pipeline derives from its configuration, once; every stage of every search reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from platform import node
+
+from hybridrank.blend import ConfidenceBlend, confidence_range_of, effective_blend
+from hybridrank.collection.protocol import SearchableCollection
+from hybridrank.component.base import Component, nested
+from hybridrank.component.protocols import ChecksSetup, IndexedRetriever, Retriever, VectorAdjuster
+from hybridrank.errors import ConfigError, InputError, MissingDependencyError, ModelError
+from hybridrank.pipeline.config import PipelineConfig
+from hybridrank.pipeline.latency_model import LatencyModel, LatencyModels
+from hybridrank.pipeline.local_arms import LocalArms
+from hybridrank.pipeline.observers import Observers
+from hybridrank.result.usage import Usage
+
+__all__ = ["SETUP_ERRORS", "Setup", "Shared", "check_setup", "indexed_retrievers"]
+
+SETUP_ERRORS = (ConfigError, InputError, MissingDependencyError, ModelError)
+"""Failures that waiting does not fix: they are raised, whatever `on_rerank_error` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a pipeline and all pipelines made from it have in common."""
+
+    latency_models: LatencyModels
+    usage: Usage
+    observers: Observers
+
+
+class Setup:
+    """A configuration over a collection, ready to be searched."""
+
+    def __init__(self, config: PipelineConfig, collection: SearchableCollection, shared: Shared) -> None:
+        self.config = config
+        self.collection = collection
+        self.shared = shared
+        self.confidence_range = None if config.reranker is None else confidence_range_of(config.reranker)
+        self.blend = effective_blend(config.blend, self.confidence_range)
+        self.needs_vectors = any(
+            isinstance(adjuster, VectorAdjuster) and adjuster.needs_vectors for adjuster in config.adjust
+        )
+        self.local = indexed_retrievers(config)
+        self.remote: Mapping[str, Retriever] = {
+            name: arm
+            for name, arm in config.retrievers.items()
+            if name not in self.local and isinstance(arm, Retriever)
+        }
+        self.arms = LocalArms(self.local, collection, remote=self.remote)
+
+    def fused_weight(self, scores: Sequence[float]) -> float:
+        """The weight of the fused order beside these scores of the reranker."""
+        if not isinstance(self.blend, ConfidenceBlend):
+            return self.blend
+        return self.blend.weight(scores, declared=self.confidence_range)
+
+    @cached_property
+    def latency_model(self) -> LatencyModel:
+        """How long calls of the reranker take on this machine."""
+        reranker = self.config.reranker
+        name = type(reranker).__qualname__
+        if isinstance(reranker, Component):
+            with suppress(ConfigError):
+                name = json.dumps(reranker.to_config(), sort_keys=True)
+        return self.shared.latency_models.of(f"{name} on {node()}")
+
+
+def indexed_retrievers(config: PipelineConfig) -> dict[str, IndexedRetriever]:
+    """The retrievers whose indexes a collection holds, by name."""
+    return {name: arm for name, arm in config.retrievers.items() if isinstance(arm, IndexedRetriever)}
+
+
+def check_setup(config: PipelineConfig) -> None:
+    """Have every part raise now what would make all of its calls fail."""
+    for name in type(config).model_fields:
+        for part in nested(getattr(config, name)):
+            if isinstance(part, ChecksSetup):
+                part.check_setup()

@@ -1,0 +1,236 @@
+"""Fuse: the rankings of all arms, for all formulations of a query, become one ranking."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+from hybridrank.component.protocols import BatchedFusion, Fusion, WeightedFusion
+from hybridrank.component.validation import checked_rankings
+from hybridrank.errors import BackendResponseError, BackendTimeoutError, InputError, SearchError, described
+from hybridrank.fusion.weights import are_per_query
+from hybridrank.pipeline.local_arms import Rankings
+from hybridrank.pipeline.setup import Setup
+from hybridrank.pipeline.state import QueryState, SearchOptions
+from hybridrank.result.trace import Stage
+from hybridrank.runtime.deadline import remaining
+from hybridrank.runtime.drivers import Outcome
+from hybridrank.types import Document, Passage, Query, Ranking
+
+__all__ = ["Asked", "Retrieved", "fuse", "is_late"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the arms are asked, in one batch: every formulation of every query, with the weight of each."""
+
+    queries: Sequence[Query]
+    weights: Sequence[float]
+    places: Sequence[range]  # by query: the places of its formulations in the batch
+
+    @classmethod
+    def of(cls, states: Sequence[QueryState]) -> Asked:
+        """The formulations of these queries."""
+        queries: list[Query] = []
+        weights: list[float] = []
+        places: list[range] = []
+        for state in states:
+            start = len(queries)
+            for query, weight in state.query.asked():
+                queries.append(query)
+                weights.append(weight)
+            places.append(range(start, len(queries)))
+        return cls(queries, weights, places)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The outcome of each arm, and the documents at hand for them.
+
+    `held` are documents that were fetched; of the units in `local` the others can be fetched later. `complete`
+    says that all of what was found is held or local: no arm is remote.
+    """
+
+    arms: Mapping[str, Outcome[Rankings]]
+    held: Mapping[str, Document] = field(default_factory=dict)
+    local: Set[str] = frozenset()
+    complete: bool = True
+
+
+def fuse(
+    setup: Setup, options: SearchOptions, asked: Asked, states: Sequence[QueryState], retrieved: Retrieved
+) -> list[QueryState]:
+    """The states with their stages up to the fusion.
+
+    Raises:
+        SearchError: every arm failed. An arm that is late has not failed.
+        InputError: an arm says that a query is wrong.
+    """
+    arms = {name: retrieved.arms[name] for name in setup.config.retrievers}  # in the configuration's order
+    failed = {name: arm.error for name, arm in arms.items() if arm.error is not None}
+    for failure in failed.values():
+        if isinstance(failure, InputError):  # the query's fault, not the arm's
+            raise failure
+    if len(failed) == len(arms) and not any(map(is_late, arms.values())):  # being late raises nothing
+        raise SearchError(failed) from next(iter(failed.values()))
+    for name, failure in failed.items():
+        if not is_late(arms[name]):  # `degraded` reports the deadline
+            _log.warning("retriever %r failed, the search goes on without it: %s", name, described(failure))
+    fused = [
+        _retrieved_stages(options, asked, places, state, arms, retrieved)
+        for places, state in zip(asked.places, states, strict=True)
+    ]
+    found = [each for each in fused if each.rankings]
+    started = perf_counter()
+    merged = iter(_merged(setup.config.fusion, found) if found else ())
+    seconds = (perf_counter() - started) / max(1, len(found))
+    start = options.start(started)
+    for each in fused:
+        if each.rankings:
+            _add_fusion(setup, options, each, next(merged), retrieved, seconds=seconds, start=start)
+        else:
+            each.state.stages.append(Stage("fusion", "fuse", 0.0, received=0, start=start))
+    return [each.state for each in fused]
+
+
+def is_late(outcome: Outcome[Any]) -> bool:
+    """Whether a deadline is why there is no value."""
+    return isinstance(outcome.error, BackendTimeoutError) and remaining() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query with the rankings that its arms gave, by the names of their stages."""
+
+    state: QueryState
+    rankings: Mapping[str, Ranking]
+    weights: Mapping[str, tuple[str, float]]  # by stage: the arm, and the weight of the formulation
+
+
+def _retrieved_stages(
+    options: SearchOptions,
+    asked: Asked,
+    places: range,
+    state: QueryState,
+    arms: Mapping[str, Outcome[Rankings]],
+    retrieved: Retrieved,
+) -> _Query:
+    """Add a stage for each arm and formulation to a copy of the state."""
+    stages, rankings, weights = list(state.stages), {}, {}
+    found: Mapping[str, Document] = retrieved.held
+    batch = len(asked.places)
+    for name, arm in arms.items():
+        start = options.start(arm.started)
+        if arm.error is not None:
+            error = f"deadline: {arm.error}" if is_late(arm) else described(arm.error)
+            stages.append(Stage(name, "retrieve", arm.seconds, error=error, batch=batch, start=start))
+            continue
+        for number, place in enumerate(places, start=1):
+            ranking = arm.get()[place]
+            if ranking.documents:
+                found = {**ranking.documents, **found}
+            known = (
+                retrieved.complete
+                or not len(ranking)
+                or any(i in found or i in retrieved.local for i in ranking.ids)
+            )
+            stage_name = name if number == 1 else f"{name} #{number}"
+            details = ranking.details
+            if number > 1:
+                details = {**details, "formulation": number, "weight": asked.weights[place]}
+            stages.append(
+                Stage(
+                    stage_name,
+                    "retrieve",
+                    arm.seconds,
+                    ranking.ids,
+                    ranking.scores,
+                    error=None if known else _unknown(name, ranking),
+                    details=details,
+                    batch=batch,
+                    start=start,
+                )
+            )
+            rankings[stage_name] = ranking
+            weights[stage_name] = name, asked.weights[place]
+    return _Query(QueryState(state.query, stages, found), rankings, weights)
+
+
+def _merged(fusion: Fusion, found: Sequence[_Query]) -> list[Ranking]:
+    """One ranking a query. The weights are in its details where the query has a say in them."""
+    rankings = [each.rankings for each in found]
+    queries = [each.state.query for each in found]
+    if any(len(query.formulations) for query in queries) or are_per_query(fusion):
+        merged = [_weighted(fusion, each) for each in found]
+    elif isinstance(fusion, BatchedFusion):
+        merged = list(fusion.fuse_many(rankings, queries=queries))
+    else:
+        merged = [fusion.fuse(each, query=query) for each, query in zip(rankings, queries, strict=True)]
+    most = max(sum(map(len, each.values())) for each in rankings)
+    return list(checked_rankings(merged, queries=len(found), k=most, source="the fusion"))
+
+
+def _weighted(fusion: Fusion, each: _Query) -> Ranking:
+    query = each.state.query
+    if not isinstance(fusion, WeightedFusion):
+        return fusion.fuse(each.rankings, query=query)
+    arms = {arm: each.rankings[name] for name, (arm, _) in each.weights.items() if name == arm}
+    by_arm = fusion.weights_for(query, arms)
+    weights = {name: by_arm[arm] * weight for name, (arm, weight) in each.weights.items()}
+    merged = fusion.fuse(each.rankings, query=query, weights=weights)
+    return replace(merged, details={**merged.details, "weights": weights})
+
+
+def _add_fusion(
+    setup: Setup,
+    options: SearchOptions,
+    each: _Query,
+    fused: Ranking,
+    retrieved: Retrieved,
+    *,
+    seconds: float,
+    start: float,
+) -> None:
+    """Add the fusion's stage: less what is not known here, and one passage a document where that is asked for."""
+    found, local, splits = each.state.found, retrieved.local, setup.collection.splitter is not None
+    received = set().union(*(ranking.ids for ranking in each.rankings.values()))
+    if not received.issuperset(fused.ids):
+        raise BackendResponseError("the fusion returned documents that no retriever had found")
+    details: Mapping[str, Any] = fused.details
+    ids, scores = fused.ids, fused.scores
+    if not retrieved.complete and not all(i in found or i in local for i in ids):
+        known = [(i, s) for i, s in zip(ids, scores, strict=True) if i in found or i in local]
+        details = {**details, "unknown_documents": len(ids) - len(known)}
+        ids, scores = tuple(i for i, _ in known), tuple(s for _, s in known)
+    if options.per_document and (splits or not retrieved.complete):
+        best: dict[str, tuple[str, float]] = {}
+        for unit, score in zip(ids, scores, strict=True):
+            best.setdefault(_parent(unit, found, splits=splits), (unit, score))
+        if len(best) < len(ids):
+            details = {**details, "passages": len(ids)}
+        ids, scores = tuple(unit for unit, _ in best.values()), tuple(score for _, score in best.values())
+    each.state.stages.append(
+        Stage("fusion", "fuse", seconds, ids, scores, len(received), None, details, start=start)
+    )
+
+
+def _unknown(name: str, ranking: Ranking) -> str:
+    """The error of an arm that did not return its documents, which are not held here either."""
+    if remaining() == 0.0:
+        return "deadline: its documents were not fetched"
+    problem = f"none of its {len(ranking)} documents is held here, and it returned none of them"
+    _log.warning("retriever %r: %s (the first is %r)", name, problem, ranking.ids[0])
+    return described(BackendResponseError(problem))
+
+
+def _parent(unit: str, found: Mapping[str, Document], *, splits: bool) -> str:
+    """The document that a unit is, or is a passage of; what a remote arm returned may be either."""
+    document = found.get(unit)
+    if document is None:  # a unit of the collection
+        return unit.rpartition("#")[0] if splits else unit
+    return document.parent if isinstance(document, Passage) else unit
