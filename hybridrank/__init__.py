@@ -13,7 +13,9 @@ _HOME = {
     "Collection": "collection",
     "Component": "component.base",
     "Document": "types",
+    "Formulation": "types",
     "Hit": "result.hits",
+    "Observer": "pipeline.observers",
     "Passage": "types",
     "Pipeline": "pipeline.pipeline",
     "PipelineConfig": "pipeline.config",
@@ -24,7 +26,9 @@ _HOME = {
     "Span": "types",
     "Stage": "result.trace",
     "Trace": "result.trace",
+    "arerank": "rerank.texts",
     "register": "component.registry",
+    "rerank": "rerank",
 }
 
 __all__ = [*_HOME, "__version__"]
@@ -34,13 +38,17 @@ if TYPE_CHECKING:
     from hybridrank.component.base import Component as Component
     from hybridrank.component.registry import register as register
     from hybridrank.pipeline.config import PipelineConfig as PipelineConfig
+    from hybridrank.pipeline.observers import Observer as Observer
     from hybridrank.pipeline.pipeline import Pipeline as Pipeline
+    from hybridrank.rerank.texts import arerank as arerank
+    from hybridrank.rerank.texts import rerank as rerank
     from hybridrank.result.hits import Hit as Hit
     from hybridrank.result.hits import SearchResult as SearchResult
     from hybridrank.result.trace import Stage as Stage
     from hybridrank.result.trace import Trace as Trace
     from hybridrank.types import Candidates as Candidates
     from hybridrank.types import Document as Document
+    from hybridrank.types import Formulation as Formulation
     from hybridrank.types import Passage as Passage
     from hybridrank.types import Query as Query
     from hybridrank.types import Ranking as Ranking

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -55,7 +55,7 @@ def _object(name: str, value: Any) -> Iterator[str]:
         for member in sorted(vars(value)):
             if not member.startswith("_") or member in OPERATORS:
                 yield from _member(name, member, inspect.getattr_static(value, member))
-    elif isinstance(value, FunctionType):
+    elif isinstance(value, (FunctionType, ModuleType)):
         yield f"{name}{_signature(value)}"
     elif hasattr(value, "__metadata__"):
         yield f"{name} = Annotated[{value.__origin__.__name__}, ...]"

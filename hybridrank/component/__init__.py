@@ -13,8 +13,11 @@ from hybridrank._lazy import lazy
 _HOME = {
     "Adjuster": "protocols",
     "AdjusterOption": "registry",
+    "AsyncExpander": "protocols",
     "AsyncReranker": "protocols",
     "AsyncRetriever": "protocols",
+    "BatchedFusion": "protocols",
+    "CalibratedReranker": "protocols",
     "ChecksSetup": "protocols",
     "Component": "base",
     "ConfidentReranker": "protocols",
@@ -22,14 +25,17 @@ _HOME = {
     "DocumentStore": "protocols",
     "Embedder": "protocols",
     "EmbedderOption": "registry",
+    "Expander": "protocols",
+    "ExpanderOption": "registry",
     "Fusion": "protocols",
     "FusionOption": "registry",
     "ImprovingIndex": "protocols",
     "Index": "protocols",
     "IndexedRetriever": "protocols",
     "PointwiseReranker": "protocols",
-    "Reranker": "protocols",
+    "ReadsMetadata": "protocols",
     "Registration": "registry",
+    "Reranker": "protocols",
     "RerankerOption": "registry",
     "Retriever": "protocols",
     "RetrieverOption": "registry",
@@ -37,7 +43,11 @@ _HOME = {
     "SavedIndexedRetriever": "protocols",
     "VectorAdjuster": "protocols",
     "VectorIndex": "protocols",
+    "VectorRetriever": "protocols",
     "VectorSource": "protocols",
+    "WeightModel": "protocols",
+    "WeightModelOption": "registry",
+    "WeightedFusion": "protocols",
     "checked_rankings": "validation",
     "checked_scores": "validation",
     "checked_vectors": "validation",
@@ -56,31 +66,41 @@ if TYPE_CHECKING:
     from hybridrank.component.base import config_error as config_error
     from hybridrank.component.base import once as once
     from hybridrank.component.protocols import Adjuster as Adjuster
+    from hybridrank.component.protocols import AsyncExpander as AsyncExpander
     from hybridrank.component.protocols import AsyncReranker as AsyncReranker
     from hybridrank.component.protocols import AsyncRetriever as AsyncRetriever
+    from hybridrank.component.protocols import BatchedFusion as BatchedFusion
+    from hybridrank.component.protocols import CalibratedReranker as CalibratedReranker
     from hybridrank.component.protocols import ChecksSetup as ChecksSetup
     from hybridrank.component.protocols import ConfidentReranker as ConfidentReranker
     from hybridrank.component.protocols import DeclaresTrust as DeclaresTrust
     from hybridrank.component.protocols import DocumentStore as DocumentStore
     from hybridrank.component.protocols import Embedder as Embedder
+    from hybridrank.component.protocols import Expander as Expander
     from hybridrank.component.protocols import Fusion as Fusion
     from hybridrank.component.protocols import ImprovingIndex as ImprovingIndex
     from hybridrank.component.protocols import Index as Index
     from hybridrank.component.protocols import IndexedRetriever as IndexedRetriever
     from hybridrank.component.protocols import PointwiseReranker as PointwiseReranker
+    from hybridrank.component.protocols import ReadsMetadata as ReadsMetadata
     from hybridrank.component.protocols import Reranker as Reranker
     from hybridrank.component.protocols import Retriever as Retriever
     from hybridrank.component.protocols import SavedIndex as SavedIndex
     from hybridrank.component.protocols import SavedIndexedRetriever as SavedIndexedRetriever
     from hybridrank.component.protocols import VectorAdjuster as VectorAdjuster
     from hybridrank.component.protocols import VectorIndex as VectorIndex
+    from hybridrank.component.protocols import VectorRetriever as VectorRetriever
     from hybridrank.component.protocols import VectorSource as VectorSource
+    from hybridrank.component.protocols import WeightedFusion as WeightedFusion
+    from hybridrank.component.protocols import WeightModel as WeightModel
     from hybridrank.component.registry import AdjusterOption as AdjusterOption
     from hybridrank.component.registry import EmbedderOption as EmbedderOption
+    from hybridrank.component.registry import ExpanderOption as ExpanderOption
     from hybridrank.component.registry import FusionOption as FusionOption
     from hybridrank.component.registry import Registration as Registration
     from hybridrank.component.registry import RerankerOption as RerankerOption
     from hybridrank.component.registry import RetrieverOption as RetrieverOption
+    from hybridrank.component.registry import WeightModelOption as WeightModelOption
     from hybridrank.component.registry import component_class as component_class
     from hybridrank.component.registry import create as create
     from hybridrank.component.registry import register as register

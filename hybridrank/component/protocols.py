@@ -22,6 +22,7 @@ __all__ = [
     "AsyncReranker",
     "AsyncRetriever",
     "BatchedFusion",
+    "CalibratedReranker",
     "ChecksSetup",
     "ConfidentReranker",
     "DeclaresTrust",
@@ -278,6 +279,16 @@ class ChecksSetup(Protocol):
 
         A pipeline asks when it is made. Quick: it loads no model and reaches no network.
         """
+        ...
+
+
+@runtime_checkable
+class CalibratedReranker(Reranker, Protocol):
+    """A reranker that says whether its scores are probabilities of relevance."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether each score is the probability, in 0…1, that the document is relevant."""
         ...
 
 

@@ -8,6 +8,7 @@ from hybridrank._lazy import lazy
 
 _HOME = {
     "Limits": "calls",
+    "OverFetch": "over_fetch",
     "PerLoopClient": "clients",
     "Request": "batching",
     "Response": "batching",
@@ -50,5 +51,6 @@ if TYPE_CHECKING:
     from hybridrank.remote.http_errors import one_line as one_line
     from hybridrank.remote.http_errors import retry_after as retry_after
     from hybridrank.remote.http_errors import said as said
+    from hybridrank.remote.over_fetch import OverFetch as OverFetch
 else:
     __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -1,8 +1,14 @@
-"""Rerankers: cross-encoders, composite rerankers, blending with the fused order, early stopping."""
+"""Rerankers: cross-encoders, composite rerankers, blending with the fused order, early stopping.
+
+The module is callable: ``from hybridrank import rerank`` gives it, and ``rerank(query, texts)`` reranks texts in
+one call (`hybridrank.rerank.texts`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from hybridrank._lazy import lazy
 
@@ -16,6 +22,8 @@ _HOME = {
     "EarlyStopping": "early_stopping",
     "Fallback": "fallback",
     "OnLong": "pairs",
+    "Reranked": "texts",
+    "arerank": "texts",
     "PairTokenizer": "pairs",
     "blend": "hybridrank.blend.interpolation",
     "blended": "hybridrank.blend.interpolation",
@@ -25,7 +33,7 @@ _HOME = {
     "scores_of_best_windows": "pairs",
 }
 
-__all__ = [*_HOME]
+__all__ = [*_HOME, "rerank"]
 
 if TYPE_CHECKING:
     from hybridrank.blend.confidence import ConfidenceBlend as ConfidenceBlend
@@ -44,5 +52,27 @@ if TYPE_CHECKING:
     from hybridrank.rerank.pairs import OnLong as OnLong
     from hybridrank.rerank.pairs import PairTokenizer as PairTokenizer
     from hybridrank.rerank.pairs import scores_of_best_windows as scores_of_best_windows
+    from hybridrank.rerank.texts import Reranked as Reranked
+    from hybridrank.rerank.texts import arerank as arerank
+    from hybridrank.rerank.texts import rerank as rerank
 else:
     __getattr__, __dir__ = lazy(__name__, _HOME)
+
+    class _Callable(ModuleType):
+        """A module that is a function too: whoever imports the name gets both, in any order of imports."""
+
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            from hybridrank.rerank.texts import rerank
+
+            return rerank(*args, **options)
+
+        @property
+        def __signature__(self) -> Any:
+            from inspect import signature
+
+            from hybridrank.rerank.texts import rerank
+
+            return signature(rerank)
+
+    rerank = sys.modules[__name__]
+    rerank.__class__ = _Callable

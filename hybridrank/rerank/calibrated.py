@@ -74,6 +74,11 @@ class Calibrated(Component):
         return f"{self.use} {json.dumps([identity_of(self.reranker), curve], sort_keys=True)}"
 
     @property
+    def calibrated(self) -> bool:
+        """Whether the scores are probabilities: once it has been fitted."""
+        return self.calibration is not None
+
+    @property
     def pointwise(self) -> bool:
         """Whether each document is scored for itself: where the reranker does that."""
         return is_pointwise(self.reranker)
