@@ -11,6 +11,7 @@ import typer
 
 from hybridrank import __version__
 from hybridrank.cli import (
+    comparing,
     contents,
     diagnosing,
     evaluating,
@@ -47,7 +48,7 @@ app.command()(contents.compact)
 app.command("export")(contents.export_documents)
 app.command("import")(contents.import_documents)
 app.command()(evaluating.evaluate)
-app.command()(evaluating.compare)
+app.command()(comparing.compare)
 app.command()(diagnosing.doctor)
 app.command()(recording.record)
 app.command()(replaying.replay)

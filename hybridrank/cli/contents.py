@@ -9,19 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, counted, err, progress, say, say_json, say_text
-from hybridrank.cli.stored import (
+from hybridrank.cli.options import (
     CollectionArgument,
-    ConfigOption,
     FilterOption,
     IndexFieldOption,
     IntoOption,
+    JsonOption,
+    NewConfigOption,
     TrustOption,
-    made_or_opened,
-    opened_documents,
-    opened_or_documents,
-    parsed_filter,
+    parse_filter,
 )
+from hybridrank.cli.output import counted, err, progress, say, say_json, say_text
+from hybridrank.cli.stored import open_documents, open_if_possible, open_or_create
 from hybridrank.types import Document
 from hybridrank.values.printable import json_text
 
@@ -30,7 +29,7 @@ __all__ = ["compact", "delete", "export_documents", "get", "import_documents", "
 
 def info(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOption = False) -> None:
     """Tell how much a collection holds, how large it is and how it is built."""
-    with opened_or_documents(path, trust=trust) as collection:
+    with open_if_possible(path, trust=trust) as collection:
         facts = {**collection.statistics(), "config": collection.config}
     if as_json:
         say_json(facts, indent=2)
@@ -57,7 +56,7 @@ def get(
     as_json: JsonOption = False,
 ) -> None:
     """Print documents; as JSON, an object a line, as export writes them. Exit status 1 if one is not held."""
-    with opened_documents(path) as collection:
+    with open_documents(path) as collection:
         documents = collection.get(ids)
     for doc_id in ids:
         if doc_id not in documents:
@@ -91,10 +90,10 @@ def delete(
     """
     from hybridrank.errors import InputError
 
-    chosen = parsed_filter(filters)
+    chosen = parse_filter(filters)
     if not ids and chosen is None:
         raise InputError("say which documents: give ids or --filter ('{}' is all)")
-    with opened_documents(path) as collection:
+    with open_documents(path) as collection:
         deleted = collection.delete(ids or (), filters=chosen)
     if as_json:
         say_json({"deleted": deleted})
@@ -104,7 +103,7 @@ def delete(
 
 def compact(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOption = False) -> None:
     """Reorganize a collection and save its indexes: smaller, and quicker to open."""
-    with opened_or_documents(path, trust=trust) as collection:
+    with open_if_possible(path, trust=trust) as collection:
         before = sum(collection.statistics()["bytes"].values())
         collection.compact()
         after = sum(collection.statistics()["bytes"].values())
@@ -120,8 +119,8 @@ def export_documents(
     filters: FilterOption = None,
 ) -> None:
     """Write the documents as JSON Lines: id, text, title and metadata, for import; not the vectors."""
-    chosen = parsed_filter(filters)
-    with opened_documents(path) as collection:
+    chosen = parse_filter(filters)
+    with open_documents(path) as collection:
         documents = collection.documents(chosen)
         if file == "-":
             for document in documents:
@@ -170,7 +169,7 @@ def _line(document: Document) -> str:
 def import_documents(
     file: Annotated[str, typer.Argument(help="What export wrote; - is standard input.")],
     into: IntoOption,
-    config: ConfigOption = None,
+    config: NewConfigOption = None,
     index_field: IndexFieldOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
@@ -182,7 +181,7 @@ def import_documents(
     """
     documents = _imported(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read
-    with made_or_opened(into, config, index_field, trust=trust) as collection, progress("importing") as bar:
+    with open_or_create(into, config, index_field, trust=trust) as collection, progress("importing") as bar:
         number = 0 if first is None else collection.add(_all(first, documents), progress=bar)
     if as_json:
         say_json({"imported": number})

@@ -8,40 +8,32 @@ from typing import Annotated
 
 import typer
 
-from hybridrank.cli.evaluating import (
-    DatasetOption,
+from hybridrank.cli.judged import show_report
+from hybridrank.cli.options import (
+    DatasetOptions,
+    FullOption,
     HtmlOption,
-    IgnoredOption,
+    JsonOption,
     MarkdownOption,
-    QrelsOption,
-    QueriesOption,
-    SplitOption,
-    TopicsOption,
-    judged_queries,
-    show_report,
+    RecordingArgument,
+    grouped,
 )
-from hybridrank.cli.output import JsonOption, counted, err
+from hybridrank.cli.output import counted, err
 
 __all__ = ["doctor"]
 
 
+@grouped
 def doctor(
-    recording: Annotated[Path, typer.Argument(help="A recording, as evaluate and compare make them.")],
+    recording: RecordingArgument,
+    judged: DatasetOptions,
     deeper: Annotated[
         Path | None,
         typer.Option("--deeper", help="One of the same queries with a greater fetch_k: how far down is the rest?"),
     ] = None,
-    dataset: DatasetOption = None,
-    split: SplitOption = None,
-    topics: TopicsOption = None,
-    qrels: QrelsOption = None,
-    ignored: IgnoredOption = None,
-    queries: QueriesOption = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many results users see.")] = 10,
     grade: Annotated[int, typer.Option("--grade", min=1, help="Relevant is what has this grade or more.")] = 1,
-    full: Annotated[
-        bool, typer.Option("--full", help="Print examples and every stage, too; files always have them.")
-    ] = False,
+    full: FullOption = False,
     as_json: JsonOption = False,
     markdown: MarkdownOption = None,
     html: HtmlOption = None,
@@ -59,12 +51,11 @@ def doctor(
     from hybridrank.runtime.files import replace_file
 
     made = Recording.load(recording)
-    given = any(each is not None for each in (dataset, topics, qrels))
-    judged = judged_queries(dataset, split, topics, qrels, ignored, queries) if given else None
-    if judged is None and queries is not None:
-        judged = made.dataset.sample(queries)
+    dataset = judged.load() if judged.given else None
+    if dataset is None and judged.queries is not None:
+        dataset = made.dataset.sample(judged.queries)
     further = None if deeper is None else Recording.load(deeper)
-    diagnosis = diagnose(made, dataset=judged, deeper=further, k=k, grade=grade)
+    diagnosis = diagnose(made, dataset=dataset, deeper=further, k=k, grade=grade)
     if queries_out is not None:
         lines = [json.dumps(query, ensure_ascii=False) + "\n" for query in diagnosis.per_query()]
         try:

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybridrank.cli.output import JsonOption, counted, err, progresses, say, say_json
-from hybridrank.cli.reading import EncodingOption, OnErrorOption, QuotesOption, TypesOption, parsed_types
-from hybridrank.cli.stored import ConfigOption, IndexFieldOption, IntoOption, TrustOption, made_or_opened
+from hybridrank.cli.options import (
+    IndexFieldOption,
+    IntoOption,
+    JsonOption,
+    NewConfigOption,
+    OnErrorOption,
+    ReadingOptions,
+    TrustOption,
+    grouped,
+)
+from hybridrank.cli.output import counted, err, progresses, say, say_json
+from hybridrank.cli.stored import open_or_create
 
 if TYPE_CHECKING:
     from hybridrank.collection import Collection
@@ -52,17 +61,12 @@ class Report:
     documents_removed: int = 0
 
 
+@grouped
 def index(
     paths: Annotated[list[Path], typer.Argument(help="Files, and directories with all below them.")],
     into: IntoOption,
-    config: ConfigOption = None,
-    text_field: Annotated[str, typer.Option(help="The field that holds the text, in records.")] = "text",
-    id_field: Annotated[
-        str | None, typer.Option(help="The field that holds the id, in records; else id or _id.")
-    ] = None,
-    encoding: EncodingOption = None,
-    types: TypesOption = None,
-    quotes: QuotesOption = None,
+    reading: ReadingOptions,
+    config: NewConfigOption = None,
     on_error: OnErrorOption = "skip",
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove what came from files under PATHS that are no more.")
@@ -92,11 +96,7 @@ def index(
     report = Report()
     files = find_files(
         paths,
-        text_field=text_field,
-        id_field=id_field,
-        encoding=encoding,
-        types=parsed_types(types),
-        quotes=quotes,
+        **reading.arguments(),
         on_error=on_error,
         on_skip=lambda path, reason: report.failed.update({path.as_posix(): reason}),
     )
@@ -104,7 +104,7 @@ def index(
     if not files.sources:  # a disk that is not mounted, say: nothing to prune by
         raise InputError(f"there is no file to read under {', '.join(map(str, paths))}")
     with (
-        made_or_opened(into, config, index_field, trust=trust) as collection,
+        open_or_create(into, config, index_field, trust=trust) as collection,
         progresses("files", "documents") as bars,
     ):
         known = collection.sources()

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hybridrank.cli.output import JsonOption, print_rows, say
+from hybridrank.cli.options import JsonOption
+from hybridrank.cli.output import print_rows, say
 
 __all__ = ["app"]
 

@@ -10,9 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from hybridrank.values.printable import json_text, printable
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from hybridrank.types import Progress
 
 __all__ = [
-    "JsonOption",
     "counted",
     "err",
     "print_rows",
@@ -32,8 +29,6 @@ __all__ = [
     "say_text",
     "show",
 ]
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def say(line: str = "") -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hybridrank.cli.output import JsonOption, print_rows
+from hybridrank.cli.options import JsonOption
+from hybridrank.cli.output import print_rows
 
 __all__ = ["app"]
 

@@ -8,46 +8,36 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridrank.cli.evaluating import (
-    ConfigOption,
-    DatasetOption,
+from hybridrank.cli.judged import begin_recording, open_or_build
+from hybridrank.cli.options import (
+    DatasetOptions,
     DepthOption,
-    IgnoredOption,
-    QrelsOption,
-    QueriesOption,
     RerankerOption,
     ResumeOption,
     SourceArgument,
-    SplitOption,
-    TopicsOption,
-    begin_recording,
-    judged_queries,
-    pipeline_over,
+    TemporaryConfigOption,
+    TrustOption,
+    grouped,
 )
 from hybridrank.cli.output import counted, err, progress
-from hybridrank.cli.stored import TrustOption
 
 __all__ = ["record"]
 
 
+@grouped
 def record(
     to: Annotated[Path, typer.Option("--to", help="The recording's file (.jsonl).")],
+    judged: DatasetOptions,
     source: SourceArgument = None,
-    dataset: DatasetOption = None,
-    split: SplitOption = None,
-    topics: TopicsOption = None,
-    qrels: QrelsOption = None,
-    ignored: IgnoredOption = None,
     log: Annotated[
         Path | None,
         typer.Option("--log", help="Queries that nobody judged: a line each, or a column called query."),
     ] = None,
-    queries: QueriesOption = None,
     deep: Annotated[
         int | None,
         typer.Option("--deep", min=1, help="Each arm fetches so many, and the reranker scores all of them."),
     ] = None,
-    config: ConfigOption = None,
+    config: TemporaryConfigOption = None,
     reranker: RerankerOption = None,
     k: DepthOption = 10,
     resume: ResumeOption = True,
@@ -55,7 +45,7 @@ def record(
 ) -> None:
     """Search for queries, judged or not, and keep all that came of it, for tune and replay.
 
-    Each search is recorded as it is made; interrupted, the same command goes on where it stopped.
+    Each search is recorded as it is made; after an interruption, the same command continues.
     """
     from hybridrank.errors import InputError
     from hybridrank.evaluation import Dataset, QueryLog
@@ -63,17 +53,19 @@ def record(
 
     asked: Dataset | QueryLog
     if log is not None:
-        if any(each is not None for each in (dataset, split, topics, qrels, ignored)):
+        if judged != DatasetOptions(queries=judged.queries):
             raise InputError("--log is of queries that nobody judged; leave --dataset and its like out")
         if source is None:
             raise InputError("--log has no documents of its own: say which collection or files to search")
-        asked = QueryLog.load(log) if queries is None else QueryLog.load(log).sample(queries)
+        asked = QueryLog.load(log)
+        if judged.queries is not None:
+            asked = asked.sample(judged.queries)
     else:
-        asked = judged_queries(dataset, split, topics, qrels, ignored, queries)
+        asked = judged.load()
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     with ExitStack() as stack:
         pipeline = stack.enter_context(
-            pipeline_over(source, None if isinstance(asked, QueryLog) else asked, config, options, trust=trust)
+            open_or_build(source, None if isinstance(asked, QueryLog) else asked, config, options, trust=trust)
         )
         begin_recording(to, resume=resume)  # now that there is something to search
         with progress("searching") as bar:

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.evaluating import MarkdownOption, MeasuresOption, measure_names, show_report
-from hybridrank.cli.output import JsonOption, err, say, say_json
-from hybridrank.cli.stored import TrustOption
+from hybridrank.cli.judged import show_report
+from hybridrank.cli.options import (
+    JsonOption,
+    MarkdownOption,
+    MeasuresOption,
+    RecordingArgument,
+    TrustOption,
+    parse_measures,
+)
+from hybridrank.cli.output import err, say, say_json
 
 if TYPE_CHECKING:
     from hybridrank.evaluation import Comparison, Recording
@@ -23,7 +30,7 @@ _BROKEN = 1
 
 
 def replay(
-    recording: Annotated[Path, typer.Argument(help="What record, evaluate or compare wrote (.jsonl).")],
+    recording: RecordingArgument,
     config: Annotated[
         Path | None,
         typer.Option("--config", help="The pipeline's TOML file to replay with; else its own choices."),
@@ -67,7 +74,7 @@ def replay(
     before = recorded if against is None else Recording.load(against)
     if before.name == replayed.name:
         before = replace(before, name=f"{before.name} (before)")
-    wanted = measure_names(measures)
+    wanted = parse_measures(measures)
     asked = [*(name for name, _ in (*least, *most))]
     if wanted is None and asked:
         wanted = list(dict.fromkeys(asked))

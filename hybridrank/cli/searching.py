@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridrank.cli.output import JsonOption, err, progress, say, say_json, show
-from hybridrank.cli.reading import EncodingOption, QuotesOption, TypesOption, parsed_types
-from hybridrank.cli.stored import FilterOption, TrustOption, is_collection, parsed_filter
+from hybridrank.cli.judged import open_pipeline
+from hybridrank.cli.options import (
+    FilterOption,
+    JsonOption,
+    ReadingOptions,
+    RerankerOption,
+    TemporaryConfigOption,
+    TrustOption,
+    grouped,
+    parse_filter,
+)
+from hybridrank.cli.output import err, progress, say, say_json, show
+from hybridrank.cli.stored import is_collection
 
 if TYPE_CHECKING:
     from hybridrank.pipeline.pipeline import Pipeline
@@ -21,7 +31,7 @@ __all__ = ["demo", "search"]
 def demo(
     documents: Annotated[int, typer.Option(min=10, help="Index at most this many docstrings.")] = 1000,
     k: Annotated[int, typer.Option("-k", min=1, help="Results for each question.")] = 3,
-    reranker: Annotated[str | None, typer.Option(help="A registered reranker, or none.")] = None,
+    reranker: RerankerOption = None,
 ) -> None:
     """Search the Python standard library by meaning, and see what each stage thought."""
     from hybridrank.cli.demo import QUESTIONS, standard_library
@@ -40,9 +50,11 @@ def demo(
         _ask(pipeline, k=k, explain=True)
 
 
+@grouped
 def search(
     source: Annotated[Path, typer.Argument(help="A collection's directory; or a file, or a directory of files.")],
     query: Annotated[list[str] | None, typer.Argument(help="What to look for; without it, you are asked.")] = None,
+    *,
     k: Annotated[int, typer.Option("-k", min=1, help="Results for each query.")] = 5,
     filters: FilterOption = None,
     per_document: Annotated[
@@ -55,17 +67,9 @@ def search(
     deadline: Annotated[
         float | None, typer.Option(help="Seconds for each search; reranks what fits, and says so.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A pipeline's TOML file, for files.")] = None,
-    reranker: Annotated[str | None, typer.Option(help="A registered reranker, or none.")] = None,
-    text_field: Annotated[
-        str | None, typer.Option(help="The field that holds the text, in records; else text.")
-    ] = None,
-    id_field: Annotated[
-        str | None, typer.Option(help="The field that holds the id, in records; else id or _id.")
-    ] = None,
-    encoding: EncodingOption = None,
-    types: TypesOption = None,
-    quotes: QuotesOption = None,
+    config: TemporaryConfigOption = None,
+    reranker: RerankerOption = None,
+    reading: ReadingOptions,
     trust: TrustOption = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show every stage's ranks and scores.")] = False,
     as_json: JsonOption = False,
@@ -74,25 +78,17 @@ def search(
     from hybridrank.errors import InputError
     from hybridrank.types import Query
 
-    chosen = parsed_filter(filters)
+    chosen = parse_filter(filters)
     queries = [Query(text, filters=chosen) for text in query or ()]
     if not queries and (as_json or not sys.stdin.isatty()):
         raise InputError("give at least one query")
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     if is_collection(source):
-        fixed = {
-            "--config": config, "--text-field": text_field, "--id-field": id_field, "--encoding": encoding,
-            "--types": types, "--quotes": quotes,
-        }  # fmt: skip
-        if given := [name for name, value in fixed.items() if value is not None]:
+        if given := [*(["--config"] if config is not None else []), *reading.given]:
             raise InputError(f"{source} is a collection, and was built with its own {given[0]}; leave that out")
-        pipeline = _opened(source, options, trust=trust)
+        pipeline = open_pipeline(source, options, trust=trust)
     else:
-        reading = {
-            "text_field": text_field or "text", "id_field": id_field, "encoding": encoding,
-            "types": parsed_types(types), "quotes": quotes,
-        }  # fmt: skip
-        pipeline = _built(source, reading, config, options)
+        pipeline = _build(source, reading.arguments(), config, options)
     how: dict[str, Any] = {"per_document": per_document, "min_score": min_score, "deadline": deadline}
     with pipeline:
         if deadline is not None:
@@ -108,24 +104,17 @@ def search(
                 show(result, explain=explain)
 
 
-def _opened(path: Path, options: dict[str, Any], *, trust: bool) -> Pipeline:
-    from hybridrank.pipeline.pipeline import Pipeline
-
-    with progress("making indexes again") as bar:
-        return Pipeline.open(path, trust=trust, progress=bar, **options)
-
-
-def _built(path: Path, reading: dict[str, Any], config: Path | None, options: dict[str, Any]) -> Pipeline:
+def _build(path: Path, reading: dict[str, Any], config: Path | None, options: dict[str, Any]) -> Pipeline:
     from hybridrank.ingest.files import load_documents
     from hybridrank.pipeline.pipeline import Pipeline
 
-    def skipped(path: Path, reason: str) -> None:
+    def on_skip(path: Path, reason: str) -> None:
         err(f"skipped {path}: {reason}")
 
-    def noted(path: Path, said: str) -> None:
-        err(f"{path}: {said}")
+    def on_note(path: Path, note: str) -> None:
+        err(f"{path}: {note}")
 
-    documents = load_documents(path, **reading, on_skip=skipped, on_note=noted)
+    documents = load_documents(path, **reading, on_skip=on_skip, on_note=on_note)
     with progress("indexing") as bar:
         return Pipeline.build(documents, config=config, progress=bar, **options)
 

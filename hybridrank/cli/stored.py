@@ -1,4 +1,4 @@
-"""What the commands on a collection have in common."""
+"""Opening a collection for a command, or creating it."""
 
 from __future__ import annotations
 
@@ -6,51 +6,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from hybridrank.cli.output import err, progress
 
 if TYPE_CHECKING:
     from hybridrank.collection import Collection
     from hybridrank.component.protocols import IndexedRetriever
-    from hybridrank.filters.language import Filter
 
-__all__ = [
-    "CollectionArgument",
-    "ConfigOption",
-    "FilterOption",
-    "IndexFieldOption",
-    "IntoOption",
-    "TrustOption",
-    "is_collection",
-    "made_or_opened",
-    "opened",
-    "opened_documents",
-    "opened_or_documents",
-    "parsed_filter",
-]
-
-CollectionArgument = Annotated[Path, typer.Argument(help="A collection's directory.")]
-IntoOption = Annotated[Path, typer.Option("--into", help="The collection's directory; it is made if need be.")]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="A pipeline's TOML file, for a new collection.")
-]
-IndexFieldOption = Annotated[
-    list[str] | None,
-    typer.Option("--index-field", help="A metadata field to index for quick filters; may be repeated."),
-]
-FilterOption = Annotated[
-    str | None, typer.Option("--filter", help='Only documents whose metadata match, as {"year": {"$gte": 2020}}.')
-]
-TrustOption = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        help="Use the stored configuration as it is, even if it runs code, asks servers or reads files.",
-    ),
-]
+__all__ = ["is_collection", "open_documents", "open_if_possible", "open_indexes", "open_or_create"]
 
 
 def is_collection(path: Path) -> bool:
@@ -58,40 +22,21 @@ def is_collection(path: Path) -> bool:
     return (path / "collection.db").is_file()
 
 
-def parsed_filter(text: str | None) -> Filter | None:
-    """The filter that ``--filter`` says.
-
-    Raises:
-        InputError: it is not JSON, or no filter.
-    """
-    from hybridrank.errors import InputError
-    from hybridrank.filters.language import Filter
-
-    if text is None:
-        return None
-    try:
-        return Filter.of(json.loads(text))
-    except InputError as error:
-        raise InputError(f"--filter: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'--filter: not JSON: {error}; write it as {{"year": {{"$gte": 2020}}}}') from None
-
-
 @contextmanager
-def opened(
+def open_indexes(
     path: Path, *, trust: bool, retrievers: Mapping[str, IndexedRetriever] | None = None
 ) -> Iterator[Collection]:
     """A collection with its indexes, closed at the end; `retrievers` are the caller's own."""
     from hybridrank.collection import Collection
 
-    with progress("making indexes again") as bar:
+    with progress("building indexes") as bar:
         collection = Collection.open(path, retrievers, trust=trust, progress=bar)
     with collection:
         yield collection
 
 
 @contextmanager
-def opened_documents(path: Path) -> Iterator[Collection]:
+def open_documents(path: Path) -> Iterator[Collection]:
     """A collection's documents without its indexes, closed at the end: nothing is built for that."""
     from hybridrank.collection import Collection
 
@@ -100,21 +45,21 @@ def opened_documents(path: Path) -> Iterator[Collection]:
 
 
 @contextmanager
-def opened_or_documents(path: Path, *, trust: bool) -> Iterator[Collection]:
+def open_if_possible(path: Path, *, trust: bool) -> Iterator[Collection]:
     """A collection with its indexes; where they cannot be built, its documents alone, and a note that says why."""
     from hybridrank.errors import ConfigError, MissingDependencyError, ModelError
 
     with ExitStack() as stack:
         try:
-            collection = stack.enter_context(opened(path, trust=trust))
+            collection = stack.enter_context(open_indexes(path, trust=trust))
         except (ConfigError, MissingDependencyError, ModelError) as error:
             err(f"the indexes are left alone: {error}")
-            collection = stack.enter_context(opened_documents(path))
+            collection = stack.enter_context(open_documents(path))
         yield collection
 
 
 @contextmanager
-def made_or_opened(
+def open_or_create(
     path: Path, config: Path | None, index_fields: Sequence[str] | None, *, trust: bool
 ) -> Iterator[Collection]:
     """The collection in a directory, made where there is none.
@@ -146,7 +91,7 @@ def made_or_opened(
             path="--index-field" if config is None else "--config",
         )
     arms = {name: arm for name, arm in settings.retrievers.items() if isinstance(arm, IndexedRetriever)}
-    with opened(
+    with open_indexes(
         path, trust=trust or config is not None, retrievers=None if config is None else arms
     ) as collection:
         yield collection

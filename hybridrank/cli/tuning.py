@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-from hybridrank.cli.evaluating import HtmlOption, MarkdownOption, PricesOption, parsed_prices, show_report
-from hybridrank.cli.output import JsonOption, err, progress
-from hybridrank.cli.stored import TrustOption
+from hybridrank.cli.judged import show_report
+from hybridrank.cli.options import (
+    DepthOption,
+    HtmlOption,
+    JsonOption,
+    MarkdownOption,
+    PricesOption,
+    TrustOption,
+    parse_prices,
+)
+from hybridrank.cli.output import err, progress
 
 __all__ = ["tune"]
 
@@ -37,7 +45,7 @@ def tune(
         bool,
         typer.Option("--unsupervised", help="Without judgments: agree with the reranker at full depth."),
     ] = False,
-    k: Annotated[int, typer.Option("-k", min=1, help="Results asked for.")] = 10,
+    k: DepthOption = 10,
     folds: Annotated[int, typer.Option("--folds", min=2, help="For cross-validation.")] = 5,
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0, help="Standard errors within which the simplest is chosen.")
@@ -60,7 +68,7 @@ def tune(
     from hybridrank.evaluation import Goal, Recording, Variant
     from hybridrank.evaluation import tune as tuned
 
-    costs = parsed_prices(prices)
+    costs = parse_prices(prices)
     if costs and "" not in costs:
         raise InputError("--price takes no pipeline here: as in search_units=0.002")
     goal = Goal(objective, p95=p95, cost=cost, prices=costs.get("", {}))
