@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from hybridrank.adjust.scaling import scaled
+from hybridrank.fusion.normalization import min_max
 from hybridrank.component.base import Component
 from hybridrank.errors import InputError
 from hybridrank.runtime.deadline import check
@@ -63,7 +63,7 @@ class MMR(Component):
             range(len(ids)), key=ids.__getitem__
         )  # in which the first of equal values is the one to take
         vectors = candidates.vectors[order].astype(np.float64)
-        relevance = self.weight * np.array(scaled(scores))[order]
+        relevance = self.weight * np.array(min_max(scores))[order]
         similarity, values, left = np.zeros(len(ids)), np.zeros(len(ids)), np.ones(len(ids), bool)
         for _ in ids:
             check(self.use)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from hybridrank.adjust.scaling import scaled
+from hybridrank.fusion.normalization import min_max
 from hybridrank.component.base import Component
 from hybridrank.types import Candidates, Scores
 
@@ -67,7 +67,7 @@ class Recency(Component):
         now = time.time() if self.now is None else _seconds(self.now) or 0.0
         counts = dict.fromkeys(("without_date", "unreadable_date", "future_date"), 0)
         adjusted = []
-        for document, relevance in zip(candidates.documents, scaled(scores), strict=True):
+        for document, relevance in zip(candidates.documents, min_max(scores), strict=True):
             value = document.metadata.get(self.field)
             then = _seconds(value)
             freshness = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import fsum, isfinite, nan, sqrt
+from math import isfinite, nan
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from hybridrank.component.base import Component
 from hybridrank.component.protocols import ConfidentReranker, Reranker
 from hybridrank.errors import ConfigError
+from hybridrank.fusion.normalization import moments
 
 __all__ = ["ConfidenceBlend", "confidence_range_of", "effective_blend"]
 
@@ -63,7 +64,7 @@ class ConfidenceBlend(Component):
         score_range = self.score_range or declared
         if score_range is None:
             return self.weight_if_unknown
-        spread = _deviation(scores) / (score_range[1] - score_range[0])
+        spread = moments(scores)[1] / (score_range[1] - score_range[0])
         confidence = _share(max(scores), score_range) * _share(spread, self.spread_range)
         return self.weight_if_unsure + (self.weight_if_confident - self.weight_if_unsure) * confidence
 
@@ -82,11 +83,6 @@ def _share(value: float, between: tuple[float, float]) -> float:
     """How far the value is from the first to the second: 0 up to that, 1 past this."""
     low, high = between
     return min(max((value - low) / (high - low), 0.0), 1.0)
-
-
-def _deviation(values: Sequence[float]) -> float:
-    mean = fsum(values) / len(values)
-    return sqrt(fsum([(value - mean) ** 2 for value in values]) / len(values))
 
 
 def confidence_range_of(reranker: Reranker) -> tuple[float, float] | None:

@@ -7,9 +7,10 @@ stands out among those of its query.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum, log, sqrt
+from math import log
 
 from hybridrank.errors import InputError
+from hybridrank.fusion.normalization import standardize
 from hybridrank.types import Ranking
 
 __all__ = ["blend", "blended"]
@@ -25,8 +26,8 @@ def blended(scores: Sequence[float], *, weight: float) -> list[float]:
     >>> [round(score, 2) for score in blended([0.2, 0.9, 0.1], weight=0.25)]
     [-0.1, 1.02, -0.92]
     """
-    prior = _standard([-log(place + 1) for place in range(1, len(scores) + 1)])
-    return [(1 - weight) * a + weight * b for a, b in zip(_standard(scores), prior, strict=True)]
+    prior = standardize([-log(place + 1) for place in range(1, len(scores) + 1)])
+    return [(1 - weight) * a + weight * b for a, b in zip(standardize(scores), prior, strict=True)]
 
 
 def blend(fused: Ranking, reranked: Ranking, *, weight: float) -> Ranking:
@@ -45,15 +46,3 @@ def blend(fused: Ranking, reranked: Ranking, *, weight: float) -> Ranking:
         raise InputError(f"the fused ranking lacks document {lost!r}, which the reranker has scored")
     scores = blended([found[doc_id] for doc_id in ids], weight=weight)
     return Ranking.of(zip(ids, scores, strict=True))
-
-
-def _standard(values: Sequence[float]) -> list[float]:
-    """Standard deviations above the mean; zeros where all are equal."""
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    half = high / 2 - low / 2  # of the range: halved, so that nothing overflows
-    if half == 0.0:
-        return [0.0] * len(values)
-    unit = [(value / 2 - low / 2) / half for value in values]
-    mean = fsum(unit) / len(unit)
-    deviation = sqrt(fsum([(value - mean) ** 2 for value in unit]) / len(unit))
-    return [(value - mean) / deviation for value in unit]

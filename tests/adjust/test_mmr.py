@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hybridrank import Candidates, Document, Query, Ranking
 from hybridrank.adjust import MMR
-from hybridrank.adjust.scaling import scaled
+from hybridrank.fusion.normalization import min_max
 from hybridrank.errors import BackendTimeoutError, ConfigError, InputError
 from hybridrank.runtime.deadline import limited
 
@@ -114,7 +114,7 @@ def test_the_weight_is_a_share(weight):
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=8))
 def test_scaling_keeps_the_order_whatever_the_scale(scores):
-    found = scaled(scores)
+    found = min_max(scores)
     assert all(0 <= value <= 1 for value in found)
     if scores:
         assert found[scores.index(max(scores))] == 1.0
