@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from hybridrank.fusion.normalization import min_max
 from hybridrank.component.base import Component
 from hybridrank.errors import InputError
+from hybridrank.fusion.normalization import min_max
 from hybridrank.runtime.deadline import check
 from hybridrank.types import Candidates, Scores
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from hybridrank.fusion.normalization import min_max
 from hybridrank.component.base import Component
+from hybridrank.fusion.normalization import min_max
 from hybridrank.types import Candidates, Scores
 
 __all__ = ["Recency"]

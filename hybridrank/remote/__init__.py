@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hybridrank._lazy import lazy
 
 _HOME = {
-    "Limits": "calls",
+    "Limits": "rate_limits",
     "OverFetch": "over_fetch",
     "PerLoopClient": "clients",
     "Request": "batching",
@@ -20,11 +20,12 @@ _HOME = {
     "is_finite": "batching",
     "merge": "batching",
     "one_line": "http_errors",
-    "redacted": "api_keys",
+    "redact": "api_keys",
     "retry_after": "http_errors",
-    "run_sync": "calls",
-    "said": "http_errors",
+    "run_sync": "hybridrank.runtime.background_loop",
+    "error_message": "http_errors",
     "scrub": "api_keys",
+    "ssl_context": "clients",
     "split": "batching",
     "trust_needed_by_service": "calls",
 }
@@ -33,7 +34,7 @@ __all__ = [*_HOME]
 
 if TYPE_CHECKING:
     from hybridrank.remote.api_keys import api_key as api_key
-    from hybridrank.remote.api_keys import redacted as redacted
+    from hybridrank.remote.api_keys import redact as redact
     from hybridrank.remote.api_keys import scrub as scrub
     from hybridrank.remote.batching import Request as Request
     from hybridrank.remote.batching import Response as Response
@@ -41,16 +42,17 @@ if TYPE_CHECKING:
     from hybridrank.remote.batching import is_finite as is_finite
     from hybridrank.remote.batching import merge as merge
     from hybridrank.remote.batching import split as split
-    from hybridrank.remote.calls import Limits as Limits
     from hybridrank.remote.calls import ServiceClient as ServiceClient
     from hybridrank.remote.calls import gather_or_cancel as gather_or_cancel
-    from hybridrank.remote.calls import run_sync as run_sync
     from hybridrank.remote.calls import trust_needed_by_service as trust_needed_by_service
     from hybridrank.remote.clients import PerLoopClient as PerLoopClient
+    from hybridrank.remote.clients import ssl_context as ssl_context
     from hybridrank.remote.http_errors import error_for_status as error_for_status
+    from hybridrank.remote.http_errors import error_message as error_message
     from hybridrank.remote.http_errors import one_line as one_line
     from hybridrank.remote.http_errors import retry_after as retry_after
-    from hybridrank.remote.http_errors import said as said
     from hybridrank.remote.over_fetch import OverFetch as OverFetch
+    from hybridrank.remote.rate_limits import Limits as Limits
+    from hybridrank.runtime.background_loop import run_sync as run_sync
 else:
     __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -7,7 +7,7 @@ import re
 
 from hybridrank.errors import AuthenticationError
 
-__all__ = ["api_key", "redacted", "scrub"]
+__all__ = ["api_key", "redact", "scrub"]
 
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 
@@ -29,7 +29,7 @@ def _key(variable: str | None) -> str:
     return os.environ.get(variable, "").strip() if variable else ""
 
 
-def redacted(text: str, variable: str | None, *, shortest: int = 1) -> str:
+def redact(text: str, variable: str | None, *, shortest: int = 1) -> str:
     """`text` with the name of the key's variable in place of the key.
 
     A key of fewer than `shortest` characters is left: local servers are given "none" or "x", and what is read by
@@ -47,7 +47,7 @@ def scrub(error: BaseException | None, variable: str | None) -> None:
     """
     while error is not None:
         error.__traceback__ = None
-        error.args = tuple(redacted(arg, variable) if isinstance(arg, str) else arg for arg in error.args)
+        error.args = tuple(redact(arg, variable) if isinstance(arg, str) else arg for arg in error.args)
         held = vars(error)
         held.update({name: _printable(value, variable) for name, value in held.items()})
         error = error.__cause__ or error.__context__
@@ -55,5 +55,5 @@ def scrub(error: BaseException | None, variable: str | None) -> None:
 
 def _printable(value: object, variable: str | None) -> object:
     if isinstance(value, (str, dict)):
-        return redacted(str(value), variable)
+        return redact(str(value), variable)
     return value if isinstance(value, (int, float)) else None

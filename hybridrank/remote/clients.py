@@ -5,15 +5,31 @@ from __future__ import annotations
 import asyncio
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import finalize
 
 from hybridrank.errors import BackendTimeoutError
 from hybridrank.runtime.deadline import remaining
 
-__all__ = ["PerLoopClient"]
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+__all__ = ["PerLoopClient", "ssl_context"]
 
 T = TypeVar("T")
+
+
+def ssl_context() -> SSLContext:
+    """The certificates that httpx trusts: slow to read, so read once for all clients."""
+    return _ssl_context()
+
+
+@cache
+def _ssl_context() -> SSLContext:
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 class PerLoopClient(Generic[T]):
@@ -32,7 +48,7 @@ class PerLoopClient(Generic[T]):
         # A generator that nobody holds is closed on its loop. At exit, the loop does that by itself.
         finalize(self, self._held.clear).atexit = False
 
-    async def mine(self) -> T:
+    async def get(self) -> T:
         """Give the running loop's own; made at first use, which is slow.
 
         Raises:

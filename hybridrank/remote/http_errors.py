@@ -1,4 +1,4 @@
-"""What an HTTP status other than success means -> one of our errors, in the server's words."""
+"""An HTTP status other than success -> one of our errors, in the server's words."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hybridrank.errors import (
     BackendUnavailableError,
     RateLimitedError,
 )
-from hybridrank.remote.api_keys import redacted
+from hybridrank.remote.api_keys import redact
 
-__all__ = ["error_for_status", "one_line", "retry_after", "said"]
+__all__ = ["error_for_status", "error_message", "one_line", "retry_after"]
 
 
 def error_for_status(
@@ -42,11 +42,13 @@ def error_for_status(
     return BackendError(problem)
 
 
-def said(body: Any) -> str:
+def error_message(body: Any) -> str:
     """The message in an error's body, wherever the server puts it, or else the body, JSON or not.
 
-    >>> said('{"error": {"message": "no such model", "code": 404}}'), said("<html>"), said('{"detail": []}')
-    ('no such model', '<html>', "{'detail': []}")
+    >>> error_message('{"error": {"message": "no such model", "code": 404}}'), error_message("<html>")
+    ('no such model', '<html>')
+    >>> error_message('{"detail": []}')
+    "{'detail': []}"
     """
     if isinstance(body, str):
         try:
@@ -63,7 +65,7 @@ def said(body: Any) -> str:
 
 def one_line(text: str, variable: str | None) -> str:
     """A line of at most 300 characters, without the key in `variable`."""
-    line = " ".join(redacted(text, variable).split())
+    line = " ".join(redact(text, variable).split())
     return line if len(line) <= 300 else f"{line[:300]}…"
 
 

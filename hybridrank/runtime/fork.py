@@ -15,10 +15,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from time import monotonic, sleep
+from types import MethodType
 from typing import Any, TypeVar
-from weakref import WeakMethod, ref
+from weakref import ref
 
 from hybridrank.runtime.holds import Holds
 
@@ -32,8 +34,8 @@ WAITS = 30.0
 _POLL = 0.0005  # seconds
 
 _locks: set[ref[Any]] = set()
-_before: dict[Any, None] = {}
-_in_child: dict[Any, None] = {}
+_before: dict[object, Callable[[], None]] = {}
+_in_child: dict[object, Callable[[], None]] = {}
 _inside = Holds()
 _forking: set[int] = set()  # threads
 
@@ -66,18 +68,24 @@ def before(call: Callable[[], None]) -> None:
     _register(_before, call)
 
 
-def _register(calls: dict[Any, None], call: Callable[[], None]) -> None:
-    if hasattr(call, "__self__"):
-        calls[WeakMethod(call, lambda dead: calls.pop(dead, None))] = None
+def _register(calls: dict[object, Callable[[], None]], call: Callable[[], None]) -> None:
+    key = object()
+    if isinstance(call, MethodType):
+        # No WeakMethod: where the interpreter ends, its callback may find that it is gone already, and complains.
+        owner, method = ref(call.__self__, lambda _: calls.pop(key, None)), call.__func__
+        calls[key] = partial(_call_of_living, owner, method)
     else:
-        calls[call] = None
+        calls[key] = call
 
 
-def _call_all(calls: dict[Any, None]) -> None:
-    for each in list(calls):
-        call = each() if isinstance(each, WeakMethod) else each
-        if call is not None:
-            call()
+def _call_of_living(owner: ref[Any], method: Callable[[Any], None]) -> None:
+    if (living := owner()) is not None:
+        method(living)
+
+
+def _call_all(calls: dict[object, Callable[[], None]]) -> None:
+    for call in list(calls.values()):
+        call()
 
 
 class held_off:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from hybridrank.component.protocols import AsyncReranker, Reranker
 from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendError
-from hybridrank.remote.calls import Limits
+from hybridrank.remote import Limits
 from hybridrank.testing.kit import CheckFailed, near, require, skip
 from hybridrank.testing.kit import Limits as CheckLimits
 from hybridrank.testing.samples import DOCUMENTS, queries
@@ -66,7 +66,7 @@ class Served:
 
     ``server(key=…)`` is a `FaultyServer` that takes no other key and really scores. ``reranker(url, api_key_env=…,
     limits=…)`` is a reranker that asks the server at `url`, with the key in that environment variable, within
-    such `hybridrank.remote.calls.Limits`.
+    such `hybridrank.remote.Limits`.
     """
 
     server: Callable[..., FaultyServer]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hybridrank import Candidates, Document, Query, Ranking
 from hybridrank.adjust import MMR
-from hybridrank.fusion.normalization import min_max
 from hybridrank.errors import BackendTimeoutError, ConfigError, InputError
+from hybridrank.fusion.normalization import min_max
 from hybridrank.runtime.deadline import limited
 
 QUERY = Query("q")

@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from hybridrank.errors import AuthenticationError
-from hybridrank.remote.api_keys import api_key, redacted, scrub
+from hybridrank.remote.api_keys import api_key, redact, scrub
 
 KEY = "s3cret-Token_for.tests~+/="
 
@@ -37,11 +37,11 @@ def test_what_no_key_can_be_is_refused_and_not_shown(monkeypatch, value):
 
 
 def test_what_is_redacted(monkeypatch):
-    assert redacted(f"{KEY}, {KEY}", "SOME_KEY") == "<SOME_KEY>, <SOME_KEY>"
-    assert redacted(KEY, None) == redacted(KEY, "OTHER_KEY") == KEY
+    assert redact(f"{KEY}, {KEY}", "SOME_KEY") == "<SOME_KEY>, <SOME_KEY>"
+    assert redact(KEY, None) == redact(KEY, "OTHER_KEY") == KEY
     monkeypatch.setenv("SOME_KEY", "x")
-    assert redacted("index", "SOME_KEY") == "inde<SOME_KEY>"
-    assert redacted("index", "SOME_KEY", shortest=8) == "index"
+    assert redact("index", "SOME_KEY") == "inde<SOME_KEY>"
+    assert redact("index", "SOME_KEY", shortest=8) == "index"
 
 
 class KeepsEverything(Exception):

@@ -26,7 +26,7 @@ from hybridrank.errors import (
     ConfigError,
     RateLimitedError,
 )
-from hybridrank.remote.calls import Limits, ServiceClient, gather_or_cancel, run_sync
+from hybridrank.remote import Limits, ServiceClient, gather_or_cancel, run_sync
 from hybridrank.runtime.deadline import limited, remaining
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks")
@@ -335,7 +335,7 @@ def test_cancelling_at_any_point_gives_everything_back(limits):
         raise AssertionError("it never ended")
 
     assert run(every_point) > 5
-    assert len(service._turns._slots._served) == len(service._turns._slots._queue) == 0
+    assert len(service._rate_limit._slots._served) == len(service._rate_limit._slots._queue) == 0
 
 
 def test_cancelling_who_waits_for_the_rate_gives_everything_back():
@@ -430,7 +430,7 @@ def script(code: str) -> list[str]:
     head = """
         import asyncio, contextlib, os, signal, threading, warnings
         from concurrent.futures import CancelledError
-        from hybridrank.remote.calls import Limits, ServiceClient, run_sync, gather_or_cancel
+        from hybridrank.remote import Limits, ServiceClient, run_sync, gather_or_cancel
         async def answer():
             return "answer"
         async def hang():
@@ -481,7 +481,7 @@ def test_many_calls_leave_one_thread_and_no_task():
             return len(asyncio.all_tasks() - {asyncio.current_task()})
         print(run_sync(left()), *[thread.name for thread in threading.enumerate()])
     """
-    assert script(code) == ["0", "MainThread", "hybridrank-remote"]
+    assert script(code) == ["0", "MainThread", "hybridrank-loop"]
 
 
 def test_an_interrupted_caller_stops_the_call():

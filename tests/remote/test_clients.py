@@ -39,8 +39,8 @@ def held(lines):
 
 def test_a_loop_has_one_made_off_the_loop(held, lines):
     async def use():
-        found = await asyncio.gather(*[held.mine() for _ in range(5)])
-        assert set(found) == {await held.mine()} == set(lines)
+        found = await asyncio.gather(*[held.get() for _ in range(5)])
+        assert set(found) == {await held.get()} == set(lines)
         assert all(line.made_in is not threading.current_thread() for line in lines)
 
     asyncio.run(use())
@@ -52,7 +52,7 @@ def test_the_deadline_does_not_wait_for_it(lines):
 
     async def use():
         with limited(0.05), pytest.raises(BackendTimeoutError, match="the service: the deadline passed"):
-            await held.mine()
+            await held.get()
         ready.set()
 
     asyncio.run(use())
@@ -63,7 +63,7 @@ def test_it_is_closed_with_its_loop_which_is_let_go(held, lines):
 
     async def use():
         loops.append(weakref.ref(asyncio.get_running_loop()))
-        line = await held.mine()
+        line = await held.get()
         assert line.closed_on == []
         return line
 
@@ -78,7 +78,7 @@ def test_it_is_closed_with_its_loop_which_is_let_go(held, lines):
 def test_it_is_closed_on_its_loop_when_nobody_holds_it(lines):
     async def use():
         held = PerLoopClient(Line, Line.close, name="the service")
-        line = await held.mine()
+        line = await held.get()
         del held
         gc.collect()
         while not line.closed_on:
@@ -90,10 +90,10 @@ def test_it_is_closed_on_its_loop_when_nobody_holds_it(lines):
 
 def test_a_loop_that_ended_without_a_word_is_forgotten(held, lines):
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(held.mine())
+    loop.run_until_complete(held.get())
     loop.close()
     gone = weakref.ref(loop)
     del loop
-    asyncio.run(held.mine())
+    asyncio.run(held.get())
     gc.collect()
     assert gone() is None

@@ -12,7 +12,7 @@ from hybridrank.errors import (
     BackendUnavailableError,
     RateLimitedError,
 )
-from hybridrank.remote.http_errors import error_for_status, one_line, retry_after, said
+from hybridrank.remote.http_errors import error_for_status, error_message, one_line, retry_after
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_whose_key_was_refused_is_said():
     ],
 )
 def test_the_servers_own_words(body, words):
-    assert said(body) == words
+    assert error_message(body) == words
 
 
 def test_a_line_is_short_and_has_no_key(monkeypatch):

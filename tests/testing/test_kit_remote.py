@@ -14,11 +14,11 @@ import pytest
 from hybridrank import Component
 from hybridrank.component.base import once
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
+from hybridrank.remote import Limits as CallLimits
+from hybridrank.remote import ServiceClient, gather_or_cancel, run_sync
 from hybridrank.remote.api_keys import api_key, scrub
-from hybridrank.remote.calls import Limits as CallLimits
-from hybridrank.remote.calls import ServiceClient, gather_or_cancel, run_sync
 from hybridrank.remote.clients import PerLoopClient
-from hybridrank.remote.http_errors import error_for_status, retry_after, said
+from hybridrank.remote.http_errors import error_for_status, error_message, retry_after
 from hybridrank.testing import Limits, Served, checks, parametrize
 from hybridrank.testing.remote import CHECKS
 from hybridrank.testing.server import FaultyHandler, FaultyServer
@@ -58,7 +58,7 @@ class Right(Component):
     async def one(self, candidates):
         if not candidates.documents:
             return []
-        await self._clients.mine()
+        await self._clients.get()
         scores, _ = await self._remote.call(lambda: self.ask(candidates))
         return scores
 
@@ -77,7 +77,7 @@ class Right(Component):
             raise BackendResponseError("no JSON") from None
 
     async def post(self, body):
-        client = await self._clients.mine()
+        client = await self._clients.get()
         return await client.post(self.url, json=body, auth=self.authorize)
 
     def authorize(self, request):
@@ -89,7 +89,7 @@ class Right(Component):
 
     def refused(self, response):
         wait = retry_after(response.headers.get("retry-after"))
-        status, reason = response.status_code, said(response.text)
+        status, reason = response.status_code, error_message(response.text)
         return error_for_status(status, reason, who="the service", wait=wait, variable=self.api_key_env)
 
     def allowed(self):

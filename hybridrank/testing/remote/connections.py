@@ -103,7 +103,7 @@ def closed_loops_are_let_go(served: Served, limits: Limits) -> None:
         for _ in range(3):
             rows = in_own_thread(lambda: asyncio.run(search()))
             same(rows, expected, limits, "on one event loop after another")
-        what = "an event loop was closed, and what it opened was not: use hybridrank.remote.clients.PerLoopClient"
+        what = "an event loop was closed, and what it opened was not: use hybridrank.remote.PerLoopClient"
         require(soon(lambda: open_ones() <= 1), what)
         require(all(loop() is None for loop in loops), "an event loop that was closed is still in memory")
         held.clear()

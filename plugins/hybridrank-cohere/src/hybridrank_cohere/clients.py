@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
 
-from hybridrank.remote import PerLoopClient
+from hybridrank.remote import PerLoopClient, ssl_context
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from cohere import AsyncClientV2
     from httpx import AsyncClient
 
@@ -32,16 +29,8 @@ def clients(
         http = httpx.AsyncClient(
             timeout=None,  # `hybridrank.remote.calls` bounds each attempt as a whole
             limits=httpx.Limits(max_keepalive_connections=connections, keepalive_expiry=30.0),
-            verify=_trusted(),
+            verify=ssl_context(),
         )
         return http, cohere.AsyncClientV2(api_key, base_url=base_url, httpx_client=http)
 
     return PerLoopClient(make, lambda made: made[0].aclose(), name="Cohere")
-
-
-@cache
-def _trusted() -> SSLContext:
-    """The certificates that httpx trusts: slow to read, so read once for all clients."""
-    import httpx
-
-    return httpx.create_ssl_context()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
-from hybridrank.remote import error_for_status, one_line, retry_after, said
+from hybridrank.remote import error_for_status, error_message, one_line, retry_after
 
 __all__ = ["backend_error"]
 
@@ -14,7 +14,7 @@ def backend_error(error: Exception, *, variable: str) -> BackendError:
     from cohere.core.api_error import ApiError
 
     if isinstance(error, ApiError):
-        status, reason = error.status_code or 0, said(error.body)
+        status, reason = error.status_code or 0, error_message(error.body)
         if status < 300:
             reason = one_line(f"Cohere answered {status}: {reason}", variable)
             return BackendResponseError(f"{reason} (not JSON)")

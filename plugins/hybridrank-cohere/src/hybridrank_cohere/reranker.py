@@ -136,7 +136,7 @@ class CohereReranker(Component):
         parts = split(batch, size=self.batch_size, metadata_fields=self.metadata_fields)
         if not parts:
             return merge(batch, [], [], blank=_BLANK)
-        _, client = await self._clients.mine()
+        _, client = await self._clients.get()
         answers = await gather_or_cancel(self._ask(client, part) for part in parts)
         return merge(batch, parts, answers, blank=_BLANK)
 

@@ -1,10 +1,10 @@
-"""One request over HTTP: what the server said, or one of our errors, with no key in any of it."""
+"""One request over HTTP: the server's answer, or one of our errors, with no key in any of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
@@ -12,16 +12,15 @@ from hybridrank.remote import (
     PerLoopClient,
     api_key,
     error_for_status,
+    error_message,
     one_line,
-    redacted,
+    redact,
     retry_after,
-    said,
     scrub,
+    ssl_context,
 )
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from httpx import AsyncClient, Request, Response
 
 __all__ = ["Reply", "clients", "post"]
@@ -53,17 +52,9 @@ def _client(*, keep: int, proxies: bool) -> AsyncClient:
     return httpx.AsyncClient(
         timeout=None,  # of one read, in httpx; `hybridrank.remote.calls` bounds each attempt as a whole
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=keep, keepalive_expiry=30.0),
-        verify=_trusted(),
+        verify=ssl_context(),
         trust_env=proxies,
     )
-
-
-@cache
-def _trusted() -> SSLContext:
-    """The certificates that httpx trusts: slow to read, so read once for all clients."""
-    import httpx
-
-    return httpx.create_ssl_context()
 
 
 async def post(client: AsyncClient, url: str, body: bytes, *, who: str, variable: str | None) -> Reply:
@@ -88,7 +79,7 @@ async def post(client: AsyncClient, url: str, body: bytes, *, who: str, variable
         raise BackendResponseError(f"{who} answered more than a reranker has to say")
     if not response.is_success:
         wait = retry_after(response.headers.get("retry-after"))
-        raise error_for_status(response.status_code, said(text), who=who, wait=wait, variable=variable)
+        raise error_for_status(response.status_code, error_message(text), who=who, wait=wait, variable=variable)
     return Reply(text, response.headers)
 
 
@@ -104,7 +95,7 @@ async def _text(response: Response, *, most: int, variable: str | None) -> str |
         content += chunk
         if len(content) > most:
             return None
-    return redacted(content.decode("utf-8", "replace"), variable, shortest=_SECRET)
+    return redact(content.decode("utf-8", "replace"), variable, shortest=_SECRET)
 
 
 def _unreachable(error: Exception, *, who: str, variable: str | None) -> BackendError:

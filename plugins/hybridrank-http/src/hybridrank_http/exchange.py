@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.remote import Request, Response, by_index, is_finite, one_line, said
+from hybridrank.remote import Request, Response, by_index, error_message, is_finite, one_line
 from hybridrank_http.client import Reply
 from hybridrank_http.flavors import Flavor
 
@@ -40,7 +40,7 @@ def read(reply: Reply, count: int, flavor: Flavor, *, who: str, variable: str | 
     results = _within(answer, flavor.results)
     if not isinstance(results, list):
         where = f'under "{flavor.results}"' if flavor.results else "in its answer"
-        words = f": {one_line(said(answer), variable)}" if isinstance(answer, dict) and answer else ""
+        words = f": {one_line(error_message(answer), variable)}" if isinstance(answer, dict) and answer else ""
         raise BackendResponseError(f"{who} gave no list {where}, but {type(results).__name__}{words}")
     named = [result if isinstance(result, dict) else {} for result in results]
     scores = by_index([(each.get(flavor.index), each.get(flavor.score)) for each in named], count, who=who)

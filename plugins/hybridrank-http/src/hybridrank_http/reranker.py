@@ -155,7 +155,7 @@ class HttpReranker(Component):
 
     async def _ask(self, part: Request) -> Response:
         content = body(part, self._flavor, model=self.model, instruction=self.instruction)
-        client = await self._clients.mine()
+        client = await self._clients.get()
         reply, retries = await self._remote.call(
             lambda: post(client, self._endpoint, content, who=self._who, variable=self.api_key_env)
         )

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import BackendResponseError
-from hybridrank.remote import api_key, error_for_status, one_line, redacted, retry_after, said, scrub
+from hybridrank.remote import api_key, error_for_status, error_message, one_line, redact, retry_after, scrub
 from hybridrank_llm.failures import unreachable
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def ask(client: AsyncClient, url: str, body: Mapping[str, Any], *, api_key
     if response.status_code != 200:
         wait = retry_after(response.headers.get("retry-after"))
         raise error_for_status(
-            response.status_code, said(content), who="the chat server", wait=wait, variable=api_key_env
+            response.status_code, error_message(content), who="the chat server", wait=wait, variable=api_key_env
         )
     if not is_whole:
         raise BackendResponseError(f"the chat server's answer is longer than {_LONGEST:,} bytes")
@@ -71,7 +71,7 @@ async def _content(response: Response, api_key_env: str | None) -> tuple[str, bo
         content += chunk
         if len(content) > _LONGEST:
             break
-    return redacted(content.decode(errors="replace"), api_key_env, shortest=_SECRET), len(content) <= _LONGEST
+    return redact(content.decode(errors="replace"), api_key_env, shortest=_SECRET), len(content) <= _LONGEST
 
 
 def read(completion: Any) -> Answer:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
-from hybridrank.remote import PerLoopClient
+from hybridrank.remote import PerLoopClient, ssl_context
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from httpx import AsyncClient
 
 __all__ = ["clients"]
@@ -26,14 +23,6 @@ def _client() -> AsyncClient:
     return httpx.AsyncClient(
         timeout=None,  # `hybridrank.remote.calls` bounds each attempt as a whole
         limits=httpx.Limits(max_connections=None),  # and their number
-        verify=_trusted(),
+        verify=ssl_context(),
         headers={"Accept-Encoding": "identity"},
     )
-
-
-@cache
-def _trusted() -> SSLContext:
-    """The certificates that httpx trusts: slow to read, so read once for all clients."""
-    import httpx
-
-    return httpx.create_ssl_context()

@@ -72,7 +72,7 @@ class ChatEndpoint(Component):
         if self.structured:
             form = {"name": name, "strict": True, "schema": schema}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        client = await self._clients.mine()
+        client = await self._clients.get()
         url = f"{self.url.rstrip('/')}/chat/completions"
         return await self._remote.call(partial(ask, client, url, body, api_key_env=self.api_key_env))
 
