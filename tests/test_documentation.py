@@ -109,7 +109,7 @@ def test_commands_run(page, tmp_path, monkeypatch, capsys):
         assert stopped.value.code == 0, (line, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("page", EVERY_PAGE, ids=name)
+@pytest.mark.parametrize("page", [*EVERY_PAGE, ROOT / "CONTRIBUTING.md"], ids=name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target

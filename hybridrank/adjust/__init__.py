@@ -1,4 +1,4 @@
-"""Scores anew after the reranker, by more than relevance: diversity (`MMR`), novelty in time (`Recency`)."""
+"""Adjusters rescore documents after the reranker: diversity (`MMR`), recency (`Recency`)."""
 
 from hybridrank.adjust.mmr import MMR
 from hybridrank.adjust.recency import Recency

@@ -1,4 +1,4 @@
-"""Diversity: a document is worth less, the more it is like one that stands above it."""
+"""Diversity: a document scores lower the more similar it is to one ranked above it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["MMR"]
 
 
 class MMR(Component):
-    """Maximal marginal relevance: takes documents one by one, each time the one with the largest value of
+    """Maximal marginal relevance: selects documents one by one, each time the one with the highest value of
 
     ``weight * relevance - (1 - weight) * similarity``
 
-    and scores it with that value. `relevance` is its score, min-max scaled among the candidates (equal scores are
-    all 1: then similarity alone decides); `similarity` is the inner product of its stored vector with the nearest
-    among those taken before, at least 0, and 0 for the first. So no value is above the one before, and sorting by
-    it gives the order in which documents were taken; ties are broken by id. `weight`, from 0 to 1, is a matter of
-    taste: nothing was measured for the default. The time taken grows with the square of the candidates.
+    and scores it with that value. `relevance` is its previous score, min-max scaled among the candidates (equal
+    scores are all 1: then only similarity decides). `similarity` is the inner product of its stored vector with
+    the nearest among those already selected, at least 0, and 0 for the first. Values never increase, so sorting
+    by them gives the order of selection; ties are broken by id. `weight` is from 0 to 1; the default was not
+    tuned on data. Time is quadratic in the number of candidates.
 
-    A document without a vector is like no other; the details count these as ``without_vector``.
+    A document without a vector has similarity 0; the details count these as ``without_vector``.
 
     Carbonell and Goldstein, "The use of MMR, diversity-based reranking for reordering documents and producing
     summaries", SIGIR 1998.
@@ -46,22 +46,20 @@ class MMR(Component):
     weight: float = Field(default=0.7, ge=0, le=1)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     def adjust(self, candidates: Candidates, scores: Sequence[float]) -> Scores:
-        """The value at which each document was taken.
+        """The value with which each document was selected.
 
         Raises:
             InputError: the candidates come without vectors.
             BackendTimeoutError: the deadline has passed.
         """
         if candidates.vectors is None:
-            raise InputError("mmr compares vectors, and these candidates come without")
+            raise InputError("mmr compares vectors, and these candidates have none")
         ids = [document.id for document in candidates.documents]
-        order = sorted(
-            range(len(ids)), key=ids.__getitem__
-        )  # in which the first of equal values is the one to take
+        order = sorted(range(len(ids)), key=ids.__getitem__)  # the first of equal values is selected
         vectors = candidates.vectors[order].astype(np.float64)
         relevance = self.weight * np.array(min_max(scores))[order]
         similarity, values, left = np.zeros(len(ids)), np.zeros(len(ids)), np.ones(len(ids), bool)

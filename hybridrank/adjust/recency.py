@@ -1,4 +1,4 @@
-"""Recency: a document is worth more, the newer it is."""
+"""Recency: a newer document scores higher."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _DAY = 86_400.0  # seconds
 class Recency(Component):
     """Scores a document ``(1 - weight) * relevance + weight * 0.5 ** (age / half_life)``.
 
-    `relevance` is its score, min-max scaled among the candidates (equal scores are all 1: then age alone
-    decides); `age` is in days, and that of a date to come is 0. The power is the ``exp`` decay function of
+    `relevance` is its previous score, min-max scaled among the candidates (equal scores are all 1: then only age
+    decides); `age` is in days, and 0 for a future date. The power is the ``exp`` decay function of
     Elasticsearch's ``function_score`` query with ``decay`` 0.5 and ``scale`` `half_life`. `weight` is above 0 and
-    at most 1, a matter of taste: nothing was measured for the default.
+    at most 1; the default was not tuned on data.
 
-    The date is in the metadata `field`: in ISO 8601, with a time or without (midnight), in UTC where it names no
-    zone; or a number, the Unix time in seconds. A year alone is such a number, and means 1970. A document without
-    a date, or with one that cannot be read or is outside the years 1 to 9999 (Unix time in milliseconds is),
-    gets nothing for it. The details count these as ``without_date`` and ``unreadable_date``, and those to come
+    The date is in the metadata `field`: in ISO 8601, with or without a time (default midnight), in UTC if it has
+    no zone; or a number, the Unix time in seconds. A bare year is such a number, and means 1970. A document
+    without a date, or with one that is unreadable or outside the years 1 to 9999 (Unix time in milliseconds is),
+    gets no recency score. The details count these as ``without_date`` and ``unreadable_date``, and future dates
     as ``future_date``.
 
-    `now` is the date that ages are counted from, in ISO 8601; by default it is the time of the search.
+    `now` is the reference date for ages, in ISO 8601; by default the time of the search.
 
     >>> from hybridrank import Document, Query
     >>> dates = {"new": "2024-03-31", "old": "2024-03-01T12:00:00+02:00", "odd": "spring"}
@@ -52,14 +52,14 @@ class Recency(Component):
     @field_validator("now", mode="before")
     @classmethod
     def _is_a_date(cls, value: Any) -> Any:
-        if isinstance(value, date):  # which TOML has, and a datetime is
+        if isinstance(value, date):  # TOML has dates; a datetime is one
             value = value.isoformat()
         if isinstance(value, str) and _seconds(value) is None:
             raise ValueError("now should be a date in ISO 8601")
         return value
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     def adjust(self, candidates: Candidates, scores: Sequence[float]) -> Scores:
@@ -81,13 +81,13 @@ class Recency(Component):
 
 
 def _seconds(value: Any) -> float | None:
-    """The Unix time of a metadata value, in seconds; None where it is no date."""
+    """The Unix time of a metadata value, in seconds; None if it is not a date."""
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
             return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC).timestamp()  # within the years that there are
+            return datetime.fromtimestamp(value, UTC).timestamp()  # within the years of the calendar
     except (ValueError, OverflowError, OSError):
         pass
     return None

@@ -31,7 +31,7 @@ _LOCAL_ONLY: ContextVar[bool] = ContextVar("local_only", default=False)
 
 @contextmanager
 def local_only() -> Iterator[None]:
-    """Mark every component that is made inside as `Component.local_only`."""
+    """Mark every component that is constructed inside as `Component.local_only`."""
     before = _LOCAL_ONLY.set(True)
     try:
         yield
@@ -40,9 +40,9 @@ def local_only() -> Iterator[None]:
 
 
 class once(Generic[T]):
-    """Like `functools.cached_property`, except that two threads never make the value twice.
+    """Like `functools.cached_property`, except that two threads never compute the value twice.
 
-    A failure is not remembered: the next use tries again.
+    A failure is not cached: the next use tries again.
     """
 
     _guard: ClassVar[threading.Lock] = fork.new_lock()
@@ -94,7 +94,7 @@ _TYPES: Mapping[str, str] = {
 def config_error(
     error: ValidationError, options: Mapping[str, Any], *, given: Mapping[str, Any], path: str, what: str
 ) -> ConfigError:
-    """Say the first of pydantic's complaints in one line, with its place and, for a typo, the likely name.
+    """Convert pydantic's first error to one line, with its path and, for a typo, the nearest name.
 
     `options` are those that there are, `given` those that were given.
     """
@@ -126,7 +126,7 @@ def config_error(
 
 
 def _place(location: Sequence[int | str], given: Any, *, last: bool) -> str:
-    """Where in the options something is; pydantic's names for members of a union are no part of that."""
+    """The path of an option; pydantic's names for members of a union are not part of it."""
     where = ""
     for number, part in enumerate(location):
         by_name = isinstance(given, Mapping) and part in given
@@ -154,11 +154,10 @@ def dumped(model: BaseModel) -> dict[str, Any]:
 
 
 class Component(BaseModel):
-    """A registered part of a pipeline: its fields are its whole configuration.
+    """A registered component: its fields are its whole configuration.
 
-    A subclass names itself with `use` (the name that it is registered under), declares its options as
-    pydantic fields, all with defaults where it can, and gives the methods of the protocol that it takes
-    part in. Nothing heavy happens in the constructor.
+    A subclass names itself with `use` (its registered name), declares its options as pydantic fields, with
+    defaults where possible, and implements the methods of its protocol. The constructor does no work.
 
     >>> class Shout(Component):
     ...     use = "shout"
@@ -184,7 +183,7 @@ class Component(BaseModel):
     use: ClassVar[str]
 
     def __new__(cls, *values: object, **options: object) -> Self:  # noqa: ARG004
-        """Refuse a class without a name, and options without theirs: Python's own messages name neither."""
+        """Reject a class without a name, and positional options: Python's own messages name neither."""
         _name_of(cls)
         if values:
             first = next(iter(cls.model_fields), None)
@@ -205,9 +204,9 @@ class Component(BaseModel):
 
     @property
     def local_only(self) -> bool:
-        """Whether it comes from a stored configuration that nobody vouched for (`hybridrank.component.trust`).
+        """Whether it comes from a stored configuration without trust (`hybridrank.component.trust`).
 
-        It must then reach no network, and read no file outside of the model caches and the collection.
+        It must then use no network, and read no file outside the model caches and the collection.
         """
         return _MARK in self.__dict__
 
@@ -221,7 +220,7 @@ class Component(BaseModel):
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and deep-copy the options alone: weights, sessions and locks stay behind."""
+        """Pickle and deep-copy only the options: weights, sessions and locks are not copied."""
         options = {name: getattr(self, name) for name in type(self).model_fields}
         return _rebuild, (type(self), options, self.local_only)
 
@@ -231,7 +230,7 @@ class Component(BaseModel):
     __copy__ = __deepcopy__  # frozen: a copy is itself
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
-        """Give a component with some options changed, validated like any; `deep` makes no difference.
+        """Return a component with some options changed and validated; `deep` makes no difference.
 
         Raises:
             ConfigError: an option is unknown or wrong.
@@ -242,7 +241,7 @@ class Component(BaseModel):
         return _rebuild(type(self), {**options, **update}, self.local_only)
 
     def to_config(self) -> dict[str, Any]:
-        """Give the options as JSON values, `use` first; good for TOML too, since None is left out.
+        """Return the options as JSON values, `use` first; valid for TOML too, since None is left out.
 
         Raises:
             ConfigError: an option holds an object that is no registered component.
@@ -251,7 +250,7 @@ class Component(BaseModel):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make the component from what `to_config` gave; `use` may be left out.
+        """Construct the component from the result of `to_config`; `use` may be left out.
 
         Raises:
             ConfigError: an option is unknown or wrong, or `use` names another component.
@@ -263,7 +262,7 @@ class Component(BaseModel):
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """Give the JSON Schema (draft 2020-12) of this component's configuration."""
+        """Return the JSON Schema (draft 2020-12) of this component's configuration."""
         schema = cls.model_json_schema()
         schema["properties"] = {"use": {"const": _name_of(cls)}, **schema.get("properties", {})}
         schema["required"] = ["use", *schema.get("required", [])]
@@ -286,7 +285,7 @@ def _name_of(cls: type[Component]) -> str:
 
 
 def nested(part: object) -> Iterator[object]:
-    """A part and all parts that it is made of: a component's options, and theirs."""
+    """A component and all components nested in its options."""
     yield part
     values: Iterable[object] = ()
     if isinstance(part, Component):

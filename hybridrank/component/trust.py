@@ -1,10 +1,10 @@
-"""Configurations that were stored with data: what is built from them, and what needs the caller's word.
+"""Configurations that are stored with data: what is built from them, and what requires the caller's trust.
 
-A collection or a recording is data. Of the configuration that is stored with it, only parts are built that can
-neither run code, nor reach a network, nor read a file outside of the model caches and the collection, nor take
-time and memory out of all proportion. Each component class declares that itself, with a method `trust_needed`
-(`hybridrank.component.protocols.DeclaresTrust`); a class that does not define one is not even made. Built-in
-components have no privilege.
+A collection or a recording is data. From its stored configuration, only components are built that cannot run
+code, use a network, read a file outside the model caches and the collection, or use excessive time and memory.
+Each component class declares this itself, with a method `trust_needed`
+(`hybridrank.component.protocols.DeclaresTrust`); a class without its own declaration is not even constructed.
+Built-in components have no privilege.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hybridrank.errors import ConfigError, HybridrankError, InputError, Untruste
 
 __all__ = ["build_stored"]
 
-_MOST_LEVELS = 16  # of components inside of components
+_MOST_LEVELS = 16  # nesting depth of components
 _MOST_COMPONENTS = 100
-_WITHHELD: Final = object()  # in place of what was not made
+_WITHHELD: Final = object()  # for a component that was not built
 
 
 def build_stored(
@@ -35,11 +35,12 @@ def build_stored(
     only_made: Iterable[str] = (),
     most: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Build the components in a stored configuration of `model`; gives its options, with objects for tables.
+    """Build the components of a stored configuration of `model`; return its options, with objects for tables.
 
-    Components that are built here are `local_only`: they stay so when they load something later. `source` is for
-    the message: "the collection at …". The components of the fields `only_made` are made and never used, so their
-    options need not be harmless. `most` are the largest numbers of other fields that are taken without asking.
+    Components that are built here are `local_only`, and remain so when they load something later. `source` is for
+    the message: "the collection at …". The components of the fields `only_made` are constructed and never used,
+    so their options need not be harmless. `most` has the largest numbers of other fields that are accepted
+    without trust.
 
     Raises:
         UntrustedConfigError: something needs the caller's word; names all of it.
@@ -68,7 +69,7 @@ def build_stored(
 
 
 class _Builder:
-    """Builds what classes declare, innermost first, and collects what the caller has to be asked for."""
+    """Builds the declared components, innermost first, and collects what requires the caller's trust."""
 
     def __init__(self) -> None:
         self.concerns: dict[str, str] = {}
@@ -83,7 +84,7 @@ class _Builder:
         return self._value(annotation, value, path, level)
 
     def _value(self, annotation: Any, value: Any, path: str, level: int) -> Any:
-        """The value, with every component in it made; `_WITHHELD` where one could not be."""
+        """The value, with every component in it built; `_WITHHELD` if one could not be."""
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
             part = next((extra for extra in arguments[1:] if isinstance(extra, PartOption)), None)
@@ -119,7 +120,7 @@ class _Builder:
         if isinstance(value, str):
             value = {"use": value}
         if not isinstance(value, Mapping):
-            return value  # an object of the caller's own, or refused when the whole is validated
+            return value  # the caller's own object, or rejected when the whole is validated
         if not isinstance(value.get("use"), str):
             raise ConfigError(f'say which {kind}: use = "…"', path=f"{path}.use")
         try:
@@ -147,7 +148,7 @@ class _Builder:
                 made = cls(**given)
         except (ConfigError, InputError) as error:
             if not whole:
-                return _WITHHELD  # the part that it lacks is named already
+                return _WITHHELD  # the missing component is already listed
             if isinstance(error, ConfigError):
                 raise type(error)(error.problem, path=path + error.path.removeprefix("$")) from None
             raise ConfigError(str(error), path=path) from None
@@ -160,7 +161,7 @@ class _Builder:
         return made if whole else _WITHHELD
 
     def _ask(self, component: Component, path: str, *, skip: Mapping[str, Any]) -> None:
-        """Ask a component, and those that it holds by default: `skip` were asked before."""
+        """Check a component and its default members; those in `skip` were checked before."""
         for option, reason in component.trust_needed().items():  # type: ignore[attr-defined]
             self.concerns[f"{path}.{option}" if option else path] = reason
         for name in type(component).model_fields.keys() - skip.keys():
@@ -173,7 +174,7 @@ class _Builder:
 
 
 def _declares(cls: type[Component]) -> bool:
-    """Whether a class speaks for itself: what it inherits knows nothing of the options that it adds."""
+    """Whether a class has its own declaration: an inherited one does not know the options that the class adds."""
     return callable(cls.__dict__.get("trust_needed"))
 
 

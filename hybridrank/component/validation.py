@@ -1,4 +1,4 @@
-"""What a backend returned, checked against its contract before it is used; its notes made plain JSON."""
+"""Validation of what a backend returns, before it is used; its details are converted to plain JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _finite(score: Any, doc_id: str, source: str) -> float:
 
 
 def _refuse_flat(scores: Any, source: str) -> None:
-    """A list of numbers, where there should be one for each of a batch: what everybody returns first."""
+    """Reject a flat list of numbers where one list per query is required, a common mistake."""
     if isinstance(scores, (list, tuple)) and scores and all(isinstance(score, Real) for score in scores):
         raise BackendResponseError(
             f"{source} returned a flat list of {len(scores)} scores: it is given a batch, and returns a list of "
@@ -50,12 +50,12 @@ def _refuse_flat(scores: Any, source: str) -> None:
 
 
 def checked_rankings(rankings: Any, *, queries: int, k: int, source: str) -> Sequence[Ranking]:
-    """`rankings`, one for each query, each finite, best first, ties by id, with no id twice and none past `k`.
+    """`rankings`, one per query, each finite, best first, ties by id, without duplicate ids and at most `k` long.
 
     Their details are copied as JSON values.
 
-    A ranking that only repeats ids, breaks ties otherwise or runs past `k` is put right; one that is not
-    sorted at all is refused, since nobody can know which of its two orders was meant.
+    A ranking that only repeats ids, breaks ties differently or exceeds `k` is corrected. One that is not sorted
+    is rejected, since it is unknown which of its two orders is meant.
 
     Raises:
         BackendResponseError: the count is off, an id is not text, a score is not a finite number, or the order is
@@ -63,7 +63,8 @@ def checked_rankings(rankings: Any, *, queries: int, k: int, source: str) -> Seq
     """
     _counted(rankings, queries, "rankings", source)
     return [
-        _with_json_notes(ranking if _is_sound(ranking, k) else _mended(ranking, k, source)) for ranking in rankings
+        _with_json_notes(ranking if _is_sound(ranking, k) else _corrected(ranking, k, source))
+        for ranking in rankings
     ]
 
 
@@ -81,7 +82,7 @@ def _is_text(ids: Sequence[Any]) -> bool:
 
 
 def _is_sound(ranking: Any, k: int) -> bool:
-    """Whether a ranking is as it should be: the common case, told faster than what would be wrong with it."""
+    """Whether a ranking is valid: a fast test for the common case."""
     if type(ranking) is not Ranking or not len(ranking.ids) == len(ranking.scores) <= k:
         return False
     ids, scores = ranking.ids, ranking.scores
@@ -94,8 +95,8 @@ def _is_sound(ranking: Any, k: int) -> bool:
     )
 
 
-def _mended(ranking: Any, k: int, source: str) -> Ranking:
-    """Put a ranking right where that can only mean one thing, and refuse it otherwise."""
+def _corrected(ranking: Any, k: int, source: str) -> Ranking:
+    """Correct a ranking if there is only one way to do so, and reject it otherwise."""
     if not isinstance(ranking, Ranking) or len(ranking.ids) != len(ranking.scores):
         raise BackendResponseError(f"{source} returned a ranking without one score per id")
     ids = [str.__str__(doc_id) if isinstance(doc_id, str) else doc_id for doc_id in ranking.ids]
@@ -115,7 +116,8 @@ def _mended(ranking: Any, k: int, source: str) -> Ranking:
 
 
 def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> Sequence[Scores]:
-    """`scores`, one finite float for each document of each of the batch, their details copied as JSON values.
+    """`scores`, one finite float per document for each query of the batch, with their details copied as JSON
+    values.
 
     Spans are sorted, best first.
 

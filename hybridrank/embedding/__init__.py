@@ -1,4 +1,4 @@
-"""Texts -> vectors."""
+"""Embedders: texts -> vectors."""
 
 from hybridrank.embedding.onnx import OnnxEmbedder
 

@@ -29,17 +29,17 @@ __all__ = ["OnnxEmbedder"]
 
 
 class OnnxEmbedder(Component):
-    """Embeds texts with any local or hub model that ships an ONNX graph (`model`: a directory or an id).
+    """Embeds texts with any local or hub model that includes an ONNX graph (`model`: a directory or an id).
 
-    `file` names the graph within the model; None takes the one that this CPU runs best (`models.files` has the
-    table). `pooling`, `query_prefix`, `document_prefix` and `max_tokens` come from the model's own files, or
-    from what is known of it by its id (`models.facts.KNOWN`), unless they are given; ``""`` means no prefix.
+    `file` selects a graph of the model; None selects the one that is fastest on this CPU (`models.files` has the
+    table). `pooling`, `query_prefix`, `document_prefix` and `max_tokens` override the values from the model's own
+    files, or the known values for its id (`models.facts.KNOWN`); ``""`` means no prefix.
 
-    A text longer than `max_tokens` (special tokens included) is cut: the vector speaks for its beginning.
+    A text longer than `max_tokens` (including special tokens) is truncated.
 
-    `threads` bounds how many texts are read at once (None: one for each CPU). `batch_tokens` bounds a batch of
-    texts, padding included; None is 512, and one text at a time for a graph that quantizes its activations as
-    it runs, whose vectors would otherwise depend on the neighbors in the batch.
+    `threads` is the maximum number of texts read concurrently (None: one per CPU). `batch_tokens` is the maximum
+    size of a batch of texts, including padding; None means 512, or one text at a time for a graph that quantizes
+    its activations dynamically, whose vectors would otherwise depend on the rest of the batch.
     """
 
     use: ClassVar[str] = "onnx"
@@ -56,15 +56,15 @@ class OnnxEmbedder(Component):
 
     @property
     def identity(self) -> str:
-        """What decides the vector of a text, as configured: embedders of equal identity give equal vectors."""
+        """The configuration that determines a text's vector: embedders of equal identity give equal vectors."""
         options = self.model_dump(exclude={"batch_tokens", "threads"}, exclude_none=True)
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     @property
     def fingerprint(self) -> str | None:
-        """What decides the vector of a text, by content, whatever the model is called; None if it is not here.
+        """The content that determines a text's vector, whatever the model's name; None if the model is not here.
 
-        It is made of digests of the tokenizer and of every graph that some kind of CPU would be given, and of how
+        It consists of digests of the tokenizer and of every graph that any kind of CPU would load, and of how
         texts are read: pooling, prefixes and window.
         """
         try:
@@ -73,14 +73,14 @@ class OnnxEmbedder(Component):
             return None
 
     def is_like(self, fingerprint: str) -> bool:
-        """Whether a machine with another kind of CPU made this fingerprint of the same model of the hub.
+        """Whether a machine with another kind of CPU computed this fingerprint for the same model of the hub.
 
-        Of such a model a machine downloads only the graph that it runs best.
+        A machine downloads only the graph of such a model that is fastest on it.
         """
         try:
             other, mine = json.loads(fingerprint), self._contents
             graphs, others = mine["graphs"], dict(other["graphs"])
-            if self._directory.parent.name != "snapshots":  # in the hub's cache; else all graphs are here
+            if self._directory.parent.name != "snapshots":  # in the hub's cache; elsewhere all graphs are present
                 return False
         except (ValueError, TypeError, KeyError, RecursionError, ModelError):
             return False
@@ -111,7 +111,7 @@ class OnnxEmbedder(Component):
 
     @property
     def _directory(self) -> Path:
-        """Where the model is on this machine; nothing is downloaded for it."""
+        """The model's directory on this machine; nothing is downloaded."""
         return resolve(
             self.model,
             revision=self.revision,
@@ -121,7 +121,7 @@ class OnnxEmbedder(Component):
         )
 
     def trust_needed(self) -> Mapping[str, str]:
-        """A model that is not on this machine by its id, one that is named by a path, and very large batches."""
+        """A model that is not on this machine by its id, a model at a path, and very large batches."""
         return trust_needed_to_run(
             self.model,
             revision=self.revision,

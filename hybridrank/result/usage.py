@@ -1,4 +1,4 @@
-"""What reranking has used, summed over searches, and what it has cost."""
+"""Usage of the reranker, summed over searches, and its cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Usage"]
 
 
 class Usage:
-    """Sums over the reranking stages of searches; threads may share it."""
+    """Sums over the reranking stages of searches; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = fork.new_lock()
@@ -27,7 +27,7 @@ class Usage:
         }
 
     def add(self, stage: Stage) -> None:
-        """Count one query's stage; the seconds of a batch are shared by its queries."""
+        """Add one query's stage; the seconds of a batch are shared by its queries."""
         amounts: dict[str, Any] = {
             **stage.details,
             "searches": 1,
@@ -42,7 +42,7 @@ class Usage:
                     self._sums[name] = self._sums.get(name, 0) + amount
 
     def to_dict(self, prices: Mapping[str, float] | None = None) -> dict[str, float]:
-        """The sums, by name; with `prices` for one of each, their ``cost`` too, in the currency of the prices.
+        """The sums, by name; with `prices` per unit, also their ``cost``, in the currency of the prices.
 
         Raises:
             InputError: a price is for what was never counted, and `cost` would be silently too low.

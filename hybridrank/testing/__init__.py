@@ -1,4 +1,4 @@
-"""The conformance kit: does a backend keep its contract?
+"""The conformance kit: checks whether a backend satisfies its contract.
 
 In a plugin's own tests, one line runs every check, each as a test of its own::
 
@@ -8,11 +8,12 @@ In a plugin's own tests, one line runs every check, each as a test of its own::
     def test_contract(component, check):
         check(component)
 
-A reranker that asks a service is a ``"remote reranker"``, checked with a server that fails in every way: `Served`.
-A retriever of a remote engine is a ``"remote retriever"``; the kit loads documents into the engine: `Loaded`.
+A reranker that calls a service is a ``"remote reranker"``, checked with a server that fails in every way:
+`Served`. A retriever for a remote engine is a ``"remote retriever"``; the kit loads documents into the engine:
+`Loaded`.
 
-Checks are plain functions: pytest is needed for `parametrize` alone. `hybridrank plugins check NAME` runs them
-for anything that is registered.
+Checks are plain functions: only `parametrize` needs pytest. `hybridrank plugins check NAME` runs them for any
+registered component.
 """
 
 from __future__ import annotations
@@ -81,11 +82,11 @@ _CHECKS: Mapping[str, Sequence[Callable[[Any, Limits], None]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check, ready to be called with a component.
+    """One check, callable with a component.
 
     Raises:
-        CheckFailed: the component broke its contract.
-        unittest.SkipTest: the check doesn't apply to it.
+        CheckFailed: the component violates its contract.
+        unittest.SkipTest: the check does not apply.
     """
 
     function: Callable[[Any, Limits], None]
@@ -93,12 +94,12 @@ class Check:
 
     @property
     def name(self) -> str:
-        """What `expected_failures` calls it."""
+        """Its name in `expected_failures`."""
         return self.function.__name__
 
     @property
     def description(self) -> str:
-        """What it makes sure of, in one sentence."""
+        """What it verifies, in one sentence."""
         return (self.function.__doc__ or "").partition("\n")[0]
 
     def __call__(self, component: Any) -> None:
@@ -108,9 +109,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """How one check went. `message` says why, except for a check that passed.
+    """The result of one check. `message` gives the reason, except for a check that passed.
 
-    ``"expected"`` is a failure that was stated beforehand; ``"skipped"`` a check that doesn't apply.
+    ``"expected"`` is a failure that was declared in advance; ``"skipped"`` a check that does not apply.
     """
 
     name: str
@@ -140,10 +141,10 @@ def run_checks(
     expected_failures: Mapping[str, str] = MappingProxyType({}),
     limits: Limits = _DEFAULT,
 ) -> Sequence[CheckResult]:
-    """Run every check on a component and say how each went.
+    """Run every check on a component and return the results.
 
-    `expected_failures` maps names of checks to the reason why the component cannot pass them; one that passes
-    all the same counts as failed, so that no excuse outlives its reason.
+    `expected_failures` maps names of checks to the reason why the component cannot pass them. An expected failure
+    that passes counts as failed, so that outdated reasons are removed.
 
     Raises:
         InputError: there is no such kind, or no such check.
@@ -188,7 +189,7 @@ def parametrize(
     expected_failures: Mapping[str, str] = MappingProxyType({}),
     limits: Limits = _DEFAULT,
 ) -> pytest.MarkDecorator:
-    """Give a test, which takes ``component`` and ``check``, every check of every component.
+    """Parametrize a test of ``component`` and ``check`` with every check of every component.
 
     A check named in `expected_failures` becomes a strict xfail with the reason given.
 

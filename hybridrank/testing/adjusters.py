@@ -34,7 +34,7 @@ _DIM = 8
 
 
 def _candidates(adjuster: Adjuster, documents: Sequence[Document] = DOCUMENTS, *, query: int = 0) -> Candidates:
-    """Documents with their vectors, if it needs them: those of equal texts are equal."""
+    """Documents with their vectors, if it needs them; equal texts have equal vectors."""
     if not _needs_vectors(adjuster):
         return Candidates(queries()[query], list(documents))
     vectors = np.zeros((len(documents), _DIM), np.float32)
@@ -49,14 +49,14 @@ def _needs_vectors(adjuster: Adjuster) -> bool:
 
 
 def _falling(count: int) -> list[float]:
-    """Scores as a reranker gives them, best first: on no scale, two of them equal."""
+    """Scores as a reranker returns them, best first: on an arbitrary scale, two of them equal."""
     return [4.25, *(1.5 - 3.0 * place**0.5 for place in range(count - 2)), 1.5][:count]
 
 
 def _adjust(
     adjuster: Adjuster, candidates: Candidates, scores: Sequence[float] | None = None, what: str = "adjust()"
 ) -> Scores:
-    """Adjust, and check what came."""
+    """Adjust, and validate the result."""
     given = _falling(len(candidates)) if scores is None else scores
     row = call(lambda: adjuster.adjust(candidates, given), what)
     try:
@@ -81,7 +81,7 @@ def _same(
 
 
 def thread_safe(adjuster: Adjuster, limits: Limits) -> None:
-    """Eight threads that adjust at once get the scores that each gets alone."""
+    """Eight threads that adjust concurrently get the same scores as alone."""
     some = [_candidates(adjuster, DOCUMENTS[: 3 + number % 5], query=number % 3) for number in range(THREADS)]
     together = in_threads(lambda number: [_adjust(adjuster, some[number]) for _ in range(5)])
     for rows, candidates in zip(together, some, strict=True):
@@ -108,13 +108,13 @@ def nothing_to_adjust(adjuster: Adjuster, limits: Limits) -> None:
 
 
 def one_document(adjuster: Adjuster, limits: Limits) -> None:
-    """A single document, whatever its score, gets a finite one."""
+    """A single document gets a finite score, whatever its previous score."""
     for score in (0.0, -7.5, 1e-300):
         _adjust(adjuster, _candidates(adjuster, DOCUMENTS[:1]), [score], f"adjust() of one document at {score:g}")
 
 
 def any_scale(adjuster: Adjuster, limits: Limits) -> None:
-    """Equal scores, and extreme ones, give finite ones."""
+    """Equal and extreme scores result in finite ones."""
     candidates = _candidates(adjuster)
     for score in (0.0, -3.5, 1e-300, 1e300):
         tied = [score] * len(candidates)
@@ -156,7 +156,7 @@ def order_follows_documents(adjuster: Adjuster, limits: Limits) -> None:
 
 
 def takes_any_sequence(adjuster: Adjuster, limits: Limits) -> None:
-    """Tuples do as well as lists."""
+    """Tuples are accepted like lists."""
     candidates = _candidates(adjuster)
     as_tuple = replace(candidates, documents=tuple(candidates.documents))
     _same(
@@ -170,7 +170,7 @@ def takes_any_sequence(adjuster: Adjuster, limits: Limits) -> None:
 
 
 def input_is_unmutated(adjuster: Adjuster, limits: Limits) -> None:
-    """The documents, their metadata and vectors, and the scores are as they were."""
+    """The documents, their metadata and vectors, and the scores are unchanged."""
     documents = [Document(d.id, d.text, d.title, copy.deepcopy(dict(d.metadata))) for d in DOCUMENTS]
     candidates, scores = _candidates(adjuster, documents), _falling(len(documents))
     before = None if candidates.vectors is None else candidates.vectors.copy()
@@ -191,7 +191,7 @@ def odd_documents(adjuster: Adjuster, limits: Limits) -> None:
 
 
 def documents_without_vectors(adjuster: Adjuster, limits: Limits) -> None:
-    """Documents that have no vector, told by a row of zeros, get finite scores."""
+    """Documents without a vector (a row of zeros) get finite scores."""
     candidates = _candidates(adjuster)
     if candidates.vectors is None:
         raise skip("it needs no vectors")

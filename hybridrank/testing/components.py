@@ -1,4 +1,4 @@
-"""Checks of every component, whatever its kind: its configuration, its name, and that making it does no work."""
+"""Checks of every component, whatever its kind: configuration, name, and a constructor that does no work."""
 
 # ruff: noqa: ARG001  (every check takes the component and the limits)
 
@@ -39,10 +39,10 @@ HEAVY: Sequence[str] = (
 
 
 def checks(kind: str) -> Sequence[Callable[[Any, Limits], None]]:
-    """The checks of a component that is registered as a `kind`."""
+    """The checks for a component that is registered as a `kind`."""
 
     def name_is_registered(component: Any, limits: Limits) -> None:
-        """The registry gives this class for the name that the class calls itself."""
+        """The registry returns this class for the class's own name."""
         _name_is_registered(_component(component), kind)
 
     return (
@@ -63,7 +63,7 @@ def _component(value: Any) -> Component:
 
 
 def config_round_trips(component: Any, limits: Limits) -> None:
-    """Its configuration, through JSON and through TOML, makes an equal component."""
+    """A configuration written to JSON and TOML is read back as an equal component."""
     component = _component(component)
     config = call(component.to_config, "to_config()")
     require(
@@ -110,7 +110,7 @@ def _toml(value: Any) -> str:
 
 
 def json_schema_names_options(component: Any, limits: Limits) -> None:
-    """Its JSON schema knows each option, and nothing else."""
+    """The JSON schema has every option, and nothing else."""
     component = _component(component)
     schema = call(component.json_schema, "json_schema()")
     call(lambda: json.dumps(schema, allow_nan=False), "writing json_schema() as JSON")
@@ -134,7 +134,7 @@ def json_schema_names_options(component: Any, limits: Limits) -> None:
 
 
 def equal_when_made_twice(component: Any, limits: Limits) -> None:
-    """Two components of the same options are equal."""
+    """Two components with the same options are equal."""
     component = _component(component)
     config = component.to_config()
     first, second = type(component).from_config(config), type(component).from_config(config)
@@ -146,7 +146,7 @@ def equal_when_made_twice(component: Any, limits: Limits) -> None:
 
 
 def unknown_option_is_refused(component: Any, limits: Limits) -> None:
-    """An option that doesn't exist is an error: a typo never leaves a default in force."""
+    """An unknown option is an error, so that a typo never leaves a default in force."""
     component = _component(component)
     try:
         made = type(component).from_config({**component.to_config(), "no_such_option": 1})
@@ -184,7 +184,7 @@ print("\\n" + json.dumps({"found": found, "heavy": heavy, "network": sorted(set(
 
 
 def making_it_does_no_work(component: Any, limits: Limits) -> None:
-    """Importing and making it, in a new interpreter, imports nothing heavy and speaks to no network."""
+    """Importing and constructing it in a new interpreter imports nothing heavy and uses no network."""
     component = _component(component)
     cls = type(component)
     if _cannot_be_imported(cls):
@@ -209,7 +209,7 @@ def _cannot_be_imported(cls: type[Component]) -> bool:
 
 
 def _in_child(code: str, component: Component) -> Any:
-    """What code prints of the component's class and configuration in a new interpreter."""
+    """The output of code that uses the component's class and configuration in a new interpreter."""
     cls = type(component)
     task = {
         "path": sys.path,
@@ -257,7 +257,7 @@ print("\\n" + json.dumps({"found": found, "network": sorted(set(network)), "answ
 
 
 def trust_is_declared(component: Any, limits: Limits) -> None:
-    """It says which of its options could do harm in somebody else's collection, and asks no server to say so."""
+    """It declares which options could do harm in an untrusted collection, without asking a server."""
     component = _component(component)
     cls = type(component)
     if "trust_needed" not in cls.__dict__:

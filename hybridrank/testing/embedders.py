@@ -26,7 +26,7 @@ _ROLES: Sequence[Role] = get_args(Role)
 def _embed(
     embedder: Embedder, texts: Sequence[str], role: Role = "document", what: str = "embed()"
 ) -> NDArray[np.float32]:
-    """Embed, and check what came."""
+    """Embed, and validate the result."""
     vectors: Any = call(lambda: embedder.embed(texts, role=role), what)
     require(
         isinstance(vectors, np.ndarray) and vectors.dtype == np.float32,
@@ -59,7 +59,7 @@ def _same(got: NDArray[np.float32], expected: NDArray[np.float32], limits: Limit
 
 
 def thread_safe(embedder: Embedder, limits: Limits) -> None:
-    """Eight threads that embed at once get the vectors that each gets alone."""
+    """Eight threads that embed concurrently get the same vectors as alone."""
     turned = [[*_TEXTS[at:], *_TEXTS[:at]][:3] for at in range(THREADS)]
     together = in_threads(lambda number: _embed(embedder, turned[number]))
     for texts, vectors in zip(turned, together, strict=True):
@@ -74,7 +74,7 @@ def thread_safe(embedder: Embedder, limits: Limits) -> None:
 
 
 def unit_float32_vectors(embedder: Embedder, limits: Limits) -> None:
-    """Float32, shape (n, dim), finite, unit length; one dim for both roles and any n."""
+    """Float32, shape (n, dim), finite, unit length; the same dim for both roles and any n."""
     dims = {
         _embed(embedder, _TEXTS[:n], role, f"embed(role={role!r})").shape[1] for role in _ROLES for n in (1, 3)
     }
@@ -85,7 +85,7 @@ def unit_float32_vectors(embedder: Embedder, limits: Limits) -> None:
 
 
 def nothing_to_embed(embedder: Embedder, limits: Limits) -> None:
-    """No texts give shape (0, dim), for either role."""
+    """An empty list gives shape (0, dim), for either role."""
     dim = _embed(embedder, _TEXTS[:1]).shape[1]
     for role in _ROLES:
         shape = _embed(embedder, [], role, "embed() of no texts").shape
@@ -97,7 +97,7 @@ def nothing_to_embed(embedder: Embedder, limits: Limits) -> None:
 
 
 def repeatable(embedder: Embedder, limits: Limits) -> None:
-    """The same texts get the same vectors again, and later calls leave earlier answers alone."""
+    """The same texts get the same vectors again, and later calls do not change earlier results."""
     for role in _ROLES:
         answer = _embed(embedder, _TEXTS, role)
         first = answer.copy()
@@ -132,7 +132,7 @@ def order_follows_texts(embedder: Embedder, limits: Limits) -> None:
 
 
 def same_text_same_vector(embedder: Embedder, limits: Limits) -> None:
-    """A text that comes twice gets the same vector twice."""
+    """A text that occurs twice gets the same vector twice."""
     vectors = _embed(embedder, [_TEXTS[0], _TEXTS[1], _TEXTS[0]])
     _same(
         vectors[2:],
@@ -144,7 +144,7 @@ def same_text_same_vector(embedder: Embedder, limits: Limits) -> None:
 
 
 def input_is_unmutated(embedder: Embedder, limits: Limits) -> None:
-    """The list of texts is as it was; a tuple does as well."""
+    """The list of texts is unchanged; a tuple is accepted too."""
     texts = list(_TEXTS)
     vectors = call(lambda: embedder.embed(texts, role="document"), "embed()")
     require(
@@ -173,7 +173,7 @@ def odd_texts(embedder: Embedder, limits: Limits) -> None:
 
 
 def huge_text_is_embedded(embedder: Embedder, limits: Limits) -> None:
-    """A huge text gets a unit vector, or is refused with an InputError."""
+    """A huge text gets a unit vector, or is rejected with an InputError."""
     texts = [_TEXTS[0], huge_text(limits.huge)]
     try:
         embedder.embed(texts[1:], role="document")

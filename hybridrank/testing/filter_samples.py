@@ -1,8 +1,9 @@
-"""Awkward metadata, and filters that tell them apart: what an engine's own types and nulls get wrong.
+"""Awkward metadata, and filters that distinguish it: what an engine's own types and nulls get wrong.
 
-`EXPECTED` holds the documents that each filter chooses, by the filter language. An engine that stores metadata in
-types of its own tends to fail at true, which equals 1 there, at null, which is not a missing field, at lists, at
-integers beyond 53 bits, at strings beyond ASCII, and at negations, which hold where there is no field.
+`EXPECTED` has the documents that each filter selects, according to the filter language. An engine that stores
+metadata in its own types tends to fail for true, which equals 1 there, for null, which is not a missing field,
+for lists, for integers beyond 53 bits, for strings beyond ASCII, and for negations, which also match where the
+field is missing.
 """
 
 from __future__ import annotations

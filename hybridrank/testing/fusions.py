@@ -31,7 +31,7 @@ def _arms() -> dict[str, Ranking]:
 
 
 def _fuse(fusion: Fusion, rankings: Mapping[str, Ranking], what: str) -> Ranking:
-    """Fuse, and check what came."""
+    """Fuse, and validate the result."""
     what = f"fuse() of {what}"
     known = {doc_id for ranking in rankings.values() for doc_id in ranking.ids}
     fused = call(lambda: fusion.fuse(rankings, query=Query("what is air?")), what)
@@ -67,13 +67,13 @@ def sorted_with_ties_by_id(fusion: Fusion, limits: Limits) -> None:
 
 
 def nothing_to_fuse(fusion: Fusion, limits: Limits) -> None:
-    """No arms, and arms that found nothing, give an empty ranking."""
+    """No arms, and arms without results, give an empty ranking."""
     _fuse(fusion, {}, "no arms")
     _fuse(fusion, {"bm25": Ranking(), "dense": Ranking()}, "two empty arms")
 
 
 def empty_arm_changes_no_order(fusion: Fusion, limits: Limits) -> None:
-    """An arm that found nothing leaves the others' order as it is."""
+    """An arm without results does not change the order of the others."""
     arms = _arms()
     with_empty = _fuse(fusion, {**arms, "third": Ranking()}, "two arms and an empty one")
     del arms["third"]
@@ -102,7 +102,7 @@ def one_document(fusion: Fusion, limits: Limits) -> None:
 
 
 def all_tied(fusion: Fusion, limits: Limits) -> None:
-    """Arms whose scores are all equal, and extreme, still give a sound ranking of the same documents."""
+    """Arms whose scores are all equal, and extreme, give a valid ranking of the same documents."""
     ids = ("a", "b", "c")
     for score in (0.0, -3.5, 1e-300, 1e30):
         arms = {"bm25": Ranking(ids, (score,) * 3), "dense": Ranking(ids, (-score,) * 3)}
@@ -115,7 +115,7 @@ def all_tied(fusion: Fusion, limits: Limits) -> None:
 
 
 def agreement_is_kept(fusion: Fusion, limits: Limits) -> None:
-    """Arms that agree on an order get that order."""
+    """If all arms agree on an order, the fused ranking has it."""
     ids = ("e", "a", "d", "b", "c")
     arms = {"bm25": Ranking(ids, (9.0, 7.0, 6.0, 2.0, 1.0)), "dense": Ranking(ids, (0.9, 0.8, 0.5, 0.4, 0.1))}
     found = _fuse(fusion, arms, "arms that agree")
@@ -127,7 +127,7 @@ def agreement_is_kept(fusion: Fusion, limits: Limits) -> None:
 
 
 def order_of_arms_is_nothing(fusion: Fusion, limits: Limits) -> None:
-    """The same arms, named in another order, give the same ranking, ties included."""
+    """The order of the arms does not change the ranking, including ties."""
     arms = _arms()
     expected = _fuse(fusion, arms, "three arms")
     for names in itertools.permutations(arms):
@@ -141,7 +141,7 @@ def order_of_arms_is_nothing(fusion: Fusion, limits: Limits) -> None:
 
 
 def input_is_unmutated(fusion: Fusion, limits: Limits) -> None:
-    """The mapping and its rankings are as they were."""
+    """The mapping and its rankings are unchanged."""
     arms = _arms()
     _fuse(fusion, arms, "three arms")
     require(
@@ -151,7 +151,7 @@ def input_is_unmutated(fusion: Fusion, limits: Limits) -> None:
 
 
 def thread_safe(fusion: Fusion, limits: Limits) -> None:
-    """Eight threads that fuse at once get the ranking that each gets alone."""
+    """Eight threads that fuse concurrently get the same ranking as alone."""
     arms = _arms()
     chosen = [{name: arms[name] for name in list(arms)[: 1 + number % 3]} for number in range(THREADS)]
     together = in_threads(lambda number: [_fuse(fusion, chosen[number], "some arms") for _ in range(10)])

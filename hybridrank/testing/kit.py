@@ -1,4 +1,4 @@
-"""What every check is made of: how it fails, how closely it compares, how it runs threads and event loops."""
+"""Shared by all checks: failures, comparisons, threads and event loops."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ SETUP_ERRORS = (AuthenticationError, MissingDependencyError, ModelError)
 
 
 class CheckFailed(AssertionError):
-    """A component broke its contract. The message says what was expected, what came, and why it matters."""
+    """A component violates its contract. The message has what was expected, what was returned, and why it
+    matters.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,12 @@ def require(condition: object, message: str) -> None:
 
 
 def skip(reason: str) -> SkipTest:
-    """Give the exception that says that a check doesn't apply; pytest and unittest know it."""
+    """Return the exception that skips a check; pytest and unittest recognize it."""
     return SkipTest(reason)
 
 
 def call(work: Callable[[], T], what: str) -> T:
-    """Do `work`, and say what was going on if it raises.
+    """Call `work`, and add `what` to its error.
 
     Raises:
         CheckFailed: `work` raised; its exception is the cause. `SETUP_ERRORS` come through as they are.
@@ -89,12 +91,13 @@ def call(work: Callable[[], T], what: str) -> T:
 
 
 def near(a: float, b: float, tolerance: float) -> bool:
-    """Whether two scores agree."""
+    """Whether two scores are equal within the tolerance."""
     return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def require_json(details: Any, what: str) -> None:
-    """Fail unless `details` can go into a trace as they are: a pipeline describes what is no JSON in them.
+    """Fail unless `details` can be stored in a trace unchanged: a pipeline replaces values that are not JSON by a
+    description.
 
     Raises:
         CheckFailed: they hold something that is no JSON value.
@@ -108,7 +111,7 @@ def require_json(details: Any, what: str) -> None:
 
 
 def sound_ranking(ranking: Any, *, k: int, what: str) -> Ranking:
-    """`ranking`, if it keeps the contract to the letter.
+    """`ranking`, if it satisfies the contract exactly.
 
     Raises:
         CheckFailed: it is no ranking, a score is not finite, or it isn't best first, ties by id, each id
@@ -135,7 +138,7 @@ def sound_ranking(ranking: Any, *, k: int, what: str) -> Ranking:
 
 
 def same_ranking(got: Ranking, expected: Ranking, *, tolerance: float, what: str, why: str) -> None:
-    """Fail unless two rankings agree; documents whose scores agree may change places.
+    """Fail unless two rankings agree; documents with equal scores within the tolerance may change places.
 
     Raises:
         CheckFailed: they don't.
@@ -157,7 +160,7 @@ def _shown(ranking: Ranking) -> str:
 
 
 def in_threads(work: Callable[[int], T]) -> Sequence[T]:
-    """Do ``work(0)`` … ``work(THREADS - 1)``, all at once, with threads switched as often as possible.
+    """Call ``work(0)`` … ``work(THREADS - 1)`` concurrently, with threads switched as often as possible.
 
     Raises:
         CheckFailed: one of them raised.
@@ -181,7 +184,7 @@ def in_threads(work: Callable[[int], T]) -> Sequence[T]:
     results: list[T] = []
     for number, answer in enumerate(answers):
         if isinstance(answer, Exception):
-            work(number)  # what fails alone too is not the threads' fault, and says so here
+            work(number)  # a failure without threads is reported as such
             raise CheckFailed(f"with {THREADS} threads at once, and not alone: {answer}") from answer
         results.append(answer)
     return results

@@ -34,7 +34,7 @@ __all__ = ["CHECKS"]
 
 
 def _batch() -> list[Candidates]:
-    """Every question with documents that are not the same in number or order."""
+    """Every question with documents that differ in number or order."""
     first, second, third = queries()
     return [
         Candidates(first, list(DOCUMENTS)),
@@ -44,7 +44,7 @@ def _batch() -> list[Candidates]:
 
 
 def _score(reranker: Reranker, batch: Sequence[Candidates], what: str = "score()") -> Sequence[Scores]:
-    """Score, and check what came, word by word."""
+    """Score, and validate the result."""
     return _checked(call(lambda: reranker.score(batch), what), batch, what)
 
 
@@ -72,7 +72,7 @@ def _same(
 
 
 def thread_safe(reranker: Reranker, limits: Limits) -> None:
-    """Eight threads that score at once get the scores that each gets alone."""
+    """Eight threads that score concurrently get the same scores as alone."""
     batch = _batch()
 
     def score(number: int) -> list[Sequence[Scores]]:
@@ -100,7 +100,7 @@ def scores_every_document(reranker: Reranker, limits: Limits) -> None:
 
 
 def nothing_to_score(reranker: Reranker, limits: Limits) -> None:
-    """An empty batch gives no rows; a query without documents gives an empty row, also beside others."""
+    """An empty batch gives no rows; a query without documents gives an empty row, also among others."""
     _score(reranker, [], "score() of an empty batch")
     _score(reranker, [Candidates(queries()[0], [])], "score() of a query without documents")
     batch = _batch()
@@ -109,7 +109,7 @@ def nothing_to_score(reranker: Reranker, limits: Limits) -> None:
 
 
 def repeatable(reranker: Reranker, limits: Limits) -> None:
-    """The same input gets the same scores again, and later calls leave earlier answers alone."""
+    """The same input gets the same scores again, and later calls do not change earlier results."""
     batch = _batch()
     rows = call(lambda: reranker.score(batch), "score()")
     first = _checked(rows, batch, "score()")
@@ -174,7 +174,7 @@ def same_text_same_score(reranker: Reranker, limits: Limits) -> None:
 
 
 def pointwise_as_said(reranker: Reranker, limits: Limits) -> None:
-    """A reranker that says it is `pointwise` gives each document the score that it gets alone."""
+    """A reranker that declares itself `pointwise` gives each document the same score as alone."""
     if not is_pointwise(reranker):
         raise skip("it does not say that it is pointwise: every list is then scored whole")
     query = queries()[0]
@@ -192,7 +192,7 @@ def pointwise_as_said(reranker: Reranker, limits: Limits) -> None:
 
 
 def reads_declared_metadata_only(reranker: Reranker, limits: Limits) -> None:
-    """Metadata that it does not name in `metadata_fields` changes no score."""
+    """Metadata fields that are not in `metadata_fields` do not change scores."""
     named = metadata_fields_of(reranker)
     require(
         all(isinstance(name, str) for name in named),
@@ -224,7 +224,7 @@ def _undeclared(named: Sequence[str]) -> dict[str, str]:
 
 
 def confidence_range_as_declared(reranker: Reranker, limits: Limits) -> None:
-    """`confidence_range`, where there is one, is two finite scores, the lower first."""
+    """`confidence_range`, if declared, is two finite scores, the lower first."""
     if not isinstance(reranker, ConfidentReranker):
         raise skip("it has no confidence_range: a blend by confidence leaves its scores alone")
     try:
@@ -234,7 +234,7 @@ def confidence_range_as_declared(reranker: Reranker, limits: Limits) -> None:
 
 
 def takes_any_sequence(reranker: Reranker, limits: Limits) -> None:
-    """Tuples do as well as lists."""
+    """Tuples are accepted like lists."""
     batch = _batch()
     as_tuples = tuple(Candidates(candidates.query, tuple(candidates.documents)) for candidates in batch)
     for row, expected, candidates in zip(
@@ -246,7 +246,7 @@ def takes_any_sequence(reranker: Reranker, limits: Limits) -> None:
 
 
 def input_is_unmutated(reranker: Reranker, limits: Limits) -> None:
-    """The batch, the lists in it, and the documents' metadata are as they were."""
+    """The batch, the lists in it, and the documents' metadata are unchanged."""
     documents = [Document(d.id, d.text, d.title, copy.deepcopy(dict(d.metadata))) for d in DOCUMENTS]
     batch = [Candidates(query, list(documents)) for query in queries()]
     before = [(candidates.query.text, list(DOCUMENTS)) for candidates in batch]
@@ -267,14 +267,14 @@ def odd_documents(reranker: Reranker, limits: Limits) -> None:
 
 
 def odd_queries(reranker: Reranker, limits: Limits) -> None:
-    """Unusual questions get finite scores."""
+    """Unusual queries get finite scores."""
     documents = list(DOCUMENTS[:2])
     batch = [Candidates(Query(text), documents) for text in ODD_TEXTS.values() if text.strip()]
     _odd(reranker, batch, batch)
 
 
 def _odd(reranker: Reranker, batch: Sequence[Candidates], singles: Sequence[Candidates]) -> None:
-    """Score the batch at once; if that fails, find the one that is to blame."""
+    """Score the batch; if that fails, find the document or query that causes it."""
     try:
         _score(reranker, batch)
     except CheckFailed:
@@ -285,7 +285,7 @@ def _odd(reranker: Reranker, batch: Sequence[Candidates], singles: Sequence[Cand
 
 
 def huge_document(reranker: Reranker, limits: Limits) -> None:
-    """A huge text gets a finite score, or is refused with an InputError; its neighbors are scored too."""
+    """A huge text gets a finite score, or is rejected with an InputError; its neighbors are scored too."""
     huge = Document("huge", huge_text(limits.huge, words=50_000))  # a model may well read every word
     batch = [Candidates(queries()[0], [DOCUMENTS[0], huge, DOCUMENTS[1]])]
     what = f"score() with a document of {limits.huge:,} characters"
@@ -302,7 +302,7 @@ def huge_document(reranker: Reranker, limits: Limits) -> None:
 
 
 def async_equals_sync(reranker: Reranker, limits: Limits) -> None:
-    """`ascore` gives the scores of `score`, twice at once, and again in a second event loop."""
+    """`ascore` returns the scores of `score`, twice concurrently, and again in a second event loop."""
     if not isinstance(reranker, AsyncReranker):
         raise skip("it has no ascore(): the pipeline gives score() a thread")
     batch = _batch()

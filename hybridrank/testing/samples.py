@@ -1,4 +1,4 @@
-"""What the checks feed to a component: a few short documents and questions, and every kind of odd text."""
+"""Input for the checks: a few short documents and queries, and unusual texts of every kind."""
 
 from __future__ import annotations
 
@@ -55,12 +55,14 @@ ODD_TEXTS: Mapping[str, str] = {
 
 
 def queries() -> list[Query]:
-    """The questions, as a new list."""
+    """The queries, as a new list."""
     return [Query(text) for text in QUERIES]
 
 
 def huge_text(length: int, *, words: int | None = None) -> str:
-    """`length` characters: half of them words, or `words` where that is less, then one run without a space."""
+    """A text of `length` characters: half of them words, or `words` if that is less, then one run without a
+    space.
+    """
     sentence = "Organic waste can be composted. "
     words = length // 2 if words is None else min(words, length // 2)
     return (sentence * (words // len(sentence) + 1))[:words] + "x" * (length - words)

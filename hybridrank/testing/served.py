@@ -1,4 +1,4 @@
-"""A reranker of a service with a server that stands in for the service, and how the checks use the two."""
+"""A reranker of a service with a local server that replaces the service, and helpers that use the two."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ BATCH: Sequence[Candidates] = (Candidates(queries()[0], DOCUMENTS[:3]),)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """How to make a server, and a reranker that calls it.
+    """How to create a server, and a reranker that calls it.
 
-    ``server(key=…)`` is a `FaultyServer` that takes no other key and really scores. ``reranker(url, api_key_env=…,
-    limits=…)`` is a reranker that asks the server at `url`, with the key in that environment variable, within
-    such `hybridrank.remote.Limits`.
+    ``server(key=…)`` is a `FaultyServer` that accepts only that key and really scores. ``reranker(url,
+    api_key_env=…, limits=…)`` is a reranker that calls the server at `url`, with the key in that environment
+    variable, within these `hybridrank.remote.Limits`.
     """
 
     server: Callable[..., FaultyServer]
@@ -74,7 +74,9 @@ class Served:
 
     @contextmanager
     def start(self) -> Iterator[tuple[FaultyServer, Make]]:
-        """Run a server, and give it with what makes rerankers of it: ``make(url, **limits)``, both optional."""
+        """Run a server, and yield it with a function that creates its rerankers: ``make(url, **limits)``, both
+        optional.
+        """
         with self.server(key=KEY) as server, environment(**{VARIABLE: KEY, "no_proxy": "127.0.0.1"}):
 
             def make(url: str = server.url, **limits: Any) -> Reranker:
@@ -84,14 +86,14 @@ class Served:
             yield server, make
 
     def ways(self) -> Sequence[Way]:
-        """How to search with its rerankers: `score`, and `ascore` where they have it."""
+        """The ways to search with its rerankers: `score`, and `ascore` if they have it."""
         with self.start() as (_, make):
             return (score, ascore) if isinstance(make(), AsyncReranker) else (score,)
 
 
 @contextmanager
 def environment(**values: str | None) -> Iterator[None]:
-    """Set variables of the environment for a while; None unsets one."""
+    """Set environment variables temporarily; None unsets one."""
     before = {name: os.environ.get(name) for name in values}
     _export(values)
     try:
@@ -108,21 +110,21 @@ def _export(values: Mapping[str, str | None]) -> None:
 
 
 def score(reranker: Any, batch: Sequence[Candidates]) -> Sequence[Scores]:
-    """Score in a thread of its own."""
+    """Score in a separate thread."""
     return in_own_thread(lambda: reranker.score(batch))
 
 
 def ascore(reranker: Any, batch: Sequence[Candidates]) -> Sequence[Scores]:
-    """Score on an event loop of its own."""
+    """Score on a separate event loop."""
     return in_own_thread(lambda: asyncio.run(reranker.ascore(batch)))
 
 
 def in_own_thread(work: Callable[[], T], *, searches: int = 1) -> T:
-    """Do `work`, which is so many searches one after another, in a thread of its own, in the caller's context.
+    """Call `work`, several searches in sequence, in a separate thread, in the caller's context.
 
     Raises:
-        CheckFailed: it doesn't end; the thread is left behind, until its server closes.
-        Exception: what it raised.
+        CheckFailed: it does not end; the thread is abandoned until its server closes.
+        Exception: raised by `work`.
     """
     done: Future[T] = Future()
     context = copy_context()
@@ -143,7 +145,7 @@ def in_own_thread(work: Callable[[], T], *, searches: int = 1) -> T:
 
 
 def answer(way: Way, reranker: Any, batch: Sequence[Candidates] = BATCH, *, what: str = "") -> Sequence[Scores]:
-    """Search, with a sound answer.
+    """Search, and return a valid response.
 
     Raises:
         CheckFailed: there was none; `what` says when.
@@ -161,7 +163,8 @@ def answer(way: Way, reranker: Any, batch: Sequence[Candidates] = BATCH, *, what
 def failure(
     way: Way, reranker: Any, batch: Sequence[Candidates] = BATCH, *, what: str = "a failure"
 ) -> BackendError:
-    """Search, and give the error; `what` says what is wrong with the service. Frames here don't know the key.
+    """Search, and return the error; `what` describes the fault of the service. The frames here do not contain the
+    key.
 
     Raises:
         CheckFailed: there was no error, or none of `hybridrank.errors`.
@@ -179,7 +182,7 @@ def failure(
 
 
 def needs_ascore(served: Served) -> None:
-    """Skip what is about event loops where there is nothing to await."""
+    """Skip checks of event loops for a reranker without `ascore`."""
     if ascore not in served.ways():
         raise skip("it has no ascore(): the pipeline gives score() a thread")
 
@@ -197,12 +200,12 @@ def same(got: Sequence[Scores], expected: Sequence[Scores], limits: CheckLimits,
 
 
 def kind_of(error: BaseException) -> type[BaseException]:
-    """The class in `hybridrank.errors` that pipelines take the error for."""
+    """The class in `hybridrank.errors` that pipelines treat the error as."""
     return next(kind for kind in type(error).__mro__ if kind.__module__ == BackendError.__module__)
 
 
 def everything_shown(error: BaseException | None) -> str:
-    """All that a log or an error reporter could show: messages, reprs, frames and their local variables."""
+    """Everything that a log or an error reporter could show: messages, reprs, frames and their local variables."""
     text = ""
     while error is not None:
         report = traceback.TracebackException.from_exception(error, capture_locals=True)
@@ -212,7 +215,7 @@ def everything_shown(error: BaseException | None) -> str:
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    """Whether it holds, after as long as that takes."""
+    """Whether the condition becomes true within a few seconds."""
     give_up = monotonic() + PATIENCE
     while not (holds := condition()) and monotonic() < give_up:
         sleep(0.005)

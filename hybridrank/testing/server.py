@@ -1,4 +1,4 @@
-"""A real HTTP server that misbehaves when it is told to: what the test servers of plugins are made of."""
+"""A real HTTP server that fails on request: the base of the plugins' test servers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Received:
 
 
 class FaultyServer:
-    """A server on a free port of 127.0.0.1, from entering the context to leaving it.
+    """A server on a free port of 127.0.0.1, running inside its context.
 
-    `key` is what a request has to bring as its bearer token; None is none. `faults` are for the next requests,
-    one each; `fault` is for every request that finds `faults` empty. `received` holds every request, in the order
-    of arrival, `peak` the most that waited for their answers at one time, `left` how often a client left while it
-    was kept waiting (`left_one` is set by each). Requests wait for one another at the `rendezvous`, if there is
-    one, before they are answered. `connections` is how many were opened, `living` how many of them are.
+    `key` is the bearer token that requests must have; None accepts any. `faults` apply to the next requests, one
+    each; `fault` to every request when `faults` is empty. `received` holds every request, in the order of
+    arrival, `peak` the maximum number of concurrent requests, `left` the number of clients that disconnected
+    while waiting (`left_one` is set by each). Requests wait for one another at the `rendezvous`, if there is one,
+    before they are answered. `connections` is the number of connections opened, `living` the number of open ones.
     """
 
     handler: ClassVar[type[FaultyHandler]]
@@ -66,11 +66,11 @@ class FaultyServer:
 
     @property
     def url(self) -> str:
-        """Where it is, without a path."""
+        """Its URL, without a path."""
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def arrive(self, connection: int, body: dict[str, Any]) -> str | None:
-        """Note a request, and say what is wrong with its answer."""
+        """Record a request, and return the fault for it."""
         with self._lock:
             self.received.append(Received(time.monotonic(), connection, body))
             self._open += 1
@@ -78,25 +78,25 @@ class FaultyServer:
             return self.faults.popleft() if self.faults else self.fault
 
     def leave(self) -> None:
-        """Note that a request is done with."""
+        """Record that a request is finished."""
         with self._lock:
             self._open -= 1
 
     def client_left(self) -> None:
-        """Note that a client did not wait for its answer."""
+        """Record that a client disconnected before its response."""
         with self._lock:
             self.left += 1
         self.left_one.set()
 
     def connect(self) -> int:
-        """Note a connection, and number it."""
+        """Record a connection, and number it."""
         with self._lock:
             self.connections += 1
             self.living += 1
             return self.connections
 
     def disconnect(self) -> None:
-        """Note that a connection has ended."""
+        """Record that a connection has ended."""
         with self._lock:
             self.living -= 1
 
@@ -105,15 +105,15 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay quiet about a client that left, which is what half of the faults are for."""
+        """Ignore clients that disconnect, which many faults cause."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class FaultyHandler(BaseHTTPRequestHandler):
-    """One connection. What makes a server of it is `respond`, and `refusal` where it says no in its own way.
+    """One connection. A server implements `respond`, and `refusal` if its errors have another form.
 
-    `respond` sends what `fails` did not, and refuses whoever is not `authorized`.
+    `respond` sends the responses that `fails` has not sent, and rejects requests that are not `authorized`.
     """
 
     protocol_version = "HTTP/1.1"
@@ -121,7 +121,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
     owner: Any
 
     def respond(self, body: dict[str, Any], fault: str | None) -> None:
-        """Answer a request, with `fault` if there is one."""
+        """Respond to a request, with `fault`, if any."""
         raise NotImplementedError
 
     def refusal(self, message: str) -> Any:
@@ -130,7 +130,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
 
     @property
     def authorized(self) -> bool:
-        """Whether the request brings the server's key, or none where there is none."""
+        """Whether the request has the server's key, or the server has none."""
         return bool(self.headers.get("Authorization") == (self.owner.key and f"Bearer {self.owner.key}"))
 
     def setup(self) -> None:
@@ -139,15 +139,15 @@ class FaultyHandler(BaseHTTPRequestHandler):
         self.connection_number = self.owner.connect()
 
     def finish(self) -> None:
-        """Count it no more."""
+        """Stop counting the connection."""
         super().finish()
         self.owner.disconnect()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
-        """Stay quiet: `BaseHTTPRequestHandler` would write to stderr."""
+        """Do nothing: `BaseHTTPRequestHandler` would write to stderr."""
 
     def do_POST(self) -> None:
-        """Answer one request, or misbehave."""
+        """Answer one request, or fail as requested."""
         try:
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         except ValueError:  # the client left in the middle of its request
@@ -173,7 +173,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.owner.leave()
 
     def fails(self, fault: str) -> bool:
-        """Do what every service can do wrong, and tell whether `fault` was any of it.
+        """Produce the faults that every service can have, and return whether `fault` was one of them.
 
         That is a status, perhaps with Retry-After; ``echo``, which gives the key back; ``silence`` until the
         client leaves or the server closes; ``trickle``, a byte at a time without an end; ``hang up`` in the
@@ -199,7 +199,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
         return True
 
     def send(self, status: int, content: Any, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
-        """Send JSON, or text or bytes as they are; `cut` ends the connection in the middle."""
+        """Send JSON, or text or bytes unchanged; `cut` ends the connection before the end."""
         if not isinstance(content, bytes):
             content = (content if isinstance(content, str) else json.dumps(content)).encode()
         self.send_response(status)

@@ -1,1 +1,1 @@
-"""What users may give: arguments and JSON values checked, and text made safe to print."""
+"""Values from users: validated arguments and JSON values, and text that is safe to print."""

@@ -1,4 +1,4 @@
-"""What callers give, checked: whatever is wrong is said in one sentence, with the argument's name."""
+"""Validation of arguments: an error is one sentence with the argument's name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["document_ids", "prices_of", "real_number", "text", "true_or_false", 
 
 
 def whole_number(value: Any, name: str, *, least: int) -> int:
-    """`value` as an int; numpy's integers are whole numbers, True and 2.0 are not.
+    """`value` as an int; numpy's integers are accepted, True and 2.0 are not.
 
     Raises:
         InputError: it is no whole number, or less than `least`.
@@ -30,7 +30,7 @@ def whole_number(value: Any, name: str, *, least: int) -> int:
 
 
 def real_number(value: Any, name: str) -> float:
-    """`value` as a float; numpy's numbers are numbers, True, "2" and NaN are not.
+    """`value` as a float; numpy's numbers are accepted, True, "2" and NaN are not.
 
     Raises:
         InputError: it is no number.
@@ -45,7 +45,7 @@ def real_number(value: Any, name: str) -> float:
 
 
 def true_or_false(value: Any, name: str) -> bool:
-    """`value` as a bool; numpy's bools are taken, "yes", 1 and None are not.
+    """`value` as a bool; numpy's bools are accepted, "yes", 1 and None are not.
 
     Raises:
         InputError: it is neither true nor false.
@@ -56,7 +56,7 @@ def true_or_false(value: Any, name: str) -> bool:
 
 
 def prices_of(value: Any) -> dict[str, float]:
-    """`value` as prices by the name of what costs so much.
+    """`value` as prices by the name of the counter.
 
     Raises:
         InputError: it is no mapping, or a price is negative, infinite or no number.
@@ -89,7 +89,7 @@ def text(value: Any, name: str) -> str:
 
 
 def document_ids(value: Any, name: str, *, kind: str = "document ids") -> list[str]:
-    """`value` as a list of ids, each once, in their order.
+    """`value` as a list of unique ids, in their order.
 
     Raises:
         InputError: it is one str, no collection, or holds something else than text.

@@ -1,4 +1,4 @@
-"""Tables in HTML that need nothing from elsewhere: no network, no script."""
+"""Self-contained HTML tables: no network, no script."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CSS = """
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, labels: int = 1) -> str:
-    """A table as HTML; every text in it is escaped. The first `labels` columns hold words, the others numbers."""
+    """A table as HTML with all texts escaped. The first `labels` columns are text, the others numbers."""
 
     def cell(number: int, text: str, *, head: bool = False) -> str:
         word = ' class="word"' if number < labels else ""

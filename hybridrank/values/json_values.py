@@ -1,4 +1,4 @@
-"""JSON values out of Python's: what metadata, filters and the notes in a trace can hold.
+"""Conversion of Python values to JSON values, for metadata, filters and the details in a trace.
 
 Values of other types that mean exactly one JSON value are converted to it:
 
@@ -12,8 +12,8 @@ NumPy's scalars; arrays                             a bool, int, float or str; l
 tuples; mappings                                    a list; an object
 ==================================================  ======================================================
 
-Everything else has no JSON form, or more than one: sets, bytes, NaN, infinities, ``Decimal``, ``timedelta``, enums
-of other values, models, objects. `json_object` refuses it, and `json_notes` describes it.
+Everything else has no JSON form, or more than one: sets, bytes, NaN, infinities, ``Decimal``, ``timedelta``,
+enums of other values, models, objects. `json_object` rejects it, and `json_notes` replaces it by a description.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def json_object(value: Mapping[str, Any], *, what: str) -> dict[str, Any]:
 
 
 def json_notes(value: object, *, depth: int = 50, values: int = 20_000) -> dict[str, Any]:
-    """A deep copy of a mapping in JSON values, whatever it holds: what has no JSON form is described.
+    """A deep copy of a mapping as JSON values; a value without a JSON form is replaced by a description.
 
-    So is what lies deeper than `depth`, and what comes after so many `values`.
+    So are values nested deeper than `depth`, and those after the first `values`.
 
     >>> json_notes({"tokens": 12, "best": float("nan"), 3: {"raw": b"..."}})
     {'tokens': 12, 'best': 'NaN', '3': {'raw': '<bytes>'}}
@@ -88,7 +88,7 @@ def json_notes(value: object, *, depth: int = 50, values: int = 20_000) -> dict[
 
 
 def copied(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A deep copy of an object of JSON values; other values in it are passed on as they are."""
+    """A deep copy of an object of JSON values; other values in it are kept as they are."""
     return {name: each if type(each) in _SCALARS else _copied(each) for name, each in value.items()}
 
 
@@ -111,7 +111,7 @@ def sound_text(text: str) -> str:
 
 
 def native(value: Any) -> Any:
-    """A value of another type as the JSON value that it means, one level deep; any other value itself.
+    """A value of another type as its JSON value, one level deep; any other value unchanged.
 
     >>> native(date(2024, 5, 1)), native(UUID(int=7))
     ('2024-05-01', '00000000-0000-0000-0000-000000000007')
@@ -128,7 +128,7 @@ def native(value: Any) -> Any:
         return value if value != value else value.isoformat()  # pandas' NaT is a date, and equals nothing
     if isinstance(value, (UUID, PurePath)):
         return str(value)
-    numpy = sys.modules.get("numpy")  # else no value is NumPy's
+    numpy = sys.modules.get("numpy")  # without NumPy, no value is NumPy's
     if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
         return _of_numpy(value, numpy)
     return value
@@ -151,13 +151,13 @@ def _of_numpy(value: Any, numpy: Any) -> Any:
             day_or_time = (value if isinstance(value.item(), date) else exact).item()
             return (
                 day_or_time.isoformat() if isinstance(day_or_time, date) else value
-            )  # else of no year of Python's
+            )  # otherwise the year is outside Python's range
         return str(value).rstrip("0")
     return value
 
 
 class _Refused(Exception):
-    """A value has no JSON form: `steps` lead to it, the innermost first. Or the `whole` is too much."""
+    """A value has no JSON form: `steps` is its path, the innermost first. Or the `whole` is too large."""
 
     def __init__(self, reason: str, *, whole: bool = False) -> None:
         self.reason = reason
@@ -166,7 +166,7 @@ class _Refused(Exception):
 
 
 class _Strict:
-    """Converts values, and refuses what has no JSON form."""
+    """Converts values, and rejects those without a JSON form."""
 
     most_bits = 10_000  # of an integer: Python refuses to print more than 4,300 digits
 
@@ -221,7 +221,7 @@ class _Strict:
         return result
 
     def enter(self, value: Any, depth: int) -> None:
-        """See that there is room for what an array or an object holds."""
+        """Count the elements of an array or an object against the limits."""
         if depth > self._depth:
             raise _Refused(f"is nested more than {self._depth} deep, or contains itself", whole=True)
         self._left -= len(value)
@@ -243,9 +243,9 @@ class _Strict:
 
 
 class _Lenient(_Strict):
-    """Converts values, and describes what has no JSON form."""
+    """Converts values, and describes those without a JSON form."""
 
-    most_bits = 1_000  # which can be added to floats: notes are summed
+    most_bits = 1_000  # can be added to floats, since counters are summed
 
     def value(self, value: Any, depth: int) -> Any:
         try:
@@ -266,7 +266,7 @@ class _Lenient(_Strict):
 
 
 def is_sound(text: str) -> bool:
-    """Whether a text can be encoded: it holds no lone surrogate."""
+    """Whether a text can be encoded: it contains no lone surrogate."""
     if text.isascii():
         return True
     try:
@@ -289,7 +289,7 @@ def _described(value: object) -> str:
 
 
 def _advice(value: object) -> str:
-    """Why a value is refused, and what to give in its place."""
+    """Why a value is rejected, and what to give instead."""
     name = _type(value)
     if name.rpartition(".")[2] in ("NaTType", "NAType") or _is_nat(value):
         return f"is a missing value ({name}), which has no JSON form: leave the field out, or give None"

@@ -1,7 +1,7 @@
 """Text that is safe to show: no control characters in a terminal, no markup in a page or a Markdown file.
 
-Ids, titles, texts, metadata, file names and error messages come from other people. Printed as they are, they could
-clear the screen, set a window's title, overwrite a line, or reverse the direction of what follows.
+Ids, titles, texts, metadata, file names and error messages are untrusted. Printed unchanged, they could clear the
+screen, set a window's title, overwrite a line, or reverse the direction of the following text.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _INVISIBLE = (
     "\x00-\x1f\x7f-\x9f"  # control characters, C0 and C1: escape sequences begin with one
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction marks, embeddings, overrides and isolates
     "\u2028\u2029"  # separators of lines and paragraphs
-    "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # what is there and cannot be seen
-    "\ud800-\udfff"  # lone surrogates, as in file names of unknown encoding: no output takes them
+    "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # invisible characters
+    "\ud800-\udfff"  # lone surrogates, as in file names of unknown encoding: they cannot be encoded
 )
 _UNSAFE = re.compile(f"[{_INVISIBLE}]")
 _UNSAFE_IN_LINES = re.compile(rf"(?![\n\t])[{_INVISIBLE}]")
@@ -27,10 +27,10 @@ _MARKDOWN_START = re.compile(r"^\d*(?=(?:[-+]|(?<=\d)[.)])(?: |$)|[-=]+$)")  # a
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""`text` on one line, with an escape in place of each character that does something or cannot be seen.
+    r"""`text` on one line, with escapes for control and invisible characters.
 
-    With `lines`, line breaks and tabs stay. A zero-width joiner and non-joiner stay, too: emoji, Persian and the
-    scripts of India are written with them.
+    With `lines`, line breaks and tabs are kept. So are the zero-width joiner and non-joiner, which emoji, Persian
+    and the scripts of India need.
 
     >>> print(printable("report\x1b[2J.txt\nforged: a second line"))
     report\x1b[2J.txt\nforged: a second line
@@ -45,7 +45,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """`value` as JSON that stays readable, and holds none of those characters: JSON has escapes for them."""
+    """`value` as readable JSON without such characters, which are written as JSON escapes."""
     return _UNSAFE_IN_LINES.sub(_json_escape, json.dumps(value, ensure_ascii=False, indent=indent))
 
 
@@ -54,12 +54,12 @@ def _json_escape(match: re.Match[str]) -> str:
 
 
 def html_text(text: str) -> str:
-    """`text` as the content or a quoted attribute of an HTML element, whatever it holds."""
+    """`text` escaped as the content or a quoted attribute of an HTML element."""
     return html.escape(printable(text))
 
 
 def markdown_text(text: str) -> str:
-    r"""`text` as it is, on one line, in a paragraph, a heading or a cell of a pipe table of a Markdown document.
+    r"""`text` escaped on one line, for a paragraph, a heading or a table cell of a Markdown document.
 
     >>> print(markdown_text("<b>1 * 2</b> | `x`"))
     &lt;b&gt;1 \* 2&lt;/b&gt; \| \`x\`

@@ -1,4 +1,4 @@
-"""Adjust: adjusters rescore the ranked documents by more than relevance, one after the other."""
+"""Adjust: rescore by diversity, recency, or other criteria."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blend: the order of the reranker and the fused order, weighed."""
+"""Blend: combine the reranker's scores with the fused order."""
 
 from __future__ import annotations
 

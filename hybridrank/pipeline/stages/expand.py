@@ -1,4 +1,4 @@
-"""Expand: further formulations of each question, which the arms are asked for too."""
+"""Expand: add other formulations of each query."""
 
 from __future__ import annotations
 

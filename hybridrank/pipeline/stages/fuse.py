@@ -1,4 +1,4 @@
-"""Fuse: the rankings of all arms, for all formulations of a query, become one ranking."""
+"""Fuse: merge the rankings of all arms into one ranking."""
 
 from __future__ import annotations
 

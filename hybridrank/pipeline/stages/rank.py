@@ -1,4 +1,4 @@
-"""Rank: the stages of a query become its hits."""
+"""Rank: turn the final order into hits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rerank: the reranker scores the best of the fused candidates."""
+"""Rerank: score the best fused candidates with the reranker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retrieve: ask all arms in parallel, fuse their rankings, and fetch the documents that later stages read.
+"""Retrieve: ask all arms in parallel for their best candidates.
 
 Local arms are asked, fused and fetched from one state of the collection. Where other arms are remote, nothing is
 held while they answer: if the collection has changed by then, the local arms are asked again.

@@ -1,4 +1,4 @@
-"""Checks of a reranker that asks a service: its connections, failures and key, and how it is stopped."""
+"""Checks of a reranker that calls a service: its connections, failures and key, and how it stops."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHECKS: Sequence[Callable[[Served, Limits], None]] = (
 
 
 def checks() -> Sequence[Callable[[Served, Limits], None]]:
-    """The checks here, and those of every reranker, on one whose server does all right."""
+    """The checks here, and those of every reranker, with a server that works correctly."""
     return (*CHECKS, *map(_while_all_is_right, (*rerankers.CHECKS, *components.checks("reranker"))))
 
 

@@ -1,4 +1,4 @@
-"""Checks of a remote reranker's connections, and of what it leaves behind."""
+"""Checks of a remote reranker's connections, and of the resources that it releases."""
 
 # ruff: noqa: ARG001  (every check takes what is served and the limits)
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def connections_are_kept(served: Served, limits: Limits) -> None:
-    """Searches take the connections of those before them, over threads and on an event loop."""
+    """Searches reuse connections, across threads and on an event loop."""
     why = "A connection costs round trips, which a search waits for: keep one client for all searches"
     with served.start() as (server, make):
         reranker = make(concurrency=2)
@@ -50,7 +50,7 @@ def connections_are_kept(served: Served, limits: Limits) -> None:
 
 
 def calls_run_side_by_side(served: Served, limits: Limits) -> None:
-    """`limits.concurrency` calls run at one time, and never more, whichever threads and event loops ask."""
+    """At most `limits.concurrency` calls run concurrently, over all threads and event loops."""
     ways = served.ways()
     with served.start() as (server, make):
         fourth = threading.Event()
@@ -62,7 +62,7 @@ def calls_run_side_by_side(served: Served, limits: Limits) -> None:
         reranker = make(concurrency=3)
         answer(score, reranker)  # which imports and connects
         server.received.clear()
-        server.rendezvous = threading.Barrier(3, action=look)  # none is answered before three have arrived
+        server.rendezvous = threading.Barrier(3, action=look)  # no response before three have arrived
         in_threads(lambda number: answer(ways[number % len(ways)], reranker, [*BATCH] * 3, what="calling thrice"))
         require(
             server.peak == 3 and len(server.received) == 3 * THREADS,
@@ -72,7 +72,7 @@ def calls_run_side_by_side(served: Served, limits: Limits) -> None:
 
 
 def threads_and_loops_at_once(served: Served, limits: Limits) -> None:
-    """Threads and event loops that search at once get the answers that each gets alone."""
+    """Threads and event loops that search concurrently get the same scores as alone."""
     ways = served.ways()
     with served.start() as (_, make):
         reranker = make()
@@ -83,9 +83,9 @@ def threads_and_loops_at_once(served: Served, limits: Limits) -> None:
 
 
 def closed_loops_are_let_go(served: Served, limits: Limits) -> None:
-    """With an event loop end its connections, with the reranker all others, and neither stays in memory."""
+    """Connections end with their event loop, all others with the reranker, and neither stays in memory."""
     needs_ascore(served)
-    gc.collect()  # what others left open shall warn now
+    gc.collect()  # resources that others left open warn now
     loops: list[weakref.ref[Any]] = []
     with served.start() as (server, make), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", ResourceWarning)
@@ -113,7 +113,7 @@ def closed_loops_are_let_go(served: Served, limits: Limits) -> None:
 
 
 def a_burst_leaves_nothing_running(served: Served, limits: Limits) -> None:
-    """Fifty searches at once on an event loop leave no task and no thread."""
+    """Fifty concurrent searches on an event loop leave no task and no thread."""
     needs_ascore(served)
     with served.start() as (_, make):
         reranker = make()

@@ -1,4 +1,4 @@
-"""Checks of what a remote reranker makes of a service's failures."""
+"""Checks of how a remote reranker handles a service's failures."""
 
 # ruff: noqa: ARG001  (every check takes what is served and the limits)
 
@@ -93,14 +93,14 @@ def _fails(
 
 
 def refusals_are_final(served: Served, limits: Limits) -> None:
-    """What another request would not mend is raised at once, as the error that it is."""
+    """An error that a retry cannot fix is raised at once, as the right class."""
     for way in served.ways():
         for fault, expected in FINAL.items():
             _fails(way, served, fault, expected, requests=1)
 
 
 def passing_failures_are_tried_again(served: Served, limits: Limits) -> None:
-    """What may pass is tried again, up to `limits.retries` times, and then raised as the error that it is."""
+    """A transient error is retried, up to `limits.retries` times, and then raised as the right class."""
     for way in served.ways():
         for fault, expected in PASSING.items():
             _fails(way, served, fault, expected, requests=3)
@@ -119,7 +119,7 @@ def passing_failures_are_tried_again(served: Served, limits: Limits) -> None:
 
 
 def unreachable_service(served: Served, limits: Limits) -> None:
-    """A refused connection is a BackendUnavailableError, caused by the client's own exception, without the key."""
+    """A refused connection raises BackendUnavailableError, caused by the client's exception, without the key."""
     for way in served.ways():
         with served.start() as (server, make), socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))  # bound, but nobody listens
@@ -135,7 +135,7 @@ def unreachable_service(served: Served, limits: Limits) -> None:
 
 
 def one_failure_stops_the_batch(served: Served, limits: Limits) -> None:
-    """Where one of several calls fails, so does the batch, at once, and the other calls are stopped."""
+    """If one of several calls fails, the batch fails at once, and the other calls are stopped."""
     for way in served.ways():
         with served.start() as (server, make):
             server.faults.extend(["silence", "400"])
@@ -146,7 +146,7 @@ def one_failure_stops_the_batch(served: Served, limits: Limits) -> None:
 
 
 def retry_after_is_kept(served: Served, limits: Limits) -> None:
-    """The wait that a service asks for, in seconds or by a date, is waited in full, or the search given up."""
+    """The delay that a service requests, in seconds or as a date, is respected in full, or the search fails."""
     for way in served.ways():
         for status in ("429", "503"):
             with served.start() as (server, make):
@@ -173,7 +173,7 @@ def retry_after_is_kept(served: Served, limits: Limits) -> None:
 
 
 def require_rate_limited(error: BackendError, wait: float | None, server: FaultyServer, what: str) -> None:
-    """Fail unless the service was asked once, and the error says how long it asked to wait."""
+    """Fail unless the service received one request, and the error has the requested delay."""
     require(
         isinstance(error, RateLimitedError) and error.retry_after == wait and len(server.received) == 1,
         f"{what}: expected a RateLimitedError with retry_after = {wait} after one request, but got "

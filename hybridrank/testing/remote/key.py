@@ -1,4 +1,4 @@
-"""Checks of how a remote reranker keeps its key."""
+"""Checks of how a remote reranker protects its key."""
 
 # ruff: noqa: ARG001  (every check takes what is served and the limits)
 
@@ -37,7 +37,7 @@ NO_KEYS = ("secret key", "secret\nkey", "sécret", '"secret"')
 
 
 def missing_key_names_its_variable(served: Served, limits: Limits) -> None:
-    """Where the environment holds no key, the error names its variable, and nothing is sent."""
+    """Without a key in the environment, the error names the variable, and nothing is sent."""
     for way in served.ways():
         for key in (None, "", " \n"):
             with served.start() as (server, make), environment(**{VARIABLE: key}):
@@ -46,7 +46,7 @@ def missing_key_names_its_variable(served: Served, limits: Limits) -> None:
 
 
 def impossible_key_is_not_sent(served: Served, limits: Limits) -> None:
-    """What no key can be is refused before it is sent, and not shown: half of it may be a key."""
+    """An invalid key is rejected before it is sent, and not shown, since part of it may be a key."""
     for way in served.ways():
         for key in NO_KEYS:
             with served.start() as (server, make):
@@ -69,7 +69,7 @@ def _no_key(error: BackendError, server: FaultyServer, what: str) -> None:
 
 
 def key_is_read_at_every_call(served: Served, limits: Limits) -> None:
-    """A key that changes, perhaps to one with a newline, is taken up; until then the error names its variable."""
+    """A changed key takes effect, also one with a newline; a missing one is an error that names its variable."""
     for way in served.ways():
         with served.start() as (server, make):
             reranker = make()
@@ -86,7 +86,7 @@ def key_is_read_at_every_call(served: Served, limits: Limits) -> None:
 
 
 def key_is_shown_nowhere(served: Served, limits: Limits) -> None:
-    """The key is in no error, however a service fails, in no frame of one, and not in the reranker."""
+    """The key is in no error, however a service fails, in none of its frames, and not in the reranker."""
     for way in served.ways():
         for fault in (*FINAL, *PASSING, *SLOW):
             with served.start() as (server, make):

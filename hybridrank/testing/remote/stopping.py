@@ -1,4 +1,4 @@
-"""Checks of a remote reranker that has a deadline, a rate, or a caller who cancels."""
+"""Checks of a remote reranker under a deadline, a rate limit, or cancellation."""
 
 # ruff: noqa: ARG001  (every check takes what is served and the limits)
 
@@ -38,13 +38,15 @@ __all__ = [
 
 
 def late(way: Way, reranker: Any, *, deadline: float = 1.0) -> BackendError:
-    """Search with so many seconds left, and give the error."""
+    """Search with this number of seconds left, and return the error."""
     with limited(deadline):
         return failure(way, reranker, what=f"a deadline in {deadline:g} s")
 
 
 def slow_service_is_left(served: Served, limits: Limits) -> None:
-    """A service that says nothing, or never ends, is left at the deadline, and at the end of an attempt."""
+    """A service that never responds, or never finishes, is abandoned at the deadline and at the attempt's
+    timeout.
+    """
     for way in served.ways():
         for fault in SLOW:
             for limit in ("deadline", "limits.timeout"):
@@ -67,7 +69,7 @@ def slow_service_is_left(served: Served, limits: Limits) -> None:
 
 
 def past_the_deadline_nobody_is_asked(served: Served, limits: Limits) -> None:
-    """Where no time is left, no request is sent."""
+    """Without remaining time, no request is sent."""
     for way in served.ways():
         with served.start() as (server, make):
             error = late(way, make(), deadline=0.0)
@@ -79,7 +81,7 @@ def past_the_deadline_nobody_is_asked(served: Served, limits: Limits) -> None:
 
 
 def pause_beyond_the_deadline_is_not_begun(served: Served, limits: Limits) -> None:
-    """A wait that the deadline would cut short is not begun: the search ends at once."""
+    """A pause that would exceed the deadline is not started: the search ends at once."""
     for way in served.ways():
         for status in ("429", "503"):
             with served.start() as (server, make):
@@ -92,7 +94,7 @@ def pause_beyond_the_deadline_is_not_begun(served: Served, limits: Limits) -> No
 
 
 def rate_is_kept(served: Served, limits: Limits) -> None:
-    """`limits.per_minute` holds over threads and event loops; a search that cannot wait for it sends nothing."""
+    """`limits.per_minute` applies across threads and loops; a search that cannot wait for it sends nothing."""
     ways = served.ways()
     with served.start() as (server, make):
         reranker = make(per_minute=2)
@@ -107,7 +109,7 @@ def rate_is_kept(served: Served, limits: Limits) -> None:
 
 
 def cancelling_stops_the_request(served: Served, limits: Limits) -> None:
-    """A search that is cancelled leaves the service, and the next is answered."""
+    """A cancelled search closes its request, and the next search succeeds."""
     needs_ascore(served)
     with served.start() as (server, make):
         reranker = make()
@@ -131,7 +133,7 @@ def cancelling_stops_the_request(served: Served, limits: Limits) -> None:
 
 
 def cancelled_anywhere_nothing_runs_on(served: Served, limits: Limits) -> None:
-    """Wherever a search is cancelled, no task is left, its turn is free, and the next search is answered."""
+    """Wherever a search is cancelled, no task remains, its slot is free, and the next search succeeds."""
     needs_ascore(served)
     with served.start() as (server, make):
         reranker = make(concurrency=1)
