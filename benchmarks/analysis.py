@@ -15,7 +15,7 @@ from pathlib import Path
 from beir import TestCollection, load
 
 from hybridrank import Query
-from hybridrank.evaluation import Measuring
+from hybridrank.evaluation import Evaluator
 from hybridrank.retrieval import BM25
 
 FOLDING = {"by language": None, "all folded": True, "not folded": False}
@@ -42,7 +42,7 @@ def report(collection: TestCollection, language: str) -> None:
                 query_id: [doc_id for doc_id in ranking.ids if doc_id not in collection.ignored.get(query_id, ())]
                 for query_id, ranking in zip(collection.queries, rankings, strict=True)
             }
-            values.append(Measuring(collection.qrels, ["nDCG@10"]).means(kept)["nDCG@10"])
+            values.append(Evaluator(collection.qrels, ["nDCG@10"]).means(kept)["nDCG@10"])
         size = index.statistics()
         print(
             f"{name:14}{values[0]:>9.4f}{values[1]:>15.4f}{size['terms']:>9}{size['bytes']:>12,}{seconds:>9.2f}",

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hybridrank import Pipeline
-from hybridrank.evaluation import Measuring, holm, load_beir, mean_interval, paired_test
+from hybridrank.evaluation import Evaluator, holm, load_beir, mean_interval, paired_test
 from hybridrank.rerank import CrossEncoder
 from hybridrank.retrieval import BM25, Faiss
 from hybridrank.training import Mined, mine
@@ -190,8 +190,8 @@ def print_evaluation(model: Path) -> None:
 
 def compare(qrels: Mapping[str, Mapping[str, int]], orders: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
     """nDCG@10 of each order, and what the last one gains on each other: difference, 95 % interval, Holm's p."""
-    measuring = Measuring(qrels, ["nDCG@10", "RR@10"])
-    values = {name: measuring.per_query(order) for name, order in orders.items()}
+    evaluator = Evaluator(qrels, ["nDCG@10", "RR@10"])
+    values = {name: evaluator.per_query(order) for name, order in orders.items()}
     last = list(list(values.values())[-1]["nDCG@10"].values())
     others = {name: list(by["nDCG@10"].values()) for name, by in list(values.items())[:-1]}
     p_values = dict(zip(others, holm([paired_test(last, other) or 1.0 for other in others.values()]), strict=True))

@@ -17,7 +17,7 @@ from beir import KeptEmbedder, TestCollection, load
 
 from hybridrank import Pipeline, Query, Ranking
 from hybridrank.embedding import OnnxEmbedder
-from hybridrank.evaluation import Measuring
+from hybridrank.evaluation import Evaluator
 from hybridrank.fusion import RRF
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.retrieval.analysis import analyzer
@@ -38,7 +38,7 @@ def measured(collection: TestCollection, rankings: Mapping[str, Sequence[str]]) 
         for query_id, ids in rankings.items()
     }
     qrels = {query_id: collection.qrels[query_id] for query_id in rankings}
-    values = Measuring(qrels, ["nDCG@10", "R@100"]).means(kept)
+    values = Evaluator(qrels, ["nDCG@10", "R@100"]).means(kept)
     return values["nDCG@10"], values["R@100"]
 
 

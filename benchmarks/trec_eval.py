@@ -16,7 +16,7 @@ from pathlib import Path
 import pytrec_eval
 
 from hybridrank import Pipeline
-from hybridrank.evaluation import Dataset, Measuring, load_beir, record
+from hybridrank.evaluation import Dataset, Evaluator, load_beir, record
 
 TREC_NAMES = {
     "nDCG@10": "ndcg_cut_10",
@@ -92,8 +92,8 @@ def main() -> None:
                 fetch_k=100,
             )
             dataset = dataset.sample(options.queries)
-            rankings = record(pipeline, dataset, batch=64).orders()["bm25"]
-            ours = Measuring(dataset.qrels, list(TREC_NAMES)).per_query(rankings)
+            rankings = record(pipeline, dataset, batch=64).rankings()["bm25"]
+            ours = Evaluator(dataset.qrels, list(TREC_NAMES)).per_query(rankings)
             mean = sum(ours["nDCG@10"].values()) / len(dataset)
             from_tool = largest(ours, by_trec_eval(dataset, rankings))
             from_book = largest(ours, by_the_book(dataset, rankings))

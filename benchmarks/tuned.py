@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from random import Random
 
-from hybridrank.evaluation import Goal, Measuring, Recording, Space, Variant, mean_interval, paired_test, tune
+from hybridrank.evaluation import Evaluator, Goal, Recording, Space, Variant, mean_interval, paired_test, tune
 from hybridrank.evaluation.replay.replaying import replay_all
 from hybridrank.fusion import RRF
 from hybridrank.pipeline.config import PipelineConfig
@@ -32,7 +32,7 @@ def values(recording: Recording, variant: Variant, measure: str = MEASURE) -> li
     """The measure, query by query."""
     replayed = replay_all(recording, variant)
     last = list(replayed.kinds)[-1]
-    per_query = Measuring(recording.dataset.qrels, [measure]).per_query(replayed.orders()[last])[measure]
+    per_query = Evaluator(recording.dataset.qrels, [measure]).per_query(replayed.rankings()[last])[measure]
     return [per_query[query_id] for query_id in recording.searches]
 
 

@@ -17,16 +17,16 @@ from hybridrank.evaluation.datasets.query_log import QueryLog
 from hybridrank.evaluation.datasets.reading import read_json_queries
 from hybridrank.evaluation.datasets.trec import load_trec, read_qrels, read_topics
 from hybridrank.evaluation.diagnosis import Diagnosis, Fate, Finding, Remedy, diagnose
-from hybridrank.evaluation.metrics.measures import DEFAULT_MEASURES, Measuring, default_measures
+from hybridrank.evaluation.metrics.measures import DEFAULT_MEASURES, Evaluator, default_measures
 from hybridrank.evaluation.metrics.similarity import overlap, rank_biased_overlap
 from hybridrank.evaluation.metrics.statistics import Interval, holm, mean_interval, paired_test
 from hybridrank.evaluation.recordings.building import build_all, record_all
 from hybridrank.evaluation.recordings.recorder import record
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
 from hybridrank.evaluation.recordings.settings import documents_digest
-from hybridrank.evaluation.recordings.stage_orders import orders_after
+from hybridrank.evaluation.recordings.stage_rankings import rankings_by_stage
 from hybridrank.evaluation.replay.replaying import replay, replay_all
-from hybridrank.evaluation.replay.reuse import Sharing
+from hybridrank.evaluation.replay.reuse import Reuse
 from hybridrank.evaluation.replay.variant import Variant
 from hybridrank.evaluation.report import describe, print_report, to_html, to_markdown
 from hybridrank.evaluation.tuning import Goal, Space, Tuning, agree, tune
@@ -39,6 +39,7 @@ __all__ = [
     "Diagnosis",
     "Difference",
     "Evaluation",
+    "Evaluator",
     "Example",
     "Fate",
     "Finding",
@@ -46,13 +47,12 @@ __all__ = [
     "Interval",
     "Judgments",
     "Latency",
-    "Measuring",
     "Move",
     "QueryLog",
     "RecordedSearch",
     "Recording",
     "Remedy",
-    "Sharing",
+    "Reuse",
     "Space",
     "TraceDiff",
     "Tuning",
@@ -73,11 +73,11 @@ __all__ = [
     "load_pairs",
     "load_trec",
     "mean_interval",
-    "orders_after",
     "overlap",
     "paired_test",
     "print_report",
     "rank_biased_overlap",
+    "rankings_by_stage",
     "read_json_queries",
     "read_qrels",
     "read_topics",

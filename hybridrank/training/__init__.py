@@ -4,7 +4,7 @@
 ``hybridrank-sentence-transformers``; nothing here needs torch.
 """
 
-from hybridrank.training.hygiene import HeldOutDocuments, Separated, separated
+from hybridrank.training.hygiene import HeldOutDocuments, TrainingSplit, separate
 from hybridrank.training.mined import Mined, MinedCandidate, MinedQuery, Split
 from hybridrank.training.mining import mine
 from hybridrank.training.selecting import Example, Sampling, Selected, select
@@ -18,10 +18,10 @@ __all__ = [
     "MinedQuery",
     "Sampling",
     "Selected",
-    "Separated",
     "Split",
+    "TrainingSplit",
     "markdown_text",
     "mine",
     "select",
-    "separated",
+    "separate",
 ]

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset
 
-__all__ = ["HeldOutDocuments", "Separated", "normalized", "separated", "set_aside"]
+__all__ = ["HeldOutDocuments", "TrainingSplit", "normalize_text", "separate", "set_aside"]
 
 HeldOutDocuments: TypeAlias = Literal["no-positives", "nowhere", "anywhere"]
 """What training may do with documents that are relevant to a held-out query.
@@ -23,7 +23,7 @@ collection for all splits commonly have it.
 
 
 @dataclass(frozen=True)
-class Separated:
+class TrainingSplit:
     """Training queries without what is held out, and how much had to go.
 
     `withheld` are documents that must not be shown, by training query: neither as relevant (they answer a
@@ -51,19 +51,19 @@ class Separated:
         }
 
 
-def normalized(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A query's text as it is compared: compatibility forms, case, punctuation at the ends and spaces are one.
 
-    >>> normalized("  What is ＲＡＧ? ")
+    >>> normalize_text("  What is ＲＡＧ? ")
     'what is rag'
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(folded.split()).strip(" .,;:!?…。？！")
 
 
-def separated(
+def separate(
     train: Dataset, held_out: Iterable[Dataset], *, documents: HeldOutDocuments = "no-positives"
-) -> Separated:
+) -> TrainingSplit:
     """Take out of `train` every query that is held out too, by id or by text, and see to `documents`.
 
     Raises:
@@ -74,11 +74,11 @@ def separated(
     answers: set[str] = set()
     for dataset in held_out:
         ids.update(dataset.queries)
-        texts.update(map(normalized, dataset.queries.values()))
+        texts.update(map(normalize_text, dataset.queries.values()))
         for query_id in dataset.queries:
             answers.update(dataset.relevant(query_id))
     same_id = [q for q in train.queries if q in ids]
-    same_text = [q for q, text in train.queries.items() if q not in ids and normalized(text) in texts]
+    same_text = [q for q, text in train.queries.items() if q not in ids and normalize_text(text) in texts]
     gone = {*same_id, *same_text}
     kept = [query_id for query_id in train.queries if query_id not in gone]
     own = {query_id: train.relevant(query_id) for query_id in kept}
@@ -93,7 +93,7 @@ def separated(
             'held-out queries; the choice "anywhere" allows such documents'
         )
     qrels = {q: {d: grade for d, grade in train.qrels[q].items() if d not in withheld.get(q, ())} for q in kept}
-    return Separated(
+    return TrainingSplit(
         train=replace(train.only(kept), qrels=qrels),
         withheld={query_id: withheld[query_id] for query_id in kept if query_id in withheld},
         banned=frozenset(answers) if documents == "nowhere" else frozenset(),
@@ -111,7 +111,7 @@ def set_aside(dataset: Dataset, count: int, *, seed: int = 0) -> Dataset:
     than half of `count`, as all hang together, chance takes the rest from any: then it cannot be had.
     """
     rng = random.Random(seed)
-    groups = _sharing(dataset)
+    groups = _overlapping(dataset)
     rng.shuffle(groups)
     chosen: list[str] = []
     others: list[str] = []
@@ -122,7 +122,7 @@ def set_aside(dataset: Dataset, count: int, *, seed: int = 0) -> Dataset:
     return dataset.only(chosen)
 
 
-def _sharing(dataset: Dataset) -> list[list[str]]:
+def _overlapping(dataset: Dataset) -> list[list[str]]:
     """The queries in groups, of which no two have a relevant document in common."""
     leader = {query_id: query_id for query_id in dataset.queries}
 

@@ -14,7 +14,7 @@ from hybridrank.component.registry import create
 from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendError, InputError
 from hybridrank.evaluation import Dataset
-from hybridrank.training.hygiene import HeldOutDocuments, Separated, separated, set_aside
+from hybridrank.training.hygiene import HeldOutDocuments, TrainingSplit, separate, set_aside
 from hybridrank.training.mined import Mined, MinedCandidate, MinedFile, MinedQuery, Split
 from hybridrank.types import Candidates, Document, Passage, Progress, Query
 
@@ -95,11 +95,11 @@ def _split(
     documents: HeldOutDocuments,
     dev_share: float,
     seed: int,
-) -> tuple[Separated, Dataset | None]:
+) -> tuple[TrainingSplit, Dataset | None]:
     """The training queries without what is held out, and those that say when to stop (None: no share)."""
     if not 0 <= dev_share < 1:
         raise InputError(f"dev_share must be from 0 up to, and not, 1: {dev_share}")
-    split = separated(train, [test] if test else [], documents=documents)
+    split = separate(train, [test] if test else [], documents=documents)
     kept = split.train
     if dev is None and dev_share:
         size = round(len(kept) * dev_share)
@@ -113,7 +113,7 @@ def _split(
         kept = kept.only(query_id for query_id in kept.queries if query_id not in dev.queries)
     if dev is None:
         return split, None
-    without = separated(kept, [dev], documents="anywhere")
+    without = separate(kept, [dev], documents="anywhere")
     return (
         replace(
             split,
@@ -128,7 +128,7 @@ def _split(
 class _Miner:
     """Searches for batches of queries, and has the teacher score what is for training."""
 
-    def __init__(self, fused: Pipeline, depth: int, teacher: Reranker | None, split: Separated) -> None:
+    def __init__(self, fused: Pipeline, depth: int, teacher: Reranker | None, split: TrainingSplit) -> None:
         self._fused = fused
         self._depth = depth
         self._teacher = teacher

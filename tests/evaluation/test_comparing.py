@@ -61,7 +61,7 @@ def test_ties_everywhere(three):
 def test_rankings_are_compared_whatever_is_relevant(three):
     found = compare(three, baseline="reranked", k=2)
     assert [(a.name, a.other) for a in found.agreements] == [("fused", "reranked"), ("shallow", "reranked")]
-    orders = [list(r.orders()["rerank" if "rerank" in r.kinds else "fusion"].values()) for r in three]
+    orders = [list(r.rankings()["rerank" if "rerank" in r.kinds else "fusion"].values()) for r in three]
     pairs = list(zip(orders[1], orders[0], strict=True))
     assert found.agreements[0].overlap == pytest.approx(sum(overlap(a, b, k=2) for a, b in pairs) / 4)
     assert found.agreements[0].rbo == pytest.approx(sum(rank_biased_overlap(a, b) for a, b in pairs) / 4)

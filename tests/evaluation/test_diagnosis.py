@@ -15,12 +15,12 @@ from rich.console import Console
 from hybridrank.errors import InputError
 from hybridrank.evaluation import diagnose, record
 from hybridrank.evaluation.diagnosis.what_if import (
-    blended_with,
+    blend_with,
+    candidate_weights,
     fixed_weight,
-    fused_with,
-    held_out,
-    reranked_to,
-    weightings,
+    fuse_with,
+    held_out_gains,
+    rerank_to,
 )
 from hybridrank.evaluation.report import describe, print_report, sections, to_html, to_markdown
 from hybridrank.fusion import RRF
@@ -261,23 +261,23 @@ def test_replayed_weights_are_what_the_pipeline_would_fuse(pipeline):
     for weights in ({"bm25": 1.0, "dense": 4.0}, {"bm25": 0.0, "dense": 1.0}):
         there = record(pipeline.replace(fusion=RRF(weights=weights)), dataset())
         settings = {**made.header.settings, "reranker": None}
-        assert fused_with(list(made.searches.values()), settings, weights) == there.orders()["fusion"]
+        assert fuse_with(list(made.searches.values()), settings, weights) == there.rankings()["fusion"]
 
 
 def test_replayed_depths_are_what_the_pipeline_would_rerank(pipeline):
     made = record(pipeline, dataset())
     there = record(pipeline.replace(rerank_k=3), dataset())
-    assert reranked_to(list(made.searches.values()), 3) == there.orders()["rerank"]
+    assert rerank_to(list(made.searches.values()), 3) == there.rankings()["rerank"]
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_replayed_blends_are_what_the_pipeline_would_give(pipeline, weight):
     made = list(record(pipeline.replace(rerank_k=4), dataset()).searches.values())
     there = record(pipeline.replace(rerank_k=4, blend=weight), dataset())
-    assert blended_with(made, weight) == list(there.orders().values())[-1]
+    assert blend_with(made, weight) == list(there.rankings().values())[-1]
     assert fixed_weight(list(there.searches.values())) == weight
     shallow = record(pipeline.replace(rerank_k=2, blend=weight), dataset())
-    assert reranked_to(made, 2, blend=weight) == list(shallow.orders().values())[-1]
+    assert rerank_to(made, 2, blend=weight) == list(shallow.rankings().values())[-1]
 
 
 def test_a_reranker_and_its_blend_are_judged_together(pipeline):
@@ -305,12 +305,12 @@ def test_a_reranker_and_its_blend_are_judged_together(pipeline):
 
 
 def test_weightings():
-    assert {"a": 1.0, "b": 3.0} in weightings(["a", "b"])
-    three = weightings(["a", "b", "c"])
+    assert {"a": 1.0, "b": 3.0} in candidate_weights(["a", "b"])
+    three = candidate_weights(["a", "b", "c"])
     assert {"a": 0.0, "b": 0.0, "c": 1.0} in three
     ratios = [tuple(w / max(each.values()) for w in each.values()) for each in three]
     assert len(ratios) == len(set(ratios))
-    assert weightings(["a"]) == weightings(list("abcde")) == []
+    assert candidate_weights(["a"]) == candidate_weights(list("abcde")) == []
 
 
 def test_a_choice_is_measured_where_it_was_not_made():
@@ -318,15 +318,15 @@ def test_a_choice_is_measured_where_it_was_not_made():
     queries = [f"q{n}" for n in range(20)]
     current = dict.fromkeys(queries, 0.5)
     lucky = {**dict.fromkeys(queries, 0.4), "q0": 9.0}
-    gains = held_out({"lucky": lucky}, current)
+    gains = held_out_gains({"lucky": lucky}, current)
     assert gains["q0"] == 0.0  # chosen without it, the setting looks worse
     assert sum(gains.values()) < 0
-    better = held_out({"lucky": lucky, "good": dict.fromkeys(queries, 0.7)}, current)
+    better = held_out_gains({"lucky": lucky, "good": dict.fromkeys(queries, 0.7)}, current)
     assert better["q0"] == pytest.approx(0.2)
-    assert held_out({"good": current}, dict.fromkeys(queries[:9], 0.5)) is None
+    assert held_out_gains({"good": current}, dict.fromkeys(queries[:9], 0.5)) is None
 
 
 def test_settings_that_name_no_fusion_are_fused_by_rank():
     made = [search("q", {"a": 1}, {"bm25": ["a", "b"], "dense": ["b"]}, ["b", "a"])]
     for settings in ({}, SETTINGS, {"fusion": "<some.Class>"}, {"fusion": {"use": "nowhere"}}):
-        assert fused_with(made, settings, {"bm25": 1.0, "dense": 0.0}) == {"q": ("a", "b")}
+        assert fuse_with(made, settings, {"bm25": 1.0, "dense": 0.0}) == {"q": ("a", "b")}

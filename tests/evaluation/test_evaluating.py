@@ -10,7 +10,7 @@ from support import TOPICS, Broken, SharedWords
 
 from hybridrank import Pipeline
 from hybridrank.errors import BackendUnavailableError, InputError
-from hybridrank.evaluation import Latency, Measuring, evaluate, record
+from hybridrank.evaluation import Evaluator, Latency, evaluate, record
 
 
 def test_every_stage_is_measured(pipeline):
@@ -19,7 +19,7 @@ def test_every_stage_is_measured(pipeline):
     assert list(found.kinds) == ["bm25", "dense", "fusion", "rerank"]
     assert found.result == "rerank"
     assert found.measures == ("nDCG@10", "RR@10", "AP", "Success@10", "R@50")
-    measuring = Measuring(QRELS, ["nDCG@10", "R@50"])
+    measuring = Evaluator(QRELS, ["nDCG@10", "R@50"])
     for stage in ("bm25", "dense", "fusion"):
         rankings = {query_id: search.trace.stage(stage).ids for query_id, search in made.searches.items()}
         assert found.values[stage]["nDCG@10"] == measuring.per_query(rankings)["nDCG@10"]

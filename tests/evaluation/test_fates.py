@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import search, stage
 
-from hybridrank.evaluation import Measuring
+from hybridrank.evaluation import Evaluator
 from hybridrank.evaluation.diagnosis import fates_of
 from hybridrank.evaluation.diagnosis.examining import lost_places
 
@@ -158,7 +158,7 @@ def test_every_relevant_document_has_one_fate_and_the_places_add_up(made, k):
         assert (taken, lost) == (0.0, {})
         return
     assert taken + sum(lost.values()) == pytest.approx(1)
-    measured = Measuring({"q": dict(made.qrels)}, [f"R@{k}"]).means({"q": list(made.orders().values())[-1]})
+    measured = Evaluator({"q": dict(made.qrels)}, [f"R@{k}"]).means({"q": list(made.rankings().values())[-1]})
     if len(relevant) <= k:
         assert taken == pytest.approx(measured[f"R@{k}"])
     else:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from hybridrank.errors import InputError, MissingDependencyError
-from hybridrank.evaluation import Measuring, default_measures
+from hybridrank.evaluation import Evaluator, default_measures
 from hybridrank.evaluation.metrics.measures import measure_name
 
 
@@ -22,7 +22,7 @@ def test_by_hand():
     """The gains of Järvelin and Kekäläinen's example (TOIS 2002), with trec_eval's discount, log2(rank + 1)."""
     gains = [3, 2, 3, 0, 0, 1, 2, 2, 3, 0]
     ids = [f"d{n}" for n in range(10)]
-    measuring = Measuring(
+    measuring = Evaluator(
         {"q": dict(zip(ids, gains, strict=True))}, ["nDCG@10", "RR@10", "AP", "P@5", "R@5", "Success@1"]
     )
     found = measuring.means({"q": ids})
@@ -43,7 +43,7 @@ def test_equal_to_scikit_learn(seed):
     for grades in qrels.values():
         grades["d0"] = 1  # scikit-learn has no value for a query without any
     rankings = {query_id: chance.sample(documents, 30) for query_id in qrels}
-    found = Measuring(qrels, ["nDCG@10", "nDCG", "AP"]).per_query(rankings)
+    found = Evaluator(qrels, ["nDCG@10", "nDCG", "AP"]).per_query(rankings)
     for query_id, order in rankings.items():
         truth = np.array([[qrels[query_id][d] for d in order]])
         scores = np.array([[-rank for rank in range(30)]])
@@ -55,7 +55,7 @@ def test_equal_to_scikit_learn(seed):
 def test_what_retrieval_missed_stays_missed():
     """A perfect order of what was found is not perfect: the ideal is of all that is relevant."""
     qrels = {"q": {"a": 1, "b": 1, "c": 1, "d": 1}}
-    found = Measuring(qrels, ["nDCG@10", "AP", "R@100"]).means({"q": ["a", "b"]})
+    found = Evaluator(qrels, ["nDCG@10", "AP", "R@100"]).means({"q": ["a", "b"]})
     ideal = sum(1 / log2(rank + 1) for rank in range(1, 5))
     assert found["nDCG@10"] == pytest.approx((1 + 1 / log2(3)) / ideal)
     assert (found["AP"], found["R@100"]) == (0.5, 0.5)
@@ -63,7 +63,7 @@ def test_what_retrieval_missed_stays_missed():
 
 def test_queries_without_hits_and_without_relevant_documents_count_as_nothing():
     qrels = {"found": {"a": 1}, "empty": {"a": 1}, "absent": {"a": 1}, "none": {"a": 0}}
-    measuring = Measuring(qrels, ["nDCG@10", "RR@10", "AP", "Success@10", "R@10"])
+    measuring = Evaluator(qrels, ["nDCG@10", "RR@10", "AP", "Success@10", "R@10"])
     values = measuring.per_query({"found": ["a"], "empty": [], "none": ["a"]})
     for of in values.values():
         assert of == {"found": 1.0, "empty": 0.0, "absent": 0.0, "none": 0.0}
@@ -72,25 +72,25 @@ def test_queries_without_hits_and_without_relevant_documents_count_as_nothing():
 
 def test_only_the_order_counts_and_long_rankings_keep_it():
     ids = [f"d{n:05}" for n in reversed(range(20_000))]
-    found = Measuring({"q": {ids[19_999]: 1}}, ["RR", "AP"]).means({"q": ids})
+    found = Evaluator({"q": {ids[19_999]: 1}}, ["RR", "AP"]).means({"q": ids})
     assert found == {"RR": pytest.approx(1 / 20_000), "AP": pytest.approx(1 / 20_000)}
 
 
 def test_a_document_twice_is_refused():
     with pytest.raises(InputError, match="comes twice in the ranking of query 'q'"):
-        Measuring({"q": {"a": 1}}, ["AP"]).per_query({"q": ["a", "b", "a"]})
+        Evaluator({"q": {"a": 1}}, ["AP"]).per_query({"q": ["a", "b", "a"]})
 
 
 def test_negative_grades_are_not_relevant():
     """Grades below 0 mark spam in TREC's web tracks; trec_eval takes them for judged and not relevant."""
-    junk = Measuring({"q": {"a": -2, "b": 1}}, ["nDCG@10", "AP"]).means({"q": ["a", "b"]})
-    plain = Measuring({"q": {"a": 0, "b": 1}}, ["nDCG@10", "AP"]).means({"q": ["a", "b"]})
+    junk = Evaluator({"q": {"a": -2, "b": 1}}, ["nDCG@10", "AP"]).means({"q": ["a", "b"]})
+    plain = Evaluator({"q": {"a": 0, "b": 1}}, ["nDCG@10", "AP"]).means({"q": ["a", "b"]})
     assert junk == plain
 
 
 def test_names():
     assert measure_name("Recall@50") == "R@50"
-    assert Measuring({"q": {"a": 1}}, ["Recall@5", "R@5", "AP(rel=2)"]).names == ("R@5", "AP(rel=2)")
+    assert Evaluator({"q": {"a": 1}}, ["Recall@5", "R@5", "AP(rel=2)"]).names == ("R@5", "AP(rel=2)")
     assert default_measures(50)[-1] == "R@50"
 
 
@@ -109,9 +109,9 @@ def test_unknown_measures(measure, message):
 
 def test_no_measures():
     with pytest.raises(InputError, match="give a list of measures"):
-        Measuring({"q": {"a": 1}}, [])
+        Evaluator({"q": {"a": 1}}, [])
     with pytest.raises(InputError, match="give a list of measures"):
-        Measuring({"q": {"a": 1}}, "AP")
+        Evaluator({"q": {"a": 1}}, "AP")
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):

@@ -59,7 +59,7 @@ def test_searches_are_made_one_at_a_time_unless_told_otherwise(pipeline):
     assert [search.first for search in one.searches.values()] == [True, False, False, False]
     many = record(pipeline, dataset(), batch=3)
     assert many.searches["q1"].trace.stage("bm25").batch == 3
-    assert many.orders() == one.orders()
+    assert many.rankings() == one.rankings()
     with pytest.raises(InputError, match="a batch holds at least one query"):
         record(pipeline, dataset(), batch=0)
 
@@ -114,8 +114,8 @@ def test_a_last_line_that_was_cut_off_is_made_again(pipeline, tmp_path, cut):
         assert list(found.searches) == ["q1", "q2", "q3"]
         assert "run.jsonl:5 was cut off, and is left out" in found.warnings[0]
     again = record(pipeline, dataset(), path=path)
-    assert again.orders() == whole.orders()
-    assert Recording.load(path).orders() == whole.orders()
+    assert again.rankings() == whole.rankings()
+    assert Recording.load(path).rankings() == whole.rankings()
     assert Recording.load(path).warnings == ()
 
 
@@ -221,7 +221,7 @@ def test_documents_are_found_where_they_are_split(arms):
     made = record(pipeline, dataset())
     assert made.header.per_document
     ids = {document.id for document in TOPICS}
-    assert all(set(order) <= ids for of in made.orders().values() for order in of.values())
+    assert all(set(order) <= ids for of in made.rankings().values() for order in of.values())
     assert "compost#1" in made.searches["q1"].trace.stage("bm25").ids
 
 
@@ -229,7 +229,7 @@ def test_remote_engines(tmp_path):
     pipeline = Pipeline.build([], retrievers={"far": Elsewhere(TOPICS)}, reranker=SharedWords())
     made = record(pipeline, dataset(), path=tmp_path / "far.jsonl")
     assert made.warnings == ()
-    assert made.orders()["far"]["q2"][0] == "nuclear"
+    assert made.rankings()["far"]["q2"][0] == "nuclear"
     assert len(record(pipeline, dataset(), path=tmp_path / "far.jsonl")) == 4
 
 
@@ -333,7 +333,7 @@ def test_a_full_disk_is_reported_and_what_was_recorded_before_stays(pipeline, tm
         content = path.read_bytes()
         assert content.endswith(b"\n")
         assert lines - 1 <= len(Recording.load(path)) <= lines  # times have more digits, or fewer
-        assert record(pipeline, dataset(), path=path).orders() == whole.orders()  # there is room again
+        assert record(pipeline, dataset(), path=path).rankings() == whole.rankings()  # there is room again
         assert path.read_bytes().startswith(content)
         assert Recording.load(path).warnings == ()
 

@@ -136,7 +136,7 @@ def test_what_was_not_scored_is_counted_and_stays_behind(deep):
     assert stage.received == 5
     whole = replay_all(record(shallow, dataset()), variant)
     assert "have no recorded score" in whole.warnings[0]
-    order = whole.searches["q1"].orders()["rerank"]
+    order = whole.searches["q1"].rankings()["rerank"]
     left = [doc_id for doc_id in replayed.stage("fusion").ids if doc_id not in scored]
     assert list(order[len(stage.ids) :]) == left
 
@@ -146,7 +146,7 @@ def test_a_recording_is_replayed_whole(deep):
     variant = Variant.of(deep.config, rerank_k=2, blend=0.3)
     replayed = replay_all(recording, variant, name="other")
     direct = record(deep.replace(rerank_k=2, blend=0.3), dataset(), k=5)
-    assert replayed.orders() == direct.orders()
+    assert replayed.rankings() == direct.rankings()
     assert evaluate(replayed).values == evaluate(direct).values
     assert (replayed.name, replayed.header.settings["rerank_k"], replayed.header.settings["blend"]) == (
         "other",
@@ -185,7 +185,7 @@ def test_passages_are_grouped_as_they_were(arms):
             exact += not missing
     assert exact >= 4
     own = Variant.of(pipeline.config)
-    assert replay_all(recording, own).orders() == recording.orders()
+    assert replay_all(recording, own).rankings() == recording.rankings()
     grouped = next(s.trace for s in recording.searches.values() if "passages" in s.trace.stage("fusion").details)
     with pytest.raises(InputError, match="a trace alone does not say whose they are"):
         replay(grouped, variant)
@@ -234,7 +234,7 @@ def test_an_object_that_told_how_sure_it_is_has_to_be_given_again(deep):
     with pytest.raises(InputError, match="give the pipeline's configuration"):
         Variant.recorded(recording.header)
     fixed = record(deep.replace(blend=0.5), dataset())
-    assert Variant.recorded(fixed.header) == replace(Variant.of(deep.config, blend=0.5), told=None)
+    assert Variant.recorded(fixed.header) == replace(Variant.of(deep.config, blend=0.5), confidence_range=None)
 
 
 def test_seconds_are_predicted_by_what_is_read():

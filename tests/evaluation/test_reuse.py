@@ -1,4 +1,4 @@
-"""Sharing: what was scored once is not scored again, and the trace is what the pipeline would have given alone."""
+"""Reuse: what was scored once is not scored again, and the trace is what the pipeline would have given alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support import TOPICS, SharedWords
 
 from hybridrank import Pipeline, Scores
 from hybridrank.errors import InputError
-from hybridrank.evaluation import Sharing, build_all, compare, evaluate, record, record_all
+from hybridrank.evaluation import Reuse, build_all, compare, evaluate, record, record_all
 from hybridrank.fusion import RRF
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank.early_stopping import EarlyStopping
@@ -137,7 +137,7 @@ def test_it_goes_on_from_files(pipeline, tmp_path):
 
 def test_batches_are_not_shared(pipeline):
     with pytest.raises(InputError, match="leave batch out"):
-        record(pipeline, dataset(), batch=2, sharing=Sharing())
+        record(pipeline, dataset(), batch=2, reuse=Reuse())
 
 
 def test_indexes_are_built_once(arms):

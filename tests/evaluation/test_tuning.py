@@ -16,8 +16,8 @@ from hybridrank import Document, Pipeline, Query, Stage, Trace
 from hybridrank.blend import ConfidenceBlend
 from hybridrank.errors import ConfigError, InputError, StorageError
 from hybridrank.evaluation import (
+    Evaluator,
     Goal,
-    Measuring,
     QueryLog,
     RecordedSearch,
     Recording,
@@ -192,7 +192,7 @@ def test_grades_measure_each_distinct_ranking_once():
     empty = grades.take(np.array([[-2, -2, -2], [-2, -2, -2]], np.int32))
     assert (first.tolist(), again.tolist(), empty.tolist()) == ([0, 0], [0, 1], [1, 2])
     values = grades.values()
-    measuring = Measuring(qrels, ["nDCG@3"])
+    measuring = Evaluator(qrels, ["nDCG@3"])
     expected = measuring.per_query({"q1": ["x", "a", "y"], "q2": ["x", "y", "c"]})["nDCG@3"]
     assert (values[0][0], values[1][0]) == (expected["q1"], expected["q2"])
     assert (values[0][1], values[1][1], values[1][2]) == (0.0, 1.0, 0.0)
@@ -384,7 +384,10 @@ def test_the_configuration_is_written_and_loads(tmp_path):
     assert not found.kept
     assert set(loaded.retrievers) == set(chosen.arms)
     assert Variant.of(loaded) == replace(
-        chosen, told=Variant.of(loaded).told, fusion=loaded.fusion, pointwise=Variant.of(loaded).pointwise
+        chosen,
+        confidence_range=Variant.of(loaded).confidence_range,
+        fusion=loaded.fusion,
+        pointwise=Variant.of(loaded).pointwise,
     )
     assert loaded.max_searches == 7
     assert set(getattr(loaded.fusion, "weights", {})) <= set(chosen.arms)
@@ -410,8 +413,8 @@ def test_every_choice_can_be_written(tmp_path, changes):
     one = replace(found, kept=True, baseline=replace(found.default, variant=Variant.of(CONFIG, **changes)))
     one.write(tmp_path / "x.toml")
     loaded = Variant.of(PipelineConfig.load(tmp_path / "x.toml"))
-    assert replace(loaded, told=None, pointwise=True, fusion=one.answer.variant.fusion) == replace(
-        one.answer.variant, told=None, pointwise=True
+    assert replace(loaded, confidence_range=None, pointwise=True, fusion=one.answer.variant.fusion) == replace(
+        one.answer.variant, confidence_range=None, pointwise=True
     )
 
 

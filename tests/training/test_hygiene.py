@@ -4,8 +4,8 @@ import pytest
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation import Dataset
-from hybridrank.training import separated
-from hybridrank.training.hygiene import normalized, set_aside
+from hybridrank.training import separate
+from hybridrank.training.hygiene import normalize_text, set_aside
 
 
 def dataset(name: str, judged: dict[str, tuple[str, list[str]]]) -> Dataset:
@@ -30,7 +30,7 @@ TRAIN = dataset(
 
 
 def test_queries_that_are_held_out_too_are_dropped_by_id_and_by_text():
-    found = separated(TRAIN, [TEST], documents="anywhere")
+    found = separate(TRAIN, [TEST], documents="anywhere")
     assert list(found.train.queries) == ["4", "5", "6"]
     assert found.counts() == {
         "queries_of_same_id": 1,
@@ -43,7 +43,7 @@ def test_queries_that_are_held_out_too_are_dropped_by_id_and_by_text():
 
 
 def test_documents_that_answer_held_out_queries_are_no_positives():
-    found = separated(TRAIN, [TEST])
+    found = separate(TRAIN, [TEST])
     assert {q: dict(found.train.qrels[q]) for q in found.train.queries} == {"4": {"c": 1}, "6": {"d": 1}}
     assert found.withheld == {"4": {"r1"}}
     assert found.banned == frozenset()
@@ -52,24 +52,24 @@ def test_documents_that_answer_held_out_queries_are_no_positives():
 
 
 def test_nowhere_bans_them_from_the_negatives_too():
-    found = separated(TRAIN, [TEST], documents="nowhere")
+    found = separate(TRAIN, [TEST], documents="nowhere")
     assert list(found.train.queries) == ["4", "6"]
     assert found.banned == {"r1", "r2", "w"}
 
 
 def test_a_document_judged_irrelevant_answers_nothing():
     held_out = Dataset("test", {"8": "x"}, {"8": {"c": 0, "z": 1}})
-    assert separated(TRAIN, [held_out]).counts()["judgments_dropped"] == 0
+    assert separate(TRAIN, [held_out]).counts()["judgments_dropped"] == 0
 
 
 def test_several_held_out_parts_count_together():
     dev = dataset("dev", {"d": ("Soil.", ["q"])})
-    assert list(separated(TRAIN, [TEST, dev]).train.queries) == ["4"]
+    assert list(separate(TRAIN, [TEST, dev]).train.queries) == ["4"]
 
 
 @pytest.mark.parametrize("text", ["What is RAG?", "what is rag", " ＷＨＡＴ is\tRAG … ", "what is RAG!?"])
 def test_texts_that_ask_the_same(text):
-    assert normalized(text) == "what is rag"
+    assert normalize_text(text) == "what is rag"
 
 
 def test_nothing_left_says_what_took_it():
@@ -77,7 +77,7 @@ def test_nothing_left_says_what_took_it():
     with pytest.raises(
         InputError, match=r"nothing of train is left to train on: 0 .* id, 1 its text, and 1 no relevant"
     ):
-        separated(only, [TEST])
+        separate(only, [TEST])
 
 
 def shared(*groups: int) -> Dataset:

@@ -283,7 +283,7 @@ def _difference(
 
 
 def _agreements(recordings: Sequence[Recording], baseline: str, k: int) -> Iterator[Agreement]:
-    orders = {r.name: r.orders()[list(r.kinds)[-1]] for r in recordings}
+    orders = {r.name: r.rankings()[list(r.kinds)[-1]] for r in recordings}
     for name, of in orders.items():
         if name != baseline:
             pairs = [(of[query_id], order) for query_id, order in orders[baseline].items()]

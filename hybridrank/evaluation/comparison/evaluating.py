@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from hybridrank.evaluation.datasets.dataset import Dataset
-from hybridrank.evaluation.metrics.measures import Measuring, default_measures
+from hybridrank.evaluation.metrics.measures import Evaluator, default_measures
 from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED, Interval, mean_interval
 from hybridrank.evaluation.recordings.recording import Recording
 from hybridrank.result.trace import StageKind, Trace
@@ -157,9 +157,9 @@ def evaluate(
     judged = dataset or recording.dataset
     traces = [search.trace for search in recording.searches.values()]
     fetch_k = max(trace.fetch_k for trace in traces)
-    measuring = Measuring(judged.qrels, measures or default_measures(fetch_k))
+    evaluator = Evaluator(judged.qrels, measures or default_measures(fetch_k))
     kinds = recording.kinds
-    values = {stage: measuring.per_query(orders) for stage, orders in recording.orders().items()}
+    values = {stage: evaluator.per_query(orders) for stage, orders in recording.rankings().items()}
     latencies, notes = latencies_of(recording)
     usage = Usage()
     for trace in traces:
@@ -176,7 +176,7 @@ def evaluate(
         dataset=judged.label,
         queries=judged.queries,
         kinds=kinds,
-        measures=measuring.names,
+        measures=evaluator.names,
         values=values,
         latencies=latencies,
         usage=counted,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation.metrics.similarity import overlap, rank_biased_overlap
-from hybridrank.evaluation.recordings.stage_orders import orders_after
+from hybridrank.evaluation.recordings.stage_rankings import rankings_by_stage
 from hybridrank.result.trace import Trace
 
 __all__ = ["Move", "TraceDiff", "diff"]
@@ -91,7 +91,7 @@ def diff(trace: Trace, other: Trace, *, k: int = 10) -> TraceDiff:
 
 
 def _found(trace: Trace) -> tuple[str, ...]:
-    orders = orders_after(trace)
+    orders = rankings_by_stage(trace)
     return orders[trace.stages[-1].name] if trace.stages else ()
 
 

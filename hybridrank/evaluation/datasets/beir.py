@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation.datasets.dataset import Dataset
-from hybridrank.evaluation.datasets.reading import JudgmentsBuilder, read_ignored, read_json_queries, required
+from hybridrank.evaluation.datasets.reading import QrelsBuilder, read_ignored, read_json_queries, require_columns
 from hybridrank.ingest.files import load_documents
 from hybridrank.ingest.files.tables import tab_separated
 
@@ -45,9 +45,9 @@ def load_beir(
     if not table.is_file():
         splits = ", ".join(sorted(file.stem for file in judged.glob("*.tsv"))) or "none"
         raise InputError(f"{str(folder)!r} has no split {split!r} (it has: {splits})")
-    judgments = JudgmentsBuilder()
+    judgments = QrelsBuilder()
     for where, row in tab_separated(table, str(table)):
-        required(row, _COLUMNS, where)
+        require_columns(row, _COLUMNS, where)
         judgments.add(row["query-id"], row["corpus-id"], row["score"], where)
     texts = read_json_queries(queries)
     return Dataset(

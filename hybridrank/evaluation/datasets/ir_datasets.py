@@ -8,7 +8,7 @@ from typing import Any
 
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.evaluation.datasets.dataset import Dataset
-from hybridrank.evaluation.datasets.reading import JudgmentsBuilder, TextsBuilder
+from hybridrank.evaluation.datasets.reading import QrelsBuilder, QueriesBuilder
 from hybridrank.types import Document
 
 __all__ = ["load_ir_dataset"]
@@ -38,7 +38,7 @@ def load_ir_dataset(dataset_id: str) -> Dataset:
     for part in ("docs", "queries", "qrels"):
         if not getattr(found, f"has_{part}")():
             raise InputError(f"dataset {dataset_id!r} of ir_datasets has no {part}; perhaps a subset of it has")
-    texts, judgments = TextsBuilder(), JudgmentsBuilder()
+    texts, judgments = QueriesBuilder(), QrelsBuilder()
     for number, query in enumerate(found.queries_iter(), start=1):
         texts.add(query.query_id, query.default_text(), f"{dataset_id}: query {number}")
     for number, judged in enumerate(found.qrels_iter(), start=1):

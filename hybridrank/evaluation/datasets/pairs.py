@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybridrank.errors import InputError
 from hybridrank.evaluation.datasets.dataset import Dataset
-from hybridrank.evaluation.datasets.reading import JudgmentsBuilder, TextsBuilder, labeled
+from hybridrank.evaluation.datasets.reading import QrelsBuilder, QueriesBuilder, file_label
 from hybridrank.ingest.files import load_documents
 from hybridrank.ingest.files.reading import Reading
 from hybridrank.ingest.files.tables import comma_separated, tab_separated
@@ -40,8 +40,8 @@ def load_pairs(
     """
     file = Path(path)
     read = tab_separated if file.suffix.lower() == ".tsv" else comma_separated
-    texts, judgments = TextsBuilder(), JudgmentsBuilder()
-    for where, row in read(file, labeled(file), Reading(quotes=quotes)):
+    texts, judgments = QueriesBuilder(), QrelsBuilder()
+    for where, row in read(file, file_label(file), Reading(quotes=quotes)):
         query = row[_column(row, _QUERY, where)].strip()
         doc_id = row[_column(row, _DOCUMENT, where)].strip()
         if not query:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import InputError
-from hybridrank.evaluation.datasets.reading import labeled
+from hybridrank.evaluation.datasets.reading import file_label
 from hybridrank.ingest.files.records import json_lines
 from hybridrank.ingest.files.tables import comma_separated, tab_separated
 from hybridrank.values.arguments import document_ids
@@ -58,7 +58,7 @@ class QueryLog:
             InputError: the file is not there, has no such column, or holds no query; says where.
         """
         file = Path(path)
-        return cls.of(_texts(file, labeled(file)), name=file.stem)
+        return cls.of(_texts(file, file_label(file)), name=file.stem)
 
     @property
     def label(self) -> str:

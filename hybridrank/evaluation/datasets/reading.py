@@ -10,12 +10,12 @@ from hybridrank.errors import InputError
 from hybridrank.ingest.files.records import json_lines
 from hybridrank.ingest.files.tables import tab_separated
 
-__all__ = ["JudgmentsBuilder", "TextsBuilder", "labeled", "read_ignored", "read_json_queries", "required"]
+__all__ = ["QrelsBuilder", "QueriesBuilder", "file_label", "read_ignored", "read_json_queries", "require_columns"]
 
 Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
-def labeled(path: Path) -> str:
+def file_label(path: Path) -> str:
     """What messages call a file: its path, as given. Refuses what is not there.
 
     Raises:
@@ -26,7 +26,7 @@ def labeled(path: Path) -> str:
     return str(path)
 
 
-class JudgmentsBuilder:
+class QrelsBuilder:
     """Grades by query and document, and where each stands."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class JudgmentsBuilder:
         self.places.setdefault((query_id, doc_id), where)
 
 
-class TextsBuilder:
+class QueriesBuilder:
     """Queries by id."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class TextsBuilder:
         self._places.setdefault(query_id, where)
 
 
-def required(row: Mapping[str, Any], names: Iterable[str], where: str) -> None:
+def require_columns(row: Mapping[str, Any], names: Iterable[str], where: str) -> None:
     """Refuse a record without these fields.
 
     Raises:
@@ -97,8 +97,8 @@ def read_ignored(path: Path) -> dict[str, frozenset[str]]:
         InputError: the file cannot be read, or has other columns.
     """
     found: dict[str, set[str]] = {}
-    for where, row in tab_separated(path, labeled(path)):
-        required(row, ("query-id", "corpus-id"), where)
+    for where, row in tab_separated(path, file_label(path)):
+        require_columns(row, ("query-id", "corpus-id"), where)
         found.setdefault(row["query-id"], set()).add(row["corpus-id"])
     return {query_id: frozenset(ids) for query_id, ids in found.items()}
 
@@ -109,7 +109,7 @@ def read_json_queries(path: Path) -> dict[str, str]:
     Raises:
         InputError: a line is no such record, or an id comes twice.
     """
-    texts = TextsBuilder()
-    for where, record in json_lines(path, labeled(path)):
+    texts = QueriesBuilder()
+    for where, record in json_lines(path, file_label(path)):
         texts.add(record.get("_id", record.get("id")), record.get("text", ""), where)
     return texts.texts

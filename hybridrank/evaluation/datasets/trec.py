@@ -13,9 +13,9 @@ from typing import Literal
 from hybridrank.errors import InputError
 from hybridrank.evaluation.datasets.dataset import Dataset
 from hybridrank.evaluation.datasets.reading import (
-    JudgmentsBuilder,
-    TextsBuilder,
-    labeled,
+    QrelsBuilder,
+    QueriesBuilder,
+    file_label,
     read_ignored,
     read_json_queries,
 )
@@ -55,7 +55,7 @@ def load_trec(
     Raises:
         InputError: a file is not there, or something in one is wrong; says which line.
     """
-    judgments = JudgmentsBuilder()
+    judgments = QrelsBuilder()
     for where, query_id, doc_id, grade in _judged(Path(qrels)):
         judgments.add(query_id, doc_id, grade, where)
     source = (
@@ -79,7 +79,7 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
     Raises:
         InputError: a line is none of that kind, or a document has two grades for a query.
     """
-    judgments = JudgmentsBuilder()
+    judgments = QrelsBuilder()
     for where, query_id, doc_id, grade in _judged(Path(path)):
         judgments.add(query_id, doc_id, grade, where)
     return judgments.qrels
@@ -97,10 +97,10 @@ def read_topics(path: str | PathLike[str], *, topic_field: TopicField = "title")
     file = Path(path)
     if file.suffix.lower() == ".jsonl":
         return read_json_queries(file)
-    labeled(file)
+    file_label(file)
     with opened(file) as stream:
         content = stream.read()
-    texts = TextsBuilder()
+    texts = QueriesBuilder()
     if _TOPIC_END.search(content):
         for where, query_id, query in _tagged(content, str(file), topic_field):
             texts.add(query_id, query, where)
@@ -147,7 +147,7 @@ def _topics(content: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _judged(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    label = labeled(path)
+    label = file_label(path)
     with opened(path) as file:
         for number, line in enumerate(file, start=1):
             parts = line.split()

@@ -8,15 +8,15 @@ from typing import Any
 
 from hybridrank.evaluation.diagnosis.fates import IN_RANKING, IN_RETRIEVAL, Fate
 from hybridrank.evaluation.diagnosis.what_if import (
-    blended_with,
+    blend_with,
+    candidate_weights,
     fixed_weight,
-    fused_with,
-    held_out,
+    fuse_with,
+    held_out_gains,
     reads_each_alone,
-    reranked_to,
-    weightings,
+    rerank_to,
 )
-from hybridrank.evaluation.metrics.measures import Measuring
+from hybridrank.evaluation.metrics.measures import Evaluator
 from hybridrank.evaluation.metrics.statistics import Interval, holm, mean_interval, paired_test
 from hybridrank.evaluation.recordings.recording import Recording
 from hybridrank.result.trace import BEFORE_FUSION, StageKind
@@ -164,13 +164,13 @@ def examine(
     }
     measure, judged = f"nDCG@{k}", f"Judged@{k}"
     recall = f"R(rel={grade})@{fetch_k}" if grade > 1 else f"R@{fetch_k}"
-    measuring = Measuring(qrels, [measure, recall, judged])
-    alone = Measuring(qrels, [measure])
+    evaluator = Evaluator(qrels, [measure, recall, judged])
+    alone = Evaluator(qrels, [measure])
     measured = {
-        stage: measuring.per_query({q: order for q, order in orders.items() if q in sound})
-        for stage, orders in replace(recording, searches=sound).orders().items()
+        stage: evaluator.per_query({q: order for q, order in orders.items() if q in sound})
+        for stage, orders in replace(recording, searches=sound).rankings().items()
     }
-    recall = measuring.names[1]
+    recall = evaluator.names[1]
     shares = {query_id: lost_places(fates[query_id], k=k) for query_id in sound}
     lost: dict[str, dict[str, float]] = {}
     for query_id, (_, by_label) in shares.items():
@@ -199,7 +199,7 @@ def examine(
 
 
 def _evidence(
-    found: Examination, searches: Sequence[Any], measuring: Measuring, config: Mapping[str, Any]
+    found: Examination, searches: Sequence[Any], evaluator: Evaluator, config: Mapping[str, Any]
 ) -> tuple[dict[str, Evidence], dict[str, Any]]:
     """Everything that is tested, by name, and the settings that it is about."""
     values, measure, arms, (fusion, *later) = found.values, found.measure, found.arms, found.later
@@ -221,20 +221,20 @@ def _evidence(
         )
         before = stage
     weighed = [
-        (weights, measuring.per_query(fused_with(searches, config, weights))[measure])
-        for weights in weightings(arms)
+        (weights, evaluator.per_query(fuse_with(searches, config, weights))[measure])
+        for weights in candidate_weights(arms)
     ]
     _choose("weights", weighed, values[fusion], f"{measure} of the fusion", evidence, settings)
     if found.reranker is None:
         return evidence, settings
     reranked, what = values[found.reranked], f"{measure} after {found.reranked}"
     weight = fixed_weight(searches)
-    blends = [(share, measuring.per_query(blended_with(searches, share))[measure]) for share in _SHARES]
+    blends = [(share, evaluator.per_query(blend_with(searches, share))[measure]) for share in _SHARES]
     _choose("weight of the blend", blends, reranked, what, evidence, settings)
     if weight is not None and reads_each_alone(config):
         most = max(search.trace.rerank_k for search in searches)
         depths = [
-            (depth, measuring.per_query(reranked_to(searches, depth, blend=weight))[measure])
+            (depth, evaluator.per_query(rerank_to(searches, depth, blend=weight))[measure])
             for depth in _DEPTHS
             if depth < most
         ]
@@ -258,7 +258,7 @@ def _choose(
     settings: dict[str, Any],
 ) -> None:
     """Choose among settings on some queries, and test on the others what that gains."""
-    gains = held_out({str(setting): of for setting, of in tried}, current)
+    gains = held_out_gains({str(setting): of for setting, of in tried}, current)
     if gains is not None:
         setting, values = max(tried, key=lambda each: mean(each[1]))
         settings[name] = setting

@@ -98,9 +98,9 @@ def fates_of(
     Relevant is what has at least this `grade` and is not ignored. `deeper` is a search for the same query with a
     greater fetch_k.
     """
-    trace, orders = search.trace, search.orders()
+    trace, orders = search.trace, search.rankings()
     places = {stage: _places(order) for stage, order in orders.items()}
-    below = {} if deeper is None else {s: _places(o) for s, o in deeper.orders().items()}
+    below = {} if deeper is None else {s: _places(o) for s, o in deeper.rankings().items()}
     arms = [stage for stage in trace.stages if stage.kind == "retrieve"]
     later = [stage.name for stage in trace.stages if stage.kind not in BEFORE_FUSION]
     reranker = next((stage for stage in trace.stages if stage.kind == "rerank"), None)

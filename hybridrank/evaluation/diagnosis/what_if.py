@@ -13,7 +13,7 @@ from hybridrank.component.protocols import Fusion
 from hybridrank.component.trust import build_stored
 from hybridrank.errors import HybridrankError
 from hybridrank.evaluation.recordings.recording import RecordedSearch
-from hybridrank.evaluation.recordings.stage_orders import orders_after
+from hybridrank.evaluation.recordings.stage_rankings import rankings_by_stage
 from hybridrank.evaluation.replay.replaying import fuse
 from hybridrank.fusion import RRF
 from hybridrank.pipeline.config import PipelineConfig
@@ -23,14 +23,14 @@ from hybridrank.types import Ranking
 
 __all__ = [
     "FOLDS",
-    "blended_with",
+    "blend_with",
+    "candidate_weights",
     "fixed_weight",
-    "fused_with",
+    "fuse_with",
     "fusion_like",
-    "held_out",
+    "held_out_gains",
     "reads_each_alone",
-    "reranked_to",
-    "weightings",
+    "rerank_to",
 ]
 
 FOLDS = 5
@@ -38,7 +38,7 @@ _RATIOS = ((1, 0), (4, 1), (3, 1), (2, 1), (1, 1), (1, 2), (1, 3), (1, 4), (1, 8
 _STEPS = {3: (0, 1, 2, 4), 4: (0, 1, 3)}
 
 
-def weightings(arms: Sequence[str]) -> list[dict[str, float]]:
+def candidate_weights(arms: Sequence[str]) -> list[dict[str, float]]:
     """Weights worth trying, by arm; none for a single arm, nor for more than four."""
     if len(arms) == 2:
         return [dict(zip(arms, map(float, ratio), strict=True)) for ratio in _RATIOS]
@@ -63,7 +63,7 @@ def fusion_like(settings: Mapping[str, Any]) -> Fusion:
     return RRF()
 
 
-def fused_with(
+def fuse_with(
     searches: Sequence[RecordedSearch], settings: Mapping[str, Any], weights: Mapping[str, float]
 ) -> dict[str, tuple[str, ...]]:
     """The fused order of each query, had the arms weighed so."""
@@ -87,12 +87,12 @@ def fixed_weight(searches: Sequence[RecordedSearch]) -> float | None:
     return weights.pop() if len(weights) == 1 else None
 
 
-def blended_with(searches: Sequence[RecordedSearch], weight: float) -> dict[str, tuple[str, ...]]:
+def blend_with(searches: Sequence[RecordedSearch], weight: float) -> dict[str, tuple[str, ...]]:
     """The order of each query, had the fused order weighed so much beside the reranker's."""
-    return reranked_to(searches, None, blend=weight)
+    return rerank_to(searches, None, blend=weight)
 
 
-def reranked_to(
+def rerank_to(
     searches: Sequence[RecordedSearch], depth: int | None, *, blend: float = 0.0
 ) -> dict[str, tuple[str, ...]]:
     """The order of each query, had only the first `depth` fused candidates been shown (None: those that were).
@@ -129,7 +129,7 @@ def reads_each_alone(settings: Mapping[str, Any]) -> bool:
         return False
 
 
-def held_out(
+def held_out_gains(
     choices: Mapping[str, Mapping[str, float]], current: Mapping[str, float], *, folds: int = FOLDS, seed: int = 0
 ) -> dict[str, float] | None:
     """What each query would have gained by a choice that was made on the others.
@@ -157,4 +157,4 @@ def _sum(values: Mapping[str, float], queries: Sequence[str]) -> float:
 
 def _orders(search: RecordedSearch, stages: Sequence[Any]) -> dict[str, tuple[str, ...]]:
     trace: Trace = replace(search.trace, stages=tuple(stages))
-    return orders_after(trace, ignored=search.ignored, parents=search.parents)
+    return rankings_by_stage(trace, ignored=search.ignored, parents=search.parents)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.evaluation.datasets.dataset import Judgments
 
-__all__ = ["DEFAULT_MEASURES", "Measuring", "PerQuery", "default_measures", "measure_name"]
+__all__ = ["DEFAULT_MEASURES", "Evaluator", "PerQuery", "default_measures", "measure_name"]
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "AP", "Success@10")
 
@@ -32,7 +32,7 @@ def measure_name(measure: str) -> str:
     return str(_parsed(measure))
 
 
-class Measuring:
+class Evaluator:
     """Measures rankings against one set of judgments, any number of times.
 
     `measures` are names of `ir_measures`, such as ``nDCG@10``, ``AP(rel=2)`` or ``P@5``; `names` are they, as it
@@ -41,10 +41,10 @@ class Measuring:
     Every judged query gets a value: where a ranking is missing or empty nothing was found, and it is
     measured so; a query without a relevant document has 0, as in trec_eval. Only the order of a ranking counts.
 
-    >>> measuring = Measuring({"q1": {"a": 1}, "q2": {"c": 1}}, ["nDCG@10", "RR@10"])
-    >>> measuring.per_query({"q1": ["b", "a"]})["RR@10"]
+    >>> evaluator = Evaluator({"q1": {"a": 1}, "q2": {"c": 1}}, ["nDCG@10", "RR@10"])
+    >>> evaluator.per_query({"q1": ["b", "a"]})["RR@10"]
     {'q1': 0.5, 'q2': 0.0}
-    >>> measuring.means({"q1": ["b", "a"]})
+    >>> evaluator.means({"q1": ["b", "a"]})
     {'nDCG@10': 0.31546487678572877, 'RR@10': 0.25}
 
     Raises:

@@ -12,7 +12,7 @@ from hybridrank.errors import ConfigError, InputError
 from hybridrank.evaluation.datasets.dataset import Dataset
 from hybridrank.evaluation.recordings.recorder import record
 from hybridrank.evaluation.recordings.recording import Recording
-from hybridrank.evaluation.replay.reuse import Sharing
+from hybridrank.evaluation.replay.reuse import Reuse
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.pipeline.pipeline import Pipeline
 from hybridrank.types import Document, Progress
@@ -79,13 +79,13 @@ def record_all(
 ) -> list[Recording]:
     """Record several pipelines over the same documents, each taking over what those before it have made.
 
-    `paths` and `progress` are by pipeline, and as for `record`; `Sharing` says what is taken over. Pipelines that
+    `paths` and `progress` are by pipeline, and as for `record`; `Reuse` says what is taken over. Pipelines that
     `build_all` made, or `Pipeline.replace` of one another, share the most.
 
     Raises:
         HybridrankError: as `record`; what was recorded is kept.
     """
-    sharing = Sharing()
+    reuse = Reuse()
     return [
         record(
             pipeline,
@@ -93,7 +93,7 @@ def record_all(
             path=(paths or {}).get(name),
             name=name,
             k=k,
-            sharing=sharing,
+            reuse=reuse,
             progress=(progress or {}).get(name),
         )
         for name, pipeline in pipelines.items()

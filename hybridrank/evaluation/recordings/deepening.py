@@ -5,10 +5,10 @@ from __future__ import annotations
 from hybridrank.errors import InputError
 from hybridrank.pipeline.pipeline import Pipeline
 
-__all__ = ["deepened"]
+__all__ = ["deepen"]
 
 
-def deepened(pipeline: Pipeline, fetch_k: int) -> Pipeline:
+def deepen(pipeline: Pipeline, fetch_k: int) -> Pipeline:
     """The same pipeline, in which each arm fetches `fetch_k` and the reranker scores all that any of them found.
 
     That is some `fetch_k` times the number of arms for each query: it takes as long as it takes, once.

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 from hybridrank.errors import InputError
 from hybridrank.evaluation.datasets.dataset import Dataset
 from hybridrank.evaluation.datasets.query_log import QueryLog
-from hybridrank.evaluation.recordings.deepening import deepened
+from hybridrank.evaluation.recordings.deepening import deepen
 from hybridrank.evaluation.recordings.recording import (
     RecordedSearch,
     Recording,
     RecordingFile,
-    judged,
     named_after,
+    with_judgments,
 )
 from hybridrank.evaluation.recordings.settings import Header, settings_of
-from hybridrank.evaluation.replay.reuse import Sharing
+from hybridrank.evaluation.replay.reuse import Reuse
 from hybridrank.result.trace import Trace
 from hybridrank.runtime.shielding import shielded
 from hybridrank.types import Document, Passage
@@ -46,7 +46,7 @@ def record(
     name: str | None = None,
     k: int = 10,
     batch: int = 1,
-    sharing: Sharing | None = None,
+    reuse: Reuse | None = None,
     deep: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
@@ -64,22 +64,22 @@ def record(
     With `deep` each arm fetches so many candidates, and the reranker scores all of them: what `tune` and `replay`
     read best. The recording still knows the pipeline's own configuration.
 
-    With `sharing` a search takes over what pipelines that were recorded with it have made, and adds to it.
+    With `reuse` a search takes over what pipelines that were recorded with it have made, and adds to it.
 
     Raises:
         InputError: the file is another recording (says what differs), none of the relevant documents is held,
-            `batch` is below 1, or above 1 with `sharing`, or `deep` is less than the pipeline fetches.
+            `batch` is below 1, or above 1 with `reuse`, or `deep` is less than the pipeline fetches.
         LockedError: another process or thread is recording into this file.
         StorageError: the file cannot be written. What was recorded before is kept.
         HybridrankError: a search failed. What was recorded before is kept, and the next run goes on from there.
     """
     if batch < 1:
         raise InputError(f"a batch holds at least one query, not {batch}")
-    if sharing is not None and batch > 1:
+    if reuse is not None and batch > 1:
         raise InputError("what is shared is shared search by search: leave batch out")
     own = None
     if deep is not None:
-        own, pipeline = settings_of(pipeline.config), deepened(pipeline, deep)
+        own, pipeline = settings_of(pipeline.config), deepen(pipeline, deep)
     unheld, warnings = None, []
     if isinstance(dataset, Dataset):
         unheld = _unheld(pipeline, dataset)
@@ -91,32 +91,32 @@ def record(
         if path is not None:
             file = RecordingFile(recording_path(path, header, dataset))
             stack.enter_context(file.appending())
-            if file.begun:
-                done = _resumed(file, header, dataset)
+            if file.has_content:
+                done = _resume(file, header, dataset)
             else:
                 file.write_header(header)
             for query_id, search in done.items():
-                now = replace(judged(search, dataset, of=str(file.path)), unheld=_of(unheld, query_id))
+                now = replace(with_judgments(search, dataset, of=str(file.path)), unheld=_of(unheld, query_id))
                 if now != search:
                     file.write_judgments(now)
                 done[query_id] = now
             warnings = [*warnings, *file.warnings]
-        if sharing is not None:
+        if reuse is not None:
             for search in done.values():
                 units = _units(pipeline, search.trace)
-                sharing.learn(pipeline, search.trace, units, **_searched(header))
+                reuse.learn(pipeline, search.trace, units, **_search_key(header))
         left = [q for q in dataset.queries if q not in done or done[q].trace.degraded]
         if progress is not None:
             progress(len(dataset) - len(left), len(dataset))
         for start in range(0, len(left), batch):
             asked = left[start : start + batch]
             texts = [dataset.queries[query_id] for query_id in asked]
-            for query_id, result in zip(asked, _search(pipeline, texts, header, sharing), strict=True):
+            for query_id, result in zip(asked, _search(pipeline, texts, header, reuse), strict=True):
                 units = _units(pipeline, result.trace)
                 units.update((hit.document.id, hit.document) for hit in result.hits)
-                if sharing is not None:
-                    sharing.learn(pipeline, result.trace, units, **_searched(header))
-                done[query_id] = _recorded(
+                if reuse is not None:
+                    reuse.learn(pipeline, result.trace, units, **_search_key(header))
+                done[query_id] = _to_recorded(
                     query_id, result.trace, units, dataset, first=start == 0, unheld=_of(unheld, query_id)
                 )
                 if file is not None:
@@ -168,16 +168,16 @@ def _of(unheld: Mapping[str, set[str]] | None, query_id: str) -> frozenset[str] 
     return None if unheld is None else frozenset(unheld.get(query_id, ()))
 
 
-def _search(pipeline: Pipeline, queries: list[str], header: Header, sharing: Sharing | None) -> list[SearchResult]:
-    if sharing is not None:
-        return [sharing.search(pipeline, queries[0], k=header.k, **_searched(header))]
+def _search(pipeline: Pipeline, queries: list[str], header: Header, reuse: Reuse | None) -> list[SearchResult]:
+    if reuse is not None:
+        return [reuse.search(pipeline, queries[0], k=header.k, **_search_key(header))]
     if len(queries) == 1:
         return [pipeline.search(queries[0], k=header.k, per_document=header.per_document)]
     return pipeline.search_many(queries, k=header.k, per_document=header.per_document)
 
 
-def _searched(header: Header) -> dict[str, Any]:
-    """What is searched, for `Sharing`: which documents, and how they are split."""
+def _search_key(header: Header) -> dict[str, Any]:
+    """What is searched, for `Reuse`: which documents, and how they are split."""
     splitter = json.dumps(header.settings.get("splitter"))
     return {"per_document": header.per_document, "documents": f"{header.documents['digest']} {splitter}"}
 
@@ -192,7 +192,7 @@ def _units(pipeline: Pipeline, trace: Trace) -> dict[str, Document]:
     return shielded(read)
 
 
-def _resumed(file: RecordingFile, header: Header, dataset: Dataset | QueryLog) -> dict[str, RecordedSearch]:
+def _resume(file: RecordingFile, header: Header, dataset: Dataset | QueryLog) -> dict[str, RecordedSearch]:
     """The searches of a file that are for queries of this dataset. A file that is refused is left as it was."""
     before, searches = file.read()
     if difference := before.difference(header):
@@ -202,12 +202,12 @@ def _resumed(file: RecordingFile, header: Header, dataset: Dataset | QueryLog) -
         )
     found = {query_id: search for query_id, search in searches.items() if query_id in dataset.queries}
     for search in found.values():
-        judged(search, dataset, of=str(file.path))
-    file.mend()
+        with_judgments(search, dataset, of=str(file.path))
+    file.repair()
     return found
 
 
-def _recorded(
+def _to_recorded(
     query_id: str,
     trace: Trace,
     units: Mapping[str, Document],

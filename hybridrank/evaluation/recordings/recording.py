@@ -19,11 +19,11 @@ from hybridrank.errors import InputError, StorageError
 from hybridrank.evaluation.datasets.dataset import Dataset
 from hybridrank.evaluation.datasets.query_log import QueryLog
 from hybridrank.evaluation.recordings.settings import Header
-from hybridrank.evaluation.recordings.stage_orders import orders_after, stage_kinds, through
+from hybridrank.evaluation.recordings.stage_rankings import fill_stages, rankings_by_stage, stage_kinds
 from hybridrank.result.trace import StageKind, Trace
 from hybridrank.runtime.files import AppendOnlyFile, appending
 
-__all__ = ["RecordedSearch", "Recording", "RecordingFile", "judged", "named_after"]
+__all__ = ["RecordedSearch", "Recording", "RecordingFile", "named_after", "with_judgments"]
 
 _LONGEST_HEADER = 1 << 20  # bytes
 _log = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ class RecordedSearch:
     unheld: frozenset[str] | None = None
     synthetic: str | None = None
 
-    def orders(self) -> dict[str, tuple[str, ...]]:
-        """By the stage's name, the documents in the order in which they then stood: see `orders_after`."""
-        return orders_after(self.trace, ignored=self.ignored, parents=self.parents)
+    def rankings(self) -> dict[str, tuple[str, ...]]:
+        """By the stage's name, the documents in the order in which they then stood: see `rankings_by_stage`."""
+        return rankings_by_stage(self.trace, ignored=self.ignored, parents=self.parents)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Recording:
             raise StorageError(f"{str(target)!r} is there already")
         file = RecordingFile(target)
         with file.appending():
-            if file.begun:
+            if file.has_content:
                 raise StorageError(f"{str(target)!r} is there already")
             file.write_header(self.header)
             for search in self.searches.values():
@@ -148,19 +148,19 @@ class Recording:
                 f"recording {self.name!r} has no search for query {query_id!r} of {dataset.label} (it has "
                 f"{len(self)} of its {len(dataset)} queries)"
             )
-        return judged(search, dataset, of=f"recording {self.name!r}")
+        return with_judgments(search, dataset, of=f"recording {self.name!r}")
 
     @property
     def kinds(self) -> dict[str, StageKind]:
         """The stages, in order, and of which kind each is."""
         return stage_kinds(search.trace for search in self.searches.values())
 
-    def orders(self) -> dict[str, dict[str, tuple[str, ...]]]:
+    def rankings(self) -> dict[str, dict[str, tuple[str, ...]]]:
         """By stage, then by query, the documents in the order in which they stood after it."""
         kinds = self.kinds
         found: dict[str, dict[str, tuple[str, ...]]] = {stage: {} for stage in kinds}
         for query_id, search in self.searches.items():
-            for stage, order in through(search.orders(), kinds).items():
+            for stage, order in fill_stages(search.rankings(), kinds).items():
                 found[stage][query_id] = tuple(order)
         return found
 
@@ -170,7 +170,7 @@ class Recording:
         return {q: search.trace.degraded for q, search in self.searches.items() if search.trace.degraded}
 
 
-def judged(search: RecordedSearch, dataset: Dataset | QueryLog, *, of: str) -> RecordedSearch:
+def with_judgments(search: RecordedSearch, dataset: Dataset | QueryLog, *, of: str) -> RecordedSearch:
     """A search with the judgments of a dataset.
 
     Raises:
@@ -204,9 +204,9 @@ class RecordingFile:
         self._out: AppendOnlyFile | None = None
 
     @property
-    def begun(self) -> bool:
+    def has_content(self) -> bool:
         """Whether there is anything in it. Within `appending`."""
-        return self._opened.size > 0
+        return self._file.size > 0
 
     def read(self) -> tuple[Header, dict[str, RecordedSearch]]:
         """What it holds, without a last line that was cut off.
@@ -250,7 +250,7 @@ class RecordingFile:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"cannot read the recording {str(self.path)!r}: {reason}") from error
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Cut a last line away for good that `read` found cut off, and end the last one; so it can be appended to.
 
         Within `appending`: nobody else is writing that line.
@@ -258,10 +258,10 @@ class RecordingFile:
         Raises:
             StorageError: it cannot be written.
         """
-        if self._opened.size > len(self._sound):
-            self._opened.truncate(len(self._sound))
+        if self._file.size > len(self._sound):
+            self._file.truncate(len(self._sound))
         if not self._sound.endswith(b"\n"):
-            self._opened.append(b"\n")
+            self._file.append(b"\n")
 
     def _header(self, line: bytes) -> Header:
         try:
@@ -320,14 +320,14 @@ class RecordingFile:
                 self._out = None
 
     @property
-    def _opened(self) -> AppendOnlyFile:
+    def _file(self) -> AppendOnlyFile:
         if self._out is None:
             raise StorageError(f"the recording {str(self.path)!r} is not open for writing")
         return self._out
 
     def write_header(self, header: Header) -> None:
         """Begin it."""
-        self._opened.append(_headers().dump_json(header) + b"\n")
+        self._file.append(_headers().dump_json(header) + b"\n")
 
     def write(self, search: RecordedSearch) -> None:
         """Append a search.
@@ -335,12 +335,12 @@ class RecordingFile:
         Raises:
             StorageError: it could not be written whole, and nothing of it is there.
         """
-        self._opened.append(_searches().dump_json(search) + b"\n")
+        self._file.append(_searches().dump_json(search) + b"\n")
 
     def write_judgments(self, search: RecordedSearch) -> None:
         """Append the judgments of a search that is there."""
         later = _Judged(search.query_id, search.qrels, search.ignored, search.unheld, search.synthetic)
-        self._opened.append(_judgments().dump_json(later) + b"\n")
+        self._file.append(_judgments().dump_json(later) + b"\n")
 
 
 def named_after(path: Path) -> str:

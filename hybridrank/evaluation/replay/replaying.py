@@ -12,7 +12,7 @@ from hybridrank.component.protocols import Fusion, WeightedFusion
 from hybridrank.component.validation import checked_rankings
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
-from hybridrank.evaluation.replay.timing import characters, latency_of, scaled
+from hybridrank.evaluation.replay.timing import count_characters, latency_of, scale_details
 from hybridrank.evaluation.replay.variant import Variant
 from hybridrank.fusion.weights import are_per_query
 from hybridrank.pipeline.latency_model import LatencyModel, LinearLatency
@@ -42,7 +42,8 @@ def replay(
     order, behind those that have one, and the stage's details count it as ``unscored``.
 
     `chars` are the documents' sizes, and `parents` what passages are of, as a recording has them; `latency` is
-    that of the reranker (None: in proportion). Seconds are predictions; what the reranker counts is `scaled`.
+    that of the reranker (None: in proportion). Seconds are predictions; what the reranker
+    counts is scaled (`scale_details`).
 
     Raises:
         InputError: the trace does not hold what that takes: says what.
@@ -241,11 +242,11 @@ def _reranked(
     unscored = len(asked) - len(known)
     if unscored:
         notes["unscored"] = unscored
-    size = partial(characters, query=trace.query, chars=chars)
+    size = partial(count_characters, query=trace.query, chars=chars)
     read, whole = size(asked), size(before.ids)
     counted = {name: value for name, value in before.details.items() if name not in ("stopped", "unscored")}
     if before.ids:
-        counted = scaled(counted, read=read / whole, pairs=len(asked) / len(before.ids))
+        counted = scale_details(counted, read=read / whole, pairs=len(asked) / len(before.ids))
     ranking = Ranking.of({doc_id: scores[doc_id] for doc_id in known})
     return Stage(
         "rerank",

@@ -18,7 +18,7 @@ from hybridrank.result.hits import SearchResult
 from hybridrank.result.trace import Stage, Trace
 from hybridrank.types import Candidates, Document, Query, Ranking, Scores
 
-__all__ = ["Sharing"]
+__all__ = ["Reuse"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Retrieved:
     seconds: float
 
 
-class Sharing:
+class Reuse:
     """What the searches of some pipelines over the same documents have made: arms' rankings, rerankers' scores.
 
     A search takes over the arms' rankings where all arms, and how many candidates they fetch, are those of an
@@ -70,7 +70,7 @@ class Sharing:
         whole = len(found) == len(settings.retrievers)
         changes: dict[str, Any] = {}
         if settings.reranker is not None:
-            changes["reranker"] = _SharedScores(settings.reranker, self._identity(settings.reranker), self._scores)
+            changes["reranker"] = _ReusedScores(settings.reranker, self._identity(settings.reranker), self._scores)
         if whole:
             changes["retrievers"] = {name: _Replayed(each.stage) for name, each in found.items()}
         searching = Pipeline(settings.model_copy(update=changes), pipeline.collection)
@@ -154,7 +154,7 @@ class _Replayed:
 
 
 @dataclass(frozen=True)
-class _SharedScores:
+class _ReusedScores:
     """A reranker that is asked only for what was not scored before."""
 
     reranker: Reranker

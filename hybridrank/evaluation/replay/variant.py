@@ -28,9 +28,9 @@ __all__ = ["Variant"]
 class Variant:
     """A pipeline's choices, as far as a recorded search can be replayed with others.
 
-    `arms` are the retrievers at work; `rerank_k` 0 means that nothing is reranked. `told` is what the reranker
-    says of its scores (`ConfidentReranker`), which a blend by confidence reads. `pointwise` is False where the
-    reranker does not say that it scores each document for itself: its scores of another list may be others.
+    `arms` are the retrievers in use; `rerank_k` 0 means no reranking. `confidence_range` is that of the reranker
+    (`ConfidentReranker`), for a blend by confidence. `pointwise` is False where the reranker may give a document
+    another score in another list.
     """
 
     arms: tuple[str, ...]
@@ -39,7 +39,7 @@ class Variant:
     rerank_k: int
     blend: float | ConfidenceBlend = field(default_factory=ConfidenceBlend)
     stop: EarlyStopping | None = None
-    told: tuple[float, float] | None = None
+    confidence_range: tuple[float, float] | None = None
     pointwise: bool = True
 
     @classmethod
@@ -62,7 +62,7 @@ class Variant:
             rerank_k=0 if reranker is None else config.rerank_k,
             blend=config.blend,
             stop=config.stop,
-            told=None if reranker is None else confidence_range_of(reranker),
+            confidence_range=None if reranker is None else confidence_range_of(reranker),
             pointwise=reranker is None or is_pointwise(reranker),
         )
         return replace(own, **changes)
@@ -101,14 +101,14 @@ class Variant:
         arms = recorded.retrievers
         if "retrievers" in said.model_fields_set and said.retrievers is not recorded.retrievers:
             for name, arm in said.retrievers.items():
-                if name not in arms or _differs(arm, header.settings["retrievers"][name]):
+                if name not in arms or _is_other(arm, header.settings["retrievers"][name]):
                     raise InputError(
                         f"arm {name!r} was not recorded with these options: search with it, and record"
                     )
             arms = {name: arms[name] for name in said.retrievers}
         reranker = recorded.reranker
         if "reranker" in said.model_fields_set:
-            if said.reranker is not None and _differs(said.reranker, header.settings.get("reranker")):
+            if said.reranker is not None and _is_other(said.reranker, header.settings.get("reranker")):
                 raise InputError("this reranker was not recorded: search with it, and record")
             reranker = said.reranker
         wanted = PipelineConfig.load(said, retrievers=arms, reranker=reranker)
@@ -117,25 +117,25 @@ class Variant:
     def weight(self, scores: Sequence[float]) -> float:
         """What the fused order weighs beside these scores of the reranker's."""
         rule = self.effective_blend
-        return rule.weight(scores, declared=self.told) if isinstance(rule, ConfidenceBlend) else rule
+        return rule.weight(scores, declared=self.confidence_range) if isinstance(rule, ConfidenceBlend) else rule
 
     @property
     def effective_blend(self) -> float | ConfidenceBlend:
         """What the blend comes to with this reranker; with 0, nothing is blended."""
-        return effective_blend(self.blend, self.told)
+        return effective_blend(self.blend, self.confidence_range)
 
     def settings(self, *, other: Variant | None = None) -> dict[str, Any]:
         """The choices as values of a configuration; beside an `other`, those alone that differ."""
-        said = _said(self)
+        said = _choices(self)
         if other is None:
             return said
-        others = _said(other)
+        others = _choices(other)
         return {name: value for name, value in said.items() if value != others[name]}
 
     @property
     def label(self) -> str:
         """The choices in a few words."""
-        fused = f"{_worded(self.fusion, self.arms)} of {self.fetch_k}"
+        fused = f"{_describe_fusion(self.fusion, self.arms)} of {self.fetch_k}"
         if len(self.arms) == 1:
             fused = f"{self.arms[0]} alone"
         if not self.rerank_k:
@@ -200,9 +200,9 @@ class _RecordedReranker:
         raise InputError("a replay does not rerank")
 
 
-def _differs(part: Any, recorded: Any) -> bool:
+def _is_other(part: Any, recorded: Any) -> bool:
     """Whether a part is configured otherwise than the recorded one, as far as a configuration can tell."""
-    config = plain(part)
+    config = to_plain(part)
     if recorded in (None, "none"):
         return True
     if not isinstance(config, Mapping) or not isinstance(recorded, Mapping):
@@ -210,18 +210,18 @@ def _differs(part: Any, recorded: Any) -> bool:
     return bool(without_empty(config) != without_empty(recorded))
 
 
-def _said(variant: Variant) -> dict[str, Any]:
+def _choices(variant: Variant) -> dict[str, Any]:
     return {
         "arms": list(variant.arms),
-        "fusion": plain(variant.fusion),
+        "fusion": to_plain(variant.fusion),
         "fetch_k": variant.fetch_k,
         "rerank_k": variant.rerank_k,
-        "blend": plain(variant.blend),
-        "stop": plain(variant.stop),
+        "blend": to_plain(variant.blend),
+        "stop": to_plain(variant.stop),
     }
 
 
-def plain(part: Any) -> Any:
+def to_plain(part: Any) -> Any:
     """A part's configuration; of what none can name, its class."""
     if isinstance(part, Component):
         with suppress(ConfigError):
@@ -231,13 +231,13 @@ def plain(part: Any) -> Any:
     return f"<{type(part).__module__}.{type(part).__qualname__}>"
 
 
-def _worded(fusion: Fusion, arms: Sequence[str]) -> str:
-    said = plain(fusion)
+def _describe_fusion(fusion: Fusion, arms: Sequence[str]) -> str:
+    said = to_plain(fusion)
     if not isinstance(said, Mapping):
         return str(said)
     weights = said.get("weights", {})
     shares = " : ".join(f"{weights.get(arm, 1.0):g}" for arm in arms)
-    defaults = plain(create("fusion", said["use"])) if said["use"] in ("rrf", "score") else {}
+    defaults = to_plain(create("fusion", said["use"])) if said["use"] in ("rrf", "score") else {}
     options = [
         f"{name} {value}" if not isinstance(value, str) else value
         for name, value in said.items()

@@ -24,7 +24,7 @@ from hybridrank.evaluation.diagnosis.findings import (
     Truncated,
 )
 from hybridrank.evaluation.metrics.statistics import Interval
-from hybridrank.evaluation.report.parts import counted, p_value
+from hybridrank.evaluation.report.sections import counted, p_value
 
 __all__ = ["Advice", "describe"]
 

@@ -9,9 +9,9 @@ from hybridrank.evaluation.comparison.comparing import Comparison, Difference, E
 from hybridrank.evaluation.comparison.evaluating import Evaluation, Latency
 from hybridrank.evaluation.diagnosis import Diagnosis
 from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED
-from hybridrank.evaluation.report.diagnosed import of_diagnosis
-from hybridrank.evaluation.report.parts import Section, Table, between, counted, money, p_value
-from hybridrank.evaluation.report.tuned import sections_of_tuning, title_of_tuning
+from hybridrank.evaluation.report.diagnosis import sections_of_diagnosis
+from hybridrank.evaluation.report.sections import Section, Table, between, counted, money, p_value
+from hybridrank.evaluation.report.tuning import sections_of_tuning, title_of_tuning
 from hybridrank.evaluation.tuning import Tuning
 
 __all__ = ["Report", "Section", "Table", "sections", "title"]
@@ -37,7 +37,7 @@ def title(report: Report) -> str:
 def sections(report: Report) -> list[Section]:
     """What there is to say, the most important first."""
     if isinstance(report, Diagnosis):
-        made = of_diagnosis(report)
+        made = sections_of_diagnosis(report)
     elif isinstance(report, Tuning):
         made = sections_of_tuning(report)
     else:

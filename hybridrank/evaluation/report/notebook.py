@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hybridrank.evaluation.report.content import Report, sections, title
-from hybridrank.evaluation.report.parts import Section
+from hybridrank.evaluation.report.sections import Section
 from hybridrank.values.html import html_table, notebook_html
 from hybridrank.values.printable import html_text
 

@@ -94,7 +94,7 @@ def movements(recording: Recording) -> str:
     """
     kinds = recording.kinds
     bounds, labels = _depths(recording)
-    orders = recording.orders()
+    orders = recording.rankings()
     relevant = [
         (q, d)
         for q, search in recording.searches.items()

@@ -1,4 +1,4 @@
-"""Measuring thousands of rankings of the same queries, of which most are alike: each distinct one once."""
+"""Measures of thousands of rankings of the same queries, most of them alike: each distinct ranking once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hybridrank.evaluation.datasets.dataset import Judgments
-from hybridrank.evaluation.metrics.measures import Measuring
+from hybridrank.evaluation.metrics.measures import Evaluator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,8 @@ class Grades:
     """
 
     def __init__(self, qrels: Judgments, measure: str) -> None:
-        self.measuring = Measuring(qrels, [measure])
-        self.depth = self.measuring.depth
+        self.evaluator = Evaluator(qrels, [measure])
+        self.depth = self.evaluator.depth
         self._queries = tuple(qrels)
         self._judged = [list(grades) for grades in qrels.values()]
         self._seen: list[dict[bytes, int]] = [{} for _ in self._queries]
@@ -52,13 +52,13 @@ class Grades:
         """By query, the value of each of its distinct rankings."""
         import numpy as np
 
-        (name,) = self.measuring.names
+        (name,) = self.evaluator.names
         found = [np.zeros(len(seen)) for seen in self._seen]
         rankings = [list(seen) for seen in self._seen]
         for turn in range(max(map(len, rankings), default=0)):
             asked = [number for number, of in enumerate(rankings) if turn < len(of)]
             run = {self._queries[q]: self._ids(q, np.frombuffer(rankings[q][turn], np.int32)) for q in asked}
-            values = self.measuring.per_query(run)[name]
+            values = self.evaluator.per_query(run)[name]
             for q in asked:
                 found[q][turn] = values[self._queries[q]]
         return found

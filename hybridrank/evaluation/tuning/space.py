@@ -81,10 +81,10 @@ class Space:
         """The blends that differ with this reranker; of equal ones the default's."""
         made: dict[float | str, float | ConfidenceBlend] = {}
         for blend in (default.blend, *self.blends):
-            rule = effective_blend(blend, default.told)
+            rule = effective_blend(blend, default.confidence_range)
             made.setdefault(repr(rule) if isinstance(rule, ConfidenceBlend) else rule, blend)
-        tried = [effective_blend(blend, default.told) for blend in self.blends]
-        return [blend for blend in made.values() if effective_blend(blend, default.told) in tried]
+        tried = [effective_blend(blend, default.confidence_range) for blend in self.blends]
+        return [blend for blend in made.values() if effective_blend(blend, default.confidence_range) in tried]
 
 
 def _arm_sets(arms: Sequence[str]) -> list[tuple[str, ...]]:

@@ -12,8 +12,8 @@ from hybridrank.blend import ConfidenceBlend, blended
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
 from hybridrank.evaluation.replay.replaying import cut, fuse, refuse_impossible, replay
-from hybridrank.evaluation.replay.timing import characters, latency_of, portion
-from hybridrank.evaluation.replay.variant import Variant, plain
+from hybridrank.evaluation.replay.timing import count_characters, latency_of, scale_detail
+from hybridrank.evaluation.replay.variant import Variant, to_plain
 from hybridrank.evaluation.tuning.grades import ENDED, IGNORED, UNJUDGED, Grades
 from hybridrank.pipeline.latency_model import LinearLatency
 from hybridrank.result.trace import Stage
@@ -65,7 +65,7 @@ def sweep(
     counting = _Counting(searches, prices or {})
     groups: dict[str, list[int]] = {}
     for number, variant in enumerate(variants):
-        key = json.dumps([variant.arms, variant.fetch_k, plain(variant.fusion), variant.stop is not None])
+        key = json.dumps([variant.arms, variant.fetch_k, to_plain(variant.fusion), variant.stop is not None])
         if variant.stop is not None:
             key += str(number)
         groups.setdefault(key, []).append(number)
@@ -99,13 +99,13 @@ class _Search:
         self.place = {doc_id: place for place, doc_id in enumerate(ids)}  # in the order of the ids
         scores = dict(zip(self.reranked.ids, self.reranked.scores, strict=True))
         self.scores = np.array([*(scores.get(doc_id, np.nan) for doc_id in ids), np.nan])
-        sizes = [characters([doc_id], query=trace.query, chars=search.chars) for doc_id in ids]
+        sizes = [count_characters([doc_id], query=trace.query, chars=search.chars) for doc_id in ids]
         if missing := [n for n, doc_id in enumerate(ids) if doc_id not in search.chars]:
-            mean = characters(ids, query=trace.query, chars=search.chars) / len(ids)
+            mean = count_characters(ids, query=trace.query, chars=search.chars) / len(ids)
             for n in missing:
                 sizes[n] = mean
         self.sizes = np.array([*sizes, 0.0])
-        self.read = characters(self.reranked.ids, query=trace.query, chars=search.chars)
+        self.read = count_characters(self.reranked.ids, query=trace.query, chars=search.chars)
         parents = search.parents
         numbers = [judged.get(parents.get(doc_id, doc_id), UNJUDGED) for doc_id in ids]
         for n, doc_id in enumerate(ids):
@@ -161,7 +161,7 @@ class _Counting:
             return 0.0
         amounts: dict[str, float] = {"searches": 1, "documents": shown, "seconds": seconds}
         for name, value in self._counted[number].items():
-            amounts[name] = portion(name, value, read=read, pairs=pairs)
+            amounts[name] = scale_detail(name, value, read=read, pairs=pairs)
         return sum(price * amounts.get(name, 0.0) for name, price in self._prices.items())
 
 
@@ -330,7 +330,7 @@ def _replayed(
             asked = len(stage.ids) + missing
             pairs += asked
             unscored += missing
-            read = characters(stage.ids, query=trace.query, chars=old.chars)
+            read = count_characters(stage.ids, query=trace.query, chars=old.chars)
             cost = counting.cost(
                 number,
                 read=read / each.read if each.read else 0.0,

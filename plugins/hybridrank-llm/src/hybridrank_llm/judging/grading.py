@@ -92,7 +92,7 @@ def pool(recordings: Sequence[Recording], query_id: str, *, depth: int) -> list[
         search = recording.searches.get(query_id)
         if search is None:
             continue
-        for order in search.orders().values():
+        for order in search.rankings().values():
             for rank, doc_id in enumerate(order[:depth]):
                 best[doc_id] = min(rank, best.get(doc_id, depth))
         for doc_id, given in search.qrels.items():

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hybridrank.evaluation import Measuring, holm, mean_interval, paired_test
+from hybridrank.evaluation import Evaluator, holm, mean_interval, paired_test
 from hybridrank.runtime import replace_file
 from hybridrank.training import MinedQuery
 from hybridrank_sentence_transformers.training.card import model_card
@@ -48,7 +48,7 @@ def judged(
     """
     if not queries:
         return None
-    measuring = Measuring({query.id: query.relevance for query in queries}, list(_MEASURES))
+    measuring = Evaluator({query.id: query.relevance for query in queries}, list(_MEASURES))
     values = {name: measuring.per_query(order) for name, order in orders.items()}
     means = {
         name: {measure: sum(by.values()) / len(by) for measure, by in per_query.items()}

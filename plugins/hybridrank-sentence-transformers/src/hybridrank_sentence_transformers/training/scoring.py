@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from hybridrank.evaluation import Measuring
+from hybridrank.evaluation import Evaluator
 from hybridrank.training import Mined, MinedQuery
 from hybridrank.types import Ranking
 
@@ -79,7 +79,7 @@ def dev_evaluator(mined: Mined, order: Order) -> Any:
     from sentence_transformers.base.evaluation import BaseEvaluator
 
     queries = mined.of("dev")
-    measuring = Measuring({query.id: query.relevance for query in queries}, [MEASURE])
+    measuring = Evaluator({query.id: query.relevance for query in queries}, [MEASURE])
 
     class Dev(BaseEvaluator):
         def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hybridrank import Stage, Trace
-from hybridrank.evaluation import orders_after
-from hybridrank.evaluation.recordings.stage_orders import stage_kinds, through
+from hybridrank.evaluation import rankings_by_stage
+from hybridrank.evaluation.recordings.stage_rankings import fill_stages, stage_kinds
 
 
 def stage(name, kind, ids, **options):
@@ -20,7 +20,7 @@ FUSED = stage("fusion", "fuse", "bac")
 
 
 def test_candidates_that_a_stage_was_not_shown_stay_behind():
-    orders = orders_after(trace(*ARMS, FUSED, stage("rerank", "rerank", "ab"), stage("mmr", "adjust", "ba")))
+    orders = rankings_by_stage(trace(*ARMS, FUSED, stage("rerank", "rerank", "ab"), stage("mmr", "adjust", "ba")))
     assert orders == {
         "bm25": ("a", "b"),
         "dense": ("c", "b"),
@@ -32,13 +32,13 @@ def test_candidates_that_a_stage_was_not_shown_stay_behind():
 
 def test_a_failed_stage_leaves_the_order():
     failed = Stage("rerank", "rerank", 0.1, error="TimeoutError: late", received=2)
-    orders = orders_after(trace(*ARMS, FUSED, failed, stage("mmr", "adjust", "ab")))
+    orders = rankings_by_stage(trace(*ARMS, FUSED, failed, stage("mmr", "adjust", "ab")))
     assert orders["rerank"] == ("b", "a", "c")
     assert orders["mmr"] == ("a", "b", "c")
 
 
 def test_ignored_documents_are_in_no_order():
-    orders = orders_after(trace(*ARMS, FUSED, stage("rerank", "rerank", "ab")), ignored={"a"})
+    orders = rankings_by_stage(trace(*ARMS, FUSED, stage("rerank", "rerank", "ab")), ignored={"a"})
     assert orders == {"bm25": ("b",), "dense": ("c", "b"), "fusion": ("b", "c"), "rerank": ("b", "c")}
 
 
@@ -46,13 +46,13 @@ def test_a_document_stands_where_its_best_passage_does():
     arm = stage("bm25", "retrieve", ["x#2", "y#0", "x#0"])
     fused = stage("fusion", "fuse", ["y#0", "x#2"])
     parents = {"x#2": "x", "x#0": "x", "y#0": "y"}
-    assert orders_after(trace(arm, fused), parents=parents) == {"bm25": ("x", "y"), "fusion": ("y", "x")}
+    assert rankings_by_stage(trace(arm, fused), parents=parents) == {"bm25": ("x", "y"), "fusion": ("y", "x")}
 
 
 def test_a_stage_that_one_search_did_not_come_to():
     empty = trace(stage("bm25", "retrieve", ""), stage("dense", "retrieve", ""), stage("fusion", "fuse", ""))
     kinds = stage_kinds([empty, trace(*ARMS, FUSED, stage("rerank", "rerank", "ab"))])
     assert list(kinds) == ["bm25", "dense", "fusion", "rerank"]
-    assert through(orders_after(empty), kinds)["rerank"] == ()
+    assert fill_stages(rankings_by_stage(empty), kinds)["rerank"] == ()
     only_fused = trace(*ARMS, FUSED)
-    assert through(orders_after(only_fused), kinds)["rerank"] == ("b", "a", "c")
+    assert fill_stages(rankings_by_stage(only_fused), kinds)["rerank"] == ("b", "a", "c")

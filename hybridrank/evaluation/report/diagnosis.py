@@ -9,9 +9,9 @@ from hybridrank.evaluation.diagnosis.examining import LEVEL, mean
 from hybridrank.evaluation.diagnosis.findings import NothingFound
 from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED, mean_interval
 from hybridrank.evaluation.report.advice import describe
-from hybridrank.evaluation.report.parts import Section, Table, between, counted
+from hybridrank.evaluation.report.sections import Section, Table, between, counted
 
-__all__ = ["of_diagnosis"]
+__all__ = ["sections_of_diagnosis"]
 
 _LISTED = 10
 
@@ -28,7 +28,7 @@ _MEANS = {
 }
 
 
-def of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
+def sections_of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
     """What there is to say, the most important first."""
     seen = diagnosis.examination
     number = sum(loss.documents for loss in diagnosis.losses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES
-from hybridrank.evaluation.report.parts import Section, Table, between, money, p_value
+from hybridrank.evaluation.report.sections import Section, Table, between, money, p_value
 from hybridrank.evaluation.tuning import Figures, Tuning
 
 __all__ = ["sections_of_tuning", "title_of_tuning"]

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hybridrank.result.trace import BEFORE_FUSION, StageKind, Trace
 
-__all__ = ["orders_after", "stage_kinds", "through"]
+__all__ = ["fill_stages", "rankings_by_stage", "stage_kinds"]
 
 
-def orders_after(
+def rankings_by_stage(
     trace: Trace, *, ignored: Collection[str] = (), parents: Mapping[str, str] | None = None
 ) -> dict[str, tuple[str, ...]]:
     """By the stage's name, the documents in the order in which they then stood, best first.
@@ -21,7 +21,7 @@ def orders_after(
     >>> from hybridrank import Stage
     >>> fused = Stage("fusion", "fuse", 0.0, ("a", "b", "c"), (3.0, 2.0, 1.0))
     >>> reranked = Stage("rerank", "rerank", 0.0, ("b", "a"), (9.0, 8.0))
-    >>> orders_after(Trace("q", 3, 3, 2, 0.0, (fused, reranked)))["rerank"]
+    >>> rankings_by_stage(Trace("q", 3, 3, 2, 0.0, (fused, reranked)))["rerank"]
     ('b', 'a', 'c')
     """
     orders: dict[str, tuple[str, ...]] = {}
@@ -46,7 +46,7 @@ def stage_kinds(traces: Iterable[Trace]) -> dict[str, StageKind]:
     return kinds
 
 
-def through(orders: Mapping[str, Sequence[str]], kinds: Mapping[str, StageKind]) -> dict[str, Sequence[str]]:
+def fill_stages(orders: Mapping[str, Sequence[str]], kinds: Mapping[str, StageKind]) -> dict[str, Sequence[str]]:
     """An order for every stage of a pipeline; one that a search did not come to left things as they were."""
     found: dict[str, Sequence[str]] = {}
     before: Sequence[str] = ()
