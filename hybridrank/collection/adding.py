@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from hybridrank.collection.documents import checked, patched, with_metadata
+from hybridrank.collection.documents import checked, normal_metadata, patched, with_metadata
 from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint
 from hybridrank.collection.indexes.indexes import Added, Indexes
 from hybridrank.collection.indexes.live import LiveIndexes
@@ -18,6 +18,7 @@ from hybridrank.collection.sqlite.store import Store
 from hybridrank.collection.vectors import given_vectors, unit_vectors
 from hybridrank.component.protocols import VectorIndex
 from hybridrank.errors import ConfigError, InputError
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime.shielding import Shielded, shielded
 from hybridrank.types import Document, Passage, Progress
@@ -69,7 +70,9 @@ class Adder:
         count = len(documents) if isinstance(documents, Sized) else 0
         given = given_vectors(vectors, self._live.indexes.arms, count=count, splits=self._splitter is not None)
         all_given = {self._embedders[name] for name in given} == set(self._embedders.values())
-        valid: Iterable[Document] = checked(documents)
+        with self._store.reading() as reader:
+            types = reader.field_types()
+        valid: Iterable[Document] = checked(documents, types)
         if isinstance(documents, (list, tuple)):  # all of it is at hand: what is wrong with any stores nothing
             valid = list(valid)
         done = 0
@@ -78,7 +81,7 @@ class Adder:
                 rows = slice(done, done + len(batch))
                 some = {arm: unit_vectors(arm, matrix[rows]) for arm, matrix in given.items()}
                 prepared = shielded(partial(self._prepared, batch, some), progress=report)
-                behind.call(partial(self._put, prepared, source))
+                behind.call(partial(self._put, prepared, source, types))
                 done += len(batch)
         return done
 
@@ -134,7 +137,7 @@ class Adder:
         made |= {self._embedders[name]: [b""] * len(units) for name in given}  # only what was embedded is cached
         return _Batch(documents, metadata, passages, made, vectors, used, indexes, (ids, encoded))
 
-    def _put(self, batch: _Batch, source: str | None) -> None:
+    def _put(self, batch: _Batch, source: str | None, types: FieldTypes) -> None:
         with self._live.changing("adding documents") as change:
             number = None
             if source is not None:
@@ -152,9 +155,12 @@ class Adder:
                     change.writer.put_fingerprint(used.number, used.fingerprint)
             documents, metadata = batch.documents, batch.metadata
             edits = {} if source is None else change.writer.edits([document.id for document in documents])
-            if edits:  # made by users, in place of what comes with the source
+            declared = change.writer.field_types()
+            if edits or declared != types:  # edits by users override the source; fields may be declared meanwhile
                 documents = [
-                    with_metadata(each, patched(each.metadata, edits[each.id])) if each.id in edits else each
+                    with_metadata(
+                        each, normal_metadata(each.id, patched(each.metadata, edits.get(each.id, {})), declared)
+                    )
                     for each in documents
                 ]
                 metadata = [dump_metadata(dict(each.metadata)) for each in documents]

@@ -7,18 +7,22 @@ from copy import copy
 from typing import Any
 
 from hybridrank.errors import InputError
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.types import Document, Passage
 from hybridrank.values.arguments import document_ids
 from hybridrank.values.json_values import copied, json_object
 
-__all__ = ["checked", "checked_changes", "checked_ids", "detached", "patched", "with_metadata"]
+__all__ = ["checked", "checked_changes", "checked_ids", "detached", "normal_metadata", "patched", "with_metadata"]
 
 
-def checked(documents: Iterable[Document]) -> Iterator[Document]:
+def checked(documents: Iterable[Document], types: FieldTypes) -> Iterator[Document]:
     """The documents, one by one, as a collection holds them: plain ones, with copies of their metadata.
 
+    The values of declared fields have the form that `FieldTypes.normalize` gives them.
+
     Raises:
-        InputError: something is not a `Document`, two share an id, or metadata has no JSON form.
+        InputError: something is not a `Document`, two share an id, metadata has no JSON form, or a value is not
+            of its field's type.
     """
     if not isinstance(documents, Iterable):
         raise InputError(f"documents must be several Documents, not one {type(documents).__name__}")
@@ -32,7 +36,7 @@ def checked(documents: Iterable[Document]) -> Iterator[Document]:
         if document.id in seen:
             raise InputError(f"documents[{position}] repeats the id {document.id!r}; ids must be distinct")
         seen.add(document.id)
-        metadata = json_object(document.metadata, what=f"document {document.id!r}: metadata")
+        metadata = normal_metadata(document.id, document.metadata, types)
         yield Document(document.id, document.text, document.title, metadata)
 
 
@@ -45,17 +49,28 @@ def checked_ids(ids: Iterable[str]) -> list[str]:
     return document_ids(ids, "ids")
 
 
-def checked_changes(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def normal_metadata(doc_id: str, metadata: Mapping[str, Any], types: FieldTypes) -> dict[str, Any]:
+    """A copy of a document's metadata in JSON values, those of declared fields in their normal form.
+
+    Raises:
+        InputError: a value has no JSON form, or is not of its field's type.
+    """
+    what = f"document {doc_id!r}: metadata"
+    plain = json_object(metadata, what=what)
+    return types.normalize(plain, what=what) if types else plain
+
+
+def checked_changes(changes: Mapping[str, Mapping[str, Any]], types: FieldTypes) -> dict[str, dict[str, Any]]:
     """Copies of metadata fields, by document id, in JSON values.
 
     Raises:
-        InputError: they are not given by document id, or a value has no JSON form.
+        InputError: they are not given by document id, a value has no JSON form, or is not of its field's type.
     """
     if not isinstance(changes, Mapping) or not all(isinstance(fields, Mapping) for fields in changes.values()):
         raise InputError('changes must map document ids to metadata fields: {"<id>": {"<field>": value}}')
     ids = document_ids(changes, "the keys of changes")
     return {
-        doc_id: json_object(fields, what=f"document {doc_id!r}: metadata")
+        doc_id: normal_metadata(doc_id, fields, types)
         for doc_id, fields in zip(ids, changes.values(), strict=True)
     }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hybridrank.collection.adding import Adder
-from hybridrank.collection.documents import checked_changes, checked_ids, patched
+from hybridrank.collection.documents import checked_changes, checked_ids, normal_metadata, patched
 from hybridrank.collection.indexes.arms import configured, default_retrievers, embedder_numbers, identities, named
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.indexes.view import View
@@ -24,6 +24,7 @@ from hybridrank.collection.sqlite.writer import Writer
 from hybridrank.component.base import local_only
 from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever
 from hybridrank.errors import InputError, StorageError
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime.files import sync_directory
@@ -86,19 +87,22 @@ class Collection:
         *,
         splitter: Splitter | None = None,
         indexed_fields: SizedIterable[str] = (),
+        fields: Mapping[str, Any] | FieldTypes | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> Self:
         """Make an empty collection in a directory that does not exist yet, or is empty.
 
         `retrievers` are BM25 (``bm25``) and FAISS (``dense``) unless they are given. `splitter` cuts documents
         into passages. `indexed_fields` are metadata fields by which documents are often filtered: an index makes
-        that quick, and adding a little slower. `config` is kept beside them, for a pipeline.
+        that quick, and adding a little slower. `fields` declares types of metadata fields, by name
+        (`hybridrank.filters.fields`). `config` is stored with them, for a pipeline.
 
         Raises:
-            InputError: a field's name is none that a filter can have.
+            InputError: a field's name is none that a filter can have, or there is no such type.
             StorageError: the directory is in use, or cannot be written.
         """
-        make = partial(cls._create, path, retrievers, splitter, indexed_fields, config)
+        types = FieldTypes.of(fields)
+        make = partial(cls._create, path, retrievers, splitter, indexed_fields, types, config)
         return shielded(make, undo=cls.discard)
 
     @classmethod
@@ -108,6 +112,7 @@ class Collection:
         retrievers: Mapping[str, IndexedRetriever] | None,
         splitter: Splitter | None,
         indexed_fields: SizedIterable[str],
+        types: FieldTypes,
         config: Mapping[str, Any] | None,
     ) -> Self:
         folder = _located(path)
@@ -117,8 +122,9 @@ class Collection:
         for name in indexed_fields:
             Filter.of({name: {"$exists": True}})  # what no filter can name is of no use
         settings = {
+            "fields": types.to_dict(),
             "config": {
-                **(config or {}),
+                **{name: value for name, value in (config or {}).items() if name != "fields"},
                 "retrievers": (config or {}).get("retrievers", {name: named(arm) for name, arm in arms.items()}),
                 "splitter": None if splitter is None else splitter.to_config(),
                 "indexed_fields": list(dict.fromkeys(indexed_fields)),
@@ -246,6 +252,12 @@ class Collection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def fields(self) -> FieldTypes:
+        """The declared types of metadata fields, as they are now."""
+        with self._store.reading() as reader:
+            return reader.field_types()
+
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def reading(self) -> AbstractContextManager[View]:
@@ -332,6 +344,7 @@ class Collection:
                 **({} if self.splitter is None else {"passages": state.units}),
                 "sequence": state.version.sequence,
                 "indexed_fields": list(self.indexed_fields),
+                "fields": reader.field_types().to_dict(),
                 "sources": len(reader.sources()),
                 "embedders": list(reader.embedders()),
                 "bytes": {
@@ -461,7 +474,7 @@ class Collection:
         Raises:
             InputError: there is no such document, or a value has no JSON form. Nothing was changed.
         """
-        wanted = checked_changes(changes)
+        wanted = checked_changes(changes, self.fields)
         with self._live.changing("updating metadata") as change:
             held, edits = change.writer.documents(wanted), change.writer.edits(wanted)
             for doc_id, fields in wanted.items():
@@ -471,6 +484,30 @@ class Collection:
                 (number,) = change.writer.numbers(ids=[doc_id])
                 change.writer.put_metadata(number, metadata, {**edits.get(doc_id, {}), **fields})
         return len(wanted)
+
+    @shield
+    def declare_fields(self, fields: Mapping[str, Any] | FieldTypes) -> None:
+        """Declare types of further metadata fields, by name (`hybridrank.filters.fields`).
+
+        The documents' values are brought into the form of their types. Every process finds the types in its next
+        call; nothing is indexed or embedded again.
+
+        Raises:
+            InputError: there is no such type, a field has another already, or a document's value is not of its
+                type: the message names the document. Nothing was changed.
+        """
+        declared = FieldTypes.of(fields)
+        with self._live.changing("declaring fields") as change:
+            change.writer.put_field_types(change.writer.field_types().with_types(declared))
+            for doc_id in list(change.writer.ids()):
+                (document,) = change.writer.documents([doc_id]).values()
+                edits = declared.normalize(
+                    change.writer.edits([doc_id]).get(doc_id, {}), what=f"document {doc_id!r}: metadata"
+                )
+                normal = normal_metadata(doc_id, document.metadata, declared)
+                if normal != document.metadata:
+                    (number,) = change.writer.numbers(ids=[doc_id])
+                    change.writer.put_metadata(number, normal, edits)
 
     @shield
     def compact(self) -> None:

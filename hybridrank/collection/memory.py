@@ -13,6 +13,7 @@ from hybridrank.collection.documents import (
     checked_changes,
     checked_ids,
     detached,
+    normal_metadata,
     patched,
     with_metadata,
 )
@@ -22,6 +23,7 @@ from hybridrank.collection.protocol import Capability
 from hybridrank.collection.vectors import given_vectors, unit_vectors
 from hybridrank.component.protocols import ImprovingIndex, Index
 from hybridrank.errors import InputError, LockedError
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime import fork
@@ -50,9 +52,16 @@ class MemoryCollection:
     path: None = None
     writable = True
 
-    def __init__(self, indexes: Mapping[str, Index], *, splitter: Splitter | None = None) -> None:
+    def __init__(
+        self,
+        indexes: Mapping[str, Index],
+        *,
+        splitter: Splitter | None = None,
+        fields: Mapping[str, Any] | FieldTypes | None = None,
+    ) -> None:
         self.indexes = dict(indexes)
         self.splitter = splitter
+        self.fields = FieldTypes.of(fields)
         self._documents: dict[str, Document] = {}
         self._passages: dict[str, Sequence[Document]] = {}  # by document, where there is a splitter
         self._units: dict[str, Document] = self._documents if splitter is None else {}
@@ -65,7 +74,8 @@ class MemoryCollection:
 
         For comparing: nothing is indexed again. Neither must be changed afterwards.
         """
-        other = MemoryCollection({name: self.indexes[own] for name, own in arms.items()}, splitter=self.splitter)
+        indexes = {name: self.indexes[own] for name, own in arms.items()}
+        other = MemoryCollection(indexes, splitter=self.splitter, fields=self.fields)
         other._documents, other._passages, other._units = self._documents, self._passages, self._units
         return other
 
@@ -91,6 +101,7 @@ class MemoryCollection:
     def _choose(self, ids: frozenset[str] | None, filters: Filter | None) -> frozenset[str]:
         found = self._matching(filters) if ids is None else self._held(ids)
         if ids is not None and filters is not None:
+            filters = self.fields.bind(filters)
             found = [document for document in found if filters.matches(document.metadata)]
         if self.splitter is None:
             return frozenset(document.id for document in found)
@@ -98,7 +109,10 @@ class MemoryCollection:
 
     def _matching(self, filters: Filter | None) -> Collection[Document]:
         documents = tuple(self._documents.values())
-        return documents if filters is None else [each for each in documents if filters.matches(each.metadata)]
+        if filters is None:
+            return documents
+        filters = self.fields.bind(filters)
+        return [each for each in documents if filters.matches(each.metadata)]
 
     def get(self, ids: Collection[str]) -> dict[str, Document]:
         """Those of the documents that are held, whole."""
@@ -132,7 +146,7 @@ class MemoryCollection:
                 for name, index in view.indexes.items()
             }
             passages = {} if self.splitter is None else {"passages": len(self._units)}
-            return {"documents": len(self._documents), **passages, "arms": arms}
+            return {"documents": len(self._documents), **passages, "fields": self.fields.to_dict(), "arms": arms}
 
     def close(self) -> None:
         """Do nothing: there are no files to close."""
@@ -168,12 +182,14 @@ class MemoryCollection:
             InputError: something is not a `Document`, two share an id, metadata has no JSON form, or the vectors
                 do not fit. Nothing was changed.
         """
-        return self._add(tuple(checked(documents)), vectors, progress=progress)
+        types = self.fields
+        return self._add(tuple(checked(documents, types)), types, vectors, progress=progress)
 
     @shield
     def _add(
         self,
         batch: Sequence[Document],
+        types: FieldTypes,
         vectors: Mapping[str, NDArray[np.float32]] | None,
         *,
         progress: Progress | None = None,
@@ -198,6 +214,11 @@ class MemoryCollection:
         if progress is not None:
             progress(len(batch), len(batch))
         with self._its_turn():
+            if self.fields != types:
+                raise LockedError(
+                    "fields were declared while documents were being added, and nothing was added: add them again",
+                    holder="another thread of this process",
+                )
             with self._changing():
                 replaced = [unit.id for each in batch for unit in self._passages.get(each.id, ())]
                 for index, prepared in zip(self.indexes.values(), encoded, strict=True):
@@ -276,7 +297,7 @@ class MemoryCollection:
         Raises:
             InputError: there is no such document, or a value has no JSON form. Nothing was changed.
         """
-        wanted = checked_changes(changes)
+        wanted = checked_changes(changes, self.fields)
         with self._its_turn(), self._changing():
             for doc_id in wanted:
                 if doc_id not in self._documents:
@@ -284,13 +305,34 @@ class MemoryCollection:
             for doc_id, fields in wanted.items():
                 held = self._documents[doc_id]
                 metadata = patched(held.metadata, fields)
-                self._documents[doc_id] = with_metadata(held, metadata)
-                for passage in self._passages.get(doc_id, ()):
-                    self._units[passage.id] = with_metadata(passage, metadata)
-                if doc_id in self._passages:
-                    self._passages[doc_id] = [self._units[each.id] for each in self._passages[doc_id]]
+                self._set_metadata(held, metadata)
             self._chosen = Chosen()
         return len(wanted)
+
+    def _set_metadata(self, held: Document, metadata: dict[str, Any]) -> None:
+        self._documents[held.id] = with_metadata(held, metadata)
+        for passage in self._passages.get(held.id, ()):
+            self._units[passage.id] = with_metadata(passage, metadata)
+        if held.id in self._passages:
+            self._passages[held.id] = [self._units[each.id] for each in self._passages[held.id]]
+
+    @shield
+    def declare_fields(self, fields: Mapping[str, Any] | FieldTypes) -> None:
+        """Declare types of further metadata fields, as `Collection.declare_fields` does.
+
+        Raises:
+            InputError: there is no such type, or a document's value is not of it. Nothing was changed.
+        """
+        declared = FieldTypes.of(fields)
+        with self._its_turn(), self._changing():
+            types = self.fields.with_types(declared)
+            normal = {
+                each.id: normal_metadata(each.id, each.metadata, declared) for each in self._documents.values()
+            }
+            for doc_id, metadata in normal.items():
+                self._set_metadata(self._documents[doc_id], metadata)
+            self.fields = types
+            self._chosen = Chosen()
 
     @shield
     def compact(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from hybridrank.collection.indexes.view import View
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.types import Document, Progress
@@ -51,6 +52,15 @@ class SearchableCollection(Protocol):
     @property
     def splitter(self) -> Splitter | None:
         """What cuts documents into passages; None where documents are indexed whole."""
+        ...
+
+    @property
+    def fields(self) -> FieldTypes:
+        """The declared types of metadata fields."""
+        ...
+
+    def declare_fields(self, fields: Mapping[str, Any] | FieldTypes) -> None:
+        """Declare types of further metadata fields, which the documents that are held must fit."""
         ...
 
     def reading(self) -> AbstractContextManager[View]:

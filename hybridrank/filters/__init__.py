@@ -1,5 +1,6 @@
-"""Filters on metadata: the language, and its translation for engines."""
+"""Filters on metadata: the language, its translation for engines, and the types of fields."""
 
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.filters.translation import (
     FilterSupport,
@@ -10,4 +11,13 @@ from hybridrank.filters.translation import (
     visit,
 )
 
-__all__ = ["Filter", "FilterSupport", "FilterVisitor", "SplitFilter", "split_filter", "translate", "visit"]
+__all__ = [
+    "FieldTypes",
+    "Filter",
+    "FilterSupport",
+    "FilterVisitor",
+    "SplitFilter",
+    "split_filter",
+    "translate",
+    "visit",
+]

@@ -55,11 +55,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from hybridrank.errors import InputError
 from hybridrank.filters.expressions import (
@@ -88,6 +88,9 @@ MAX_CONDITIONS = 500
 MAX_VALUES = 100_000
 """How many values the lists of a filter may hold together."""
 
+Convert: TypeAlias = Callable[[str, str, Any, str], Any]
+"""Converts a value of a filter, given its field, its operator and its path."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Filter:
@@ -112,6 +115,11 @@ class Filter:
         if isinstance(value, Filter):
             return value
         return cls(_Parser().filter(value, "$", 0), _plain(value))
+
+    def with_values(self, convert: Convert) -> Filter:
+        """Return the filter with every value replaced by ``convert(field, operator, value, path)``."""
+        expression = _Parser(convert).filter(self._written, "$", 0)
+        return Filter.of_expression(expression)
 
     @classmethod
     def of_expression(cls, expression: Expression) -> Filter:
@@ -167,16 +175,20 @@ def _kind(value: object) -> str:
 
 
 class _Parser:
-    """Parses one filter and counts its conditions and values, so that hostile input is rejected early."""
+    """Parses one filter and counts its conditions and values, so that hostile input is rejected early.
 
-    def __init__(self) -> None:
+    With `convert` it parses what was accepted before, and converts the values; there are no limits then.
+    """
+
+    def __init__(self, convert: Convert | None = None) -> None:
+        self._convert = convert
         self._conditions = 0
         self._values = 0
 
     def filter(self, value: object, path: str, depth: int) -> Expression:
         if not isinstance(value, Mapping):
             _wrong(path, f"a filter is a mapping of metadata fields to what they must be, not {_kind(value)}")
-        if depth > MAX_DEPTH:
+        if depth > MAX_DEPTH and self._convert is None:
             raise InputError(f"the filter nests $and, $or and $not more than {MAX_DEPTH} deep")
         parts: list[Expression] = []
         for name in sorted(value, key=str):
@@ -219,6 +231,8 @@ class _Parser:
     def condition(self, name: str, word: object, value: object, path: str) -> Expression:
         self.count()
         value = native(value)
+        if self._convert is not None and isinstance(word, str):
+            value = self.converted(name, word, value, path)
         match word:
             case "$eq":
                 return OneOf(name, frozenset([self.key(value, path)]))
@@ -247,11 +261,17 @@ class _Parser:
             path, f"there is no such operator{_near(str(word), _OPERATORS)} (operators: {', '.join(_OPERATORS)})"
         )
 
+    def converted(self, name: str, word: str, value: Any, path: str) -> Any:
+        """Convert a value, or each of a list of values; this filter was parsed before, so they are valid."""
+        if self._convert is None or word not in ("$in", "$nin"):
+            return value if self._convert is None else self._convert(name, word, value, path)
+        return [self._convert(name, word, native(each), f"{path}[{n}]") for n, each in enumerate(value)]
+
     def keys(self, values: object, path: str) -> frozenset[Key]:
         if not isinstance(values, (list, tuple)):
             _wrong(path, f"takes a list of values, not {_kind(values)}")
         self._values += len(values)
-        if self._values > MAX_VALUES:
+        if self._values > MAX_VALUES and self._convert is None:
             raise InputError(f"the filter lists more than {MAX_VALUES:,} values")
         return frozenset(self.key(value, path, f"[{n}]") for n, value in enumerate(values))
 
@@ -266,7 +286,7 @@ class _Parser:
 
     def count(self) -> None:
         self._conditions += 1
-        if self._conditions > MAX_CONDITIONS:
+        if self._conditions > MAX_CONDITIONS and self._convert is None:
             raise InputError(
                 f"the filter has more than {MAX_CONDITIONS} conditions; for one field use a list: $in"
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hybridrank.collection.sqlite.filter_sql import compile_choice, compile_filter, load_metadata
 from hybridrank.component.stored_names import current_names
 from hybridrank.errors import InputError
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.types import Document, Passage
 from hybridrank.values.json_values import copied
@@ -120,7 +121,22 @@ class Reader:
             or not isinstance(config.get("splitter"), dict | None)
         ):
             raise damaged("the setting 'config' is not one that hybridrank writes")
+        if types := self.field_types():
+            config["fields"] = types.to_dict()
         return settings
+
+    def field_types(self) -> FieldTypes:
+        """The declared types of metadata fields; a collection of an older version has none."""
+        row = self._rows("SELECT value FROM settings WHERE name = 'fields'").fetchone()
+        if row is None:
+            return FieldTypes()
+        try:
+            return FieldTypes.of(_json(row[0], dict, "the setting 'fields'"))
+        except InputError as error:
+            raise damaged(f"the setting 'fields' is not one that hybridrank writes: {error}") from None
+
+    def _condition(self, filters: Filter) -> tuple[str, list[Any]]:
+        return compile_filter(self.field_types().bind(filters), indexed=self._indexed)
 
     def embedders(self) -> dict[str, int]:
         """Numbers of the embedders whose vectors are stored, by identity."""
@@ -161,7 +177,7 @@ class Reader:
 
     def count(self, filters: Filter) -> int:
         """How many documents match."""
-        where, values = compile_filter(filters, indexed=self._indexed)
+        where, values = self._condition(filters)
         (count,) = self._rows(f"SELECT count(*) FROM documents AS d WHERE {where}", values).fetchone()
         return int(count)
 
@@ -169,7 +185,7 @@ class Reader:
         """Numbers of the documents with these ids, and of those that match."""
         found = {number for number, _, _ in self._by_id(ids)}
         if filters is not None:
-            where, values = compile_filter(filters, indexed=self._indexed)
+            where, values = self._condition(filters)
             found.update(n for (n,) in self._rows(f"SELECT d.number FROM documents AS d WHERE {where}", values))
         return sorted(found)
 
@@ -216,7 +232,7 @@ class Reader:
 
     def _chosen(self, columns: Sequence[str], filters: Filter) -> list[list[Any]]:
         """Columns of the documents that match, each as one JSON array: four times as fast as row after row."""
-        query, values = compile_choice(filters, indexed=self._indexed)
+        query, values = compile_choice(self.field_types().bind(filters), indexed=self._indexed)
         arrays = ", ".join(f"json_group_array({column})" for column in columns)
         found = [json.loads(array) for array in self._rows(f"SELECT {arrays} FROM ({query})", values).fetchone()]
         if not set(map(type, found[0])) <= {str}:
@@ -240,7 +256,7 @@ class Reader:
 
     def each_document(self, filters: Filter | None) -> Iterator[Document]:
         """Whole documents that match, in the order of `ids`."""
-        where, values = ("1", []) if filters is None else compile_filter(filters, indexed=self._indexed)
+        where, values = ("1", []) if filters is None else self._condition(filters)
         rows = self._rows(
             "SELECT d.number, d.id, t.text, t.title, d.metadata FROM documents AS d "
             f"LEFT JOIN texts AS t ON t.document = d.number WHERE {where} ORDER BY d.number",

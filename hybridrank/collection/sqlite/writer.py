@@ -12,6 +12,7 @@ from hybridrank.collection.sqlite.filter_sql import dump_metadata, field_rows
 from hybridrank.collection.sqlite.reader import MANY, Reader, State, Version, stored_fields, unit_ids
 from hybridrank.collection.sqlite.schema import create_vectors
 from hybridrank.errors import InputError
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.types import Document, Passage
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class Writer(Reader):
             create_vectors(self._connection, number)
             if fingerprint is not None:
                 self.put_fingerprint(number, fingerprint)
+
+    def put_field_types(self, types: FieldTypes) -> None:
+        """Store the declared types of metadata fields; documents are the caller's to bring into line."""
+        self._next(1)
+        self._rows(
+            "INSERT OR REPLACE INTO settings VALUES ('fields', ?)",
+            [json.dumps(types.to_dict(), ensure_ascii=False)],
+        )
 
     def put_fingerprint(self, embedder: int, fingerprint: str) -> None:
         """Remember what an embedder is by content."""
@@ -184,7 +193,7 @@ class Writer(Reader):
         self._next(1)
         self._rows(
             "UPDATE documents SET metadata = ?, edits = ? WHERE number = ?",
-            [dump_metadata(dict(metadata)), dump_metadata(dict(edits)), number],
+            [dump_metadata(dict(metadata)), dump_metadata(dict(edits)) if edits else None, number],
         )
         if self._indexed:
             self._rows("DELETE FROM fields WHERE document = ?", [number])
