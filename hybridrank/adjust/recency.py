@@ -32,6 +32,8 @@ class Recency(Component):
     gets no recency score. The details count these as ``without_date`` and ``unreadable_date``, and future dates
     as ``future_date``.
 
+    Where the field is declared (`hybridrank.filters.fields`), it must be a date, a datetime or a number.
+
     `now` is the reference date for ages, in ISO 8601; by default the time of the search.
 
     >>> from hybridrank import Document, Query
@@ -57,6 +59,10 @@ class Recency(Component):
         if isinstance(value, str) and _seconds(value) is None:
             raise ValueError("now should be a date in ISO 8601")
         return value
+
+    def field_types(self) -> Mapping[str, Sequence[str]]:
+        """The field with the date; a number is the Unix time in seconds."""
+        return {self.field: ("datetime", "date", "int", "float")}
 
     def trust_needed(self) -> Mapping[str, str]:
         """Nothing: it only computes."""

@@ -129,7 +129,7 @@ def _over(pipeline: Pipeline, source: Path, config: Path) -> Pipeline:
     said = wanted.model_fields_set
     if "retrievers" not in said:
         wanted = _config(config, retrievers=pipeline.config.retrievers)
-    fixed = ("retrievers", "splitter", "indexed_fields")
+    fixed = ("retrievers", "splitter", "indexed_fields", "fields")
     for name in fixed:
         if name in said and wanted.nameable()[name] != pipeline.config.nameable()[name]:
             raise ConfigError(f"{source} was built with other {name}; leave them out", path=f"{config}: $.{name}")

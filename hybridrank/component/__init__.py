@@ -27,6 +27,7 @@ _HOME = {
     "EmbedderOption": "registry",
     "Expander": "protocols",
     "ExpanderOption": "registry",
+    "FieldReader": "protocols",
     "Fusion": "protocols",
     "FusionOption": "registry",
     "ImprovingIndex": "protocols",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from hybridrank.component.protocols import DocumentStore as DocumentStore
     from hybridrank.component.protocols import Embedder as Embedder
     from hybridrank.component.protocols import Expander as Expander
+    from hybridrank.component.protocols import FieldReader as FieldReader
     from hybridrank.component.protocols import Fusion as Fusion
     from hybridrank.component.protocols import ImprovingIndex as ImprovingIndex
     from hybridrank.component.protocols import Index as Index

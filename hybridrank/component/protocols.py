@@ -29,6 +29,7 @@ __all__ = [
     "DocumentStore",
     "Embedder",
     "Expander",
+    "FieldReader",
     "Fusion",
     "ImprovingIndex",
     "Index",
@@ -351,6 +352,15 @@ class VectorAdjuster(Adjuster, Protocol):
     @property
     def needs_vectors(self) -> bool:
         """Whether `Candidates.vectors` have to be there. They come from the first arm whose index gives them."""
+        ...
+
+
+@runtime_checkable
+class FieldReader(Protocol):
+    """A component that reads metadata fields, and knows which types it can read."""
+
+    def field_types(self) -> Mapping[str, Sequence[str]]:
+        """Each field that it reads, with the declared types that it can read (`hybridrank.filters.fields`)."""
         ...
 
 

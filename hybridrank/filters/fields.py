@@ -38,7 +38,7 @@ from hybridrank.errors import InputError
 from hybridrank.filters.expressions import conditions_of
 from hybridrank.filters.language import Filter
 
-__all__ = ["FieldTypes", "to_moment"]
+__all__ = ["FieldTypes"]
 
 _NAMES: Mapping[Any, str] = {
     str: "str",
@@ -80,20 +80,10 @@ def _to_bool(value: Any) -> Any:
     return value
 
 
-def to_moment(value: str) -> datetime:
-    """Parse a moment in ISO 8601; without a time it is midnight, and without an offset it is in UTC.
-
-    Raises:
-        ValueError: it is not such a moment.
-        OverflowError: in UTC, it is outside of the years 1 to 9999.
-    """
-    moment = datetime.fromisoformat(value)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
 def _to_datetime(value: Any) -> Any:
     try:
-        return to_moment(value).isoformat()
+        moment = datetime.fromisoformat(value)
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
     except (TypeError, ValueError, OverflowError):
         raise _Wrong('a moment in ISO 8601, as "2024-05-01T12:00:00+02:00" or "2024-05-01"') from None
 

@@ -13,7 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hybridrank.blend import ConfidenceBlend, confidence_range_of
 from hybridrank.component.base import config_error, dumped
-from hybridrank.component.protocols import Adjuster, PointwiseReranker, VectorAdjuster, VectorRetriever
+from hybridrank.component.protocols import (
+    Adjuster,
+    FieldReader,
+    PointwiseReranker,
+    VectorAdjuster,
+    VectorRetriever,
+)
 from hybridrank.component.registry import (
     AdjusterOption,
     ExpanderOption,
@@ -24,6 +30,7 @@ from hybridrank.component.registry import (
 )
 from hybridrank.component.trust import build_stored
 from hybridrank.errors import ConfigError, InputError
+from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.fusion import RRF
 from hybridrank.ingest.splitting.splitter import Splitter
@@ -102,6 +109,7 @@ class PipelineOptions(OpenOptions, total=False):
 
     splitter: Splitter | Mapping[str, Any] | None
     indexed_fields: Sequence[str]
+    fields: Mapping[str, Any] | FieldTypes
 
 
 class PipelineConfig(BaseModel):
@@ -127,7 +135,9 @@ class PipelineConfig(BaseModel):
     `max_searches` bounds the searches that run at once, waiting ones included: one more is refused.
 
     `splitter` cuts documents into passages, which are then what is found; `indexed_fields` are the metadata fields
-    that a durable collection keeps an index on, for quick filters.
+    that a durable collection keeps an index on, for quick filters. `fields` declares types of metadata fields, as
+    ``{"year": "int", "published": "datetime"}``; in Python also ``int`` and ``datetime``. Documents must fit them,
+    and dates compare as dates (`hybridrank.filters.fields`).
 
     A part is given as a registered name, as a table (``{"use": name, ...options}``), or, in Python, as an object.
 
@@ -153,6 +163,7 @@ class PipelineConfig(BaseModel):
     max_searches: int = Field(default=256, ge=1)
     splitter: Splitter | None = None
     indexed_fields: tuple[str, ...] = ()
+    fields: Mapping[str, str] = Field(default_factory=dict)
 
     def __init__(self, *values: Never, **options: Unpack[PipelineOptions]) -> None:
         if values:
@@ -187,6 +198,14 @@ class PipelineConfig(BaseModel):
                     "it needs the documents' vectors, and no retriever here gives any: add one, such as faiss",
                     path=f"$.adjust[{number}]",
                 )
+            if isinstance(adjuster, FieldReader):
+                for name, types in adjuster.field_types().items():
+                    if self.fields.get(name) not in (None, *types):
+                        raise ConfigError(
+                            f'it reads the field "{name}", which is declared as {self.fields[name]}; it can read '
+                            f"{', '.join(types)}",
+                            path=f"$.adjust[{number}]",
+                        )
 
         if self.stop is not None and self.reranker is not None and not self._is_pointwise():
             raise ConfigError(
@@ -259,6 +278,14 @@ class PipelineConfig(BaseModel):
             f'give "{EarlyStopping.use}", or a table with its options, not {value!r:.80}; without it, rerank_k '
             "candidates are reranked"
         )
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _types_by_name(cls, value: Any) -> Any:
+        try:
+            return FieldTypes.of(value).to_dict()
+        except InputError as error:
+            raise ConfigError(str(error)) from None
 
     @field_validator("splitter", mode="before")
     @classmethod

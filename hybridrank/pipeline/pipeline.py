@@ -105,7 +105,9 @@ class Pipeline:
         local = indexed_retrievers(settings)
         if path is None:
             memory = MemoryCollection(
-                {name: arm.create_index() for name, arm in local.items()}, splitter=settings.splitter
+                {name: arm.create_index() for name, arm in local.items()},
+                splitter=settings.splitter,
+                fields=settings.fields,
             )
             memory.add(documents, vectors=vectors, progress=progress)
             return cls(settings, memory)
@@ -114,6 +116,7 @@ class Pipeline:
             local,
             splitter=settings.splitter,
             indexed_fields=settings.indexed_fields,
+            fields=settings.fields,
             config=settings.nameable(),
         )
         try:
@@ -146,7 +149,7 @@ class Pipeline:
             ConfigError: an option is wrong or has to be given; or an arm's vectors are another embedder's.
             StorageError: there is no collection, it is damaged, or a newer version of hybridrank wrote it.
         """
-        for fixed in ("splitter", "indexed_fields"):
+        for fixed in ("splitter", "indexed_fields", "fields"):
             if fixed in options:
                 raise ConfigError(
                     "a collection keeps what it was built with: build another one", path=f"$.{fixed}"
@@ -191,7 +194,7 @@ class Pipeline:
         )
 
     def _replaced(self, options: Mapping[str, Any]) -> PipelineConfig:
-        for fixed in ("retrievers", "splitter", "indexed_fields"):
+        for fixed in ("retrievers", "splitter", "indexed_fields", "fields"):
             if fixed in options:
                 raise ConfigError("that needs other indexes: use Pipeline.build()", path=f"$.{fixed}")
         kept = {name: getattr(self.config, name) for name in PipelineConfig.model_fields}
@@ -322,7 +325,7 @@ class Pipeline:
                 raise ConfigError("it is for a whole pipeline: use replace()", path="$.max_searches")
             setup = Setup(self._replaced(arguments), self.collection, self._shared)
         narrowed = None if filters is None else Filter.of(filters)
-        asked = [self._scope.query(Query.of(query).narrowed(narrowed)) for query in queries]
+        asked = self._scope.queries([Query.of(query).narrowed(narrowed) for query in queries])
         if min_score is not None:
             min_score = real_number(min_score, "min_score")
             if setup.config.reranker is None:

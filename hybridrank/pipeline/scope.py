@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Sized
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from hybridrank.collection.documents import normal_metadata
 from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.errors import InputError
 from hybridrank.filters.language import Filter
@@ -29,16 +30,33 @@ class Scope:
         """The filter of the documents in this scope that match `filters` too."""
         return filters if self.filters is None else self.filters & filters
 
-    def query(self, query: Query) -> Query:
-        """The query within this scope."""
-        return query.within(self.filters)
+    def queries(self, queries: Sequence[Query]) -> list[Query]:
+        """The queries within this scope; their filters' values have the form of the declared fields.
+
+        Raises:
+            InputError: a filter does not fit the type of a declared field; the message has the path.
+        """
+        within = [query.within(self.filters) for query in queries]
+        if all(query.filters is None and query.scope is None for query in within) or not (
+            types := self.collection.fields
+        ):
+            return within
+        return [
+            replace(
+                query,
+                filters=None if query.filters is None else types.bind(query.filters),
+                scope=None if query.scope is None else types.bind(query.scope),
+            )
+            for query in within
+        ]
 
     def get(self, ids: Sized[str]) -> Mapping[str, Document]:
         """The documents with these ids that are in scope."""
         found = self.collection.get(ids)
         if self.filters is None:
             return found
-        return {doc_id: each for doc_id, each in found.items() if self.filters.matches(each.metadata)}
+        filters = self.collection.fields.bind(self.filters)
+        return {doc_id: each for doc_id, each in found.items() if filters.matches(each.metadata)}
 
     def count(self) -> int:
         """How many documents are in scope."""
@@ -53,6 +71,8 @@ class Scope:
         return documents if self.filters is None else self._checked(documents, self.filters)
 
     def _checked(self, documents: Iterable[Document], filters: Filter) -> Iterator[Document]:
+        types = self.collection.fields
+        filters = types.bind(filters)
         remaining = iter(documents)
         while some := list(islice(remaining, _BATCH)):
             ids = [document.id for document in some if isinstance(document, Document)]
@@ -60,7 +80,9 @@ class Scope:
                 if not filters.matches(held.metadata):
                     raise InputError(f"the id {held.id!r} is taken by a document outside of this pipeline's scope")
             for document in some:
-                if isinstance(document, Document) and not filters.matches(document.metadata):
+                if isinstance(document, Document) and not filters.matches(
+                    normal_metadata(document.id, document.metadata, types)
+                ):
                     raise InputError(f"document {document.id!r} is outside of this pipeline's scope")
                 yield document
 
