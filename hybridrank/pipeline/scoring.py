@@ -15,7 +15,7 @@ from hybridrank.runtime.deadline import limited, remaining
 from hybridrank.runtime.drivers import Call, Outcome, Partial, Plan, ask
 from hybridrank.types import Candidates, Scores
 
-__all__ = ["Scored", "StopRule", "score"]
+__all__ = ["Scored", "Scorer", "StopRule", "score"]
 
 _RESERVE = 0.05
 """The part of the time left that is kept for later stages."""
@@ -48,6 +48,35 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Scorer:
+    """A reranker, and what it can do, which is looked up once."""
+
+    reranker: Reranker
+    pointwise: bool
+    native: AsyncReranker | None
+
+    @classmethod
+    def of(cls, reranker: Reranker) -> Scorer:
+        """The scorer of a reranker."""
+        pointwise = isinstance(reranker, PointwiseReranker) and reranker.pointwise
+        return cls(reranker, pointwise, reranker if isinstance(reranker, AsyncReranker) else None)
+
+    def call(self, batch: Sequence[Candidates]) -> Call[Sequence[Scores]]:
+        """The call that scores a batch."""
+
+        def run() -> Sequence[Scores]:
+            return checked_scores(self.reranker.score(batch), batch, source="the reranker")
+
+        if (native := self.native) is None:
+            return Call(run, backend=self.reranker)
+
+        async def arun() -> Sequence[Scores]:
+            return checked_scores(await native.ascore(batch), batch, source="the reranker")
+
+        return Call(run, arun, backend=self.reranker)
+
+
+@dataclass(frozen=True, slots=True)
 class StopRule:
     """When to stop: `rule` reads what `order` makes of the scores so far, such as the blend's."""
 
@@ -65,7 +94,7 @@ class StopRule:
 
 
 def score(
-    reranker: Reranker,
+    scorer: Scorer,
     batch: Sequence[Candidates],
     *,
     model: LatencyModel,
@@ -80,7 +109,6 @@ def score(
     so far, before each further call.
     """
     progress = _Progress(batch)
-    pointwise = isinstance(reranker, PointwiseReranker) and reranker.pointwise
     while asked := progress.open():
         left = remaining()
         ends = {
@@ -90,7 +118,7 @@ def score(
         if left is not None:
             left *= 1 - _RESERVE
             sizes = [progress.sizes[n][place] for n, place in wanted]
-            wanted = wanted[: _fitting(reranker, sizes, left, model, pointwise=pointwise)]
+            wanted = wanted[: _fitting(scorer, sizes, left, model)]
             if not wanted:
                 progress.late = True
                 if not any(progress.counts) and left > 0:
@@ -100,7 +128,7 @@ def score(
             yield Partial(emit(progress.scored()))
         taken = progress.take(wanted)
         with limited(left):
-            outcome = yield from ask(_call(reranker, [part for _, part in taken]))
+            outcome = yield from ask(scorer.call([part for _, part in taken]))
         progress.add(taken, outcome, stop)
         timed_out = isinstance(outcome.error, BackendTimeoutError) and left is not None
         if outcome.error is None or timed_out:  # a late call took at least so long
@@ -108,7 +136,7 @@ def score(
         if outcome.error is not None:
             progress.late = timed_out and (remaining() or 0.0) < (left or 0.0) / 2
             break
-        if not pointwise:
+        if not scorer.pointwise:
             progress.late = bool(progress.open())
             break
     return progress.scored()
@@ -171,15 +199,13 @@ class _Progress:
         return Scored(scores, self._seconds, self._error, self.late, stable, started)
 
 
-def _fitting(
-    reranker: Reranker, sizes: Sequence[int], left: float, model: LatencyModel, *, pointwise: bool
-) -> int:
+def _fitting(scorer: Scorer, sizes: Sequence[int], left: float, model: LatencyModel) -> int:
     """How many of the first documents to score next."""
     if left <= 0:
         return 0
     if not model.known:
-        return min(_FIRST, len(sizes)) if pointwise and not isinstance(reranker, AsyncReranker) else len(sizes)
-    if pointwise:
+        return min(_FIRST, len(sizes)) if scorer.pointwise and scorer.native is None else len(sizes)
+    if scorer.pointwise:
         step = max(left / _STEPS, _WORTH * model.fixed)
         if step < left and (count := model.fitting(sizes, step)):
             return count
@@ -204,17 +230,3 @@ def _joined(parts: Sequence[Scores]) -> Scores:
             details[name] = before + value if numbers or lists else value
     spans = [each for part in parts for each in part.spans]
     return Scores([score for part in parts for score in part], details=details, spans=spans)
-
-
-def _call(reranker: Reranker, batch: Sequence[Candidates]) -> Call[Sequence[Scores]]:
-    def run() -> Sequence[Scores]:
-        return checked_scores(reranker.score(batch), batch, source="the reranker")
-
-    if not isinstance(reranker, AsyncReranker):
-        return Call(run, backend=reranker)
-    native = reranker
-
-    async def arun() -> Sequence[Scores]:
-        return checked_scores(await native.ascore(batch), batch, source="the reranker")
-
-    return Call(run, arun, backend=reranker)

@@ -12,12 +12,21 @@ from platform import node
 from hybridrank.blend import ConfidenceBlend, confidence_range_of, effective_blend
 from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.component.base import Component, nested
-from hybridrank.component.protocols import ChecksSetup, IndexedRetriever, Retriever, VectorAdjuster
+from hybridrank.component.protocols import (
+    BatchedFusion,
+    ChecksSetup,
+    IndexedRetriever,
+    Retriever,
+    VectorAdjuster,
+    WeightedFusion,
+)
 from hybridrank.errors import ConfigError, InputError, MissingDependencyError, ModelError
+from hybridrank.fusion.weights import are_per_query
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.pipeline.latency_model import LatencyModel, LatencyModels
 from hybridrank.pipeline.local_arms import LocalArms
 from hybridrank.pipeline.observers import Observers
+from hybridrank.pipeline.scoring import Scorer
 from hybridrank.result.usage import Usage
 
 __all__ = ["SETUP_ERRORS", "Setup", "Shared", "check_setup", "indexed_retrievers"]
@@ -47,6 +56,10 @@ class Setup:
         self.needs_vectors = any(
             isinstance(adjuster, VectorAdjuster) and adjuster.needs_vectors for adjuster in config.adjust
         )
+        self.scorer = None if config.reranker is None else Scorer.of(config.reranker)
+        self.batched_fusion = config.fusion if isinstance(config.fusion, BatchedFusion) else None
+        self.weighted_fusion = config.fusion if isinstance(config.fusion, WeightedFusion) else None
+        self.weights_per_query = are_per_query(config.fusion)
         self.local = indexed_retrievers(config)
         self.remote: Mapping[str, Retriever] = {
             name: arm

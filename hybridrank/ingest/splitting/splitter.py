@@ -20,17 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from hybridrank.component.base import Component, once
 from hybridrank.errors import ModelError
-from hybridrank.ingest.splitting.layout import Section, Units, lay_out
-from hybridrank.ingest.splitting.token_counts import TokenCounter
-from hybridrank.models import resolve, trust_needed_for
-from hybridrank.models.onnx_runtime import load_tokenizer
 from hybridrank.types import Document, Passage
+
+if TYPE_CHECKING:
+    from hybridrank.ingest.splitting.layout import Section, Units
+    from hybridrank.ingest.splitting.token_counts import TokenCounter
 
 __all__ = ["SCHEME", "Splitter"]
 
@@ -71,6 +71,8 @@ class Splitter(Component):
 
     def trust_needed(self) -> Mapping[str, str]:
         """A tokenizer that is not on this machine by its model's id, and one that is named by a path."""
+        from hybridrank.models import trust_needed_for
+
         return trust_needed_for(self.tokenizer, choose=_tokenizer_files, option="tokenizer")
 
     @property
@@ -87,6 +89,8 @@ class Splitter(Component):
         Raises:
             ModelError: the tokenizer cannot be found or read.
         """
+        from hybridrank.ingest.splitting.layout import Units
+
         counter = self._counter
         units = Units(document.text, counter)
         title = counter.tokens(f"{document.title}\n") if document.title else 0
@@ -98,6 +102,8 @@ class Splitter(Component):
     def _split(
         self, document: Document, units: Units, section: Section, title: int, number: int
     ) -> Iterable[Passage]:
+        from hybridrank.ingest.splitting.layout import lay_out
+
         counter = self._counter
         most = self.max_tokens - counter.special
         before_text = title + max(
@@ -126,6 +132,10 @@ class Splitter(Component):
 
     @once
     def _counter(self) -> TokenCounter:
+        from hybridrank.ingest.splitting.token_counts import TokenCounter
+        from hybridrank.models import resolve
+        from hybridrank.models.onnx_runtime import load_tokenizer
+
         directory = resolve(self.tokenizer, choose=_tokenizer_files, local_only=self.local_only)
         return TokenCounter(load_tokenizer(directory))
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
-from hybridrank.component.protocols import BatchedFusion, Fusion, WeightedFusion
+from hybridrank.component.protocols import WeightedFusion
 from hybridrank.component.validation import checked_rankings
 from hybridrank.errors import BackendResponseError, BackendTimeoutError, InputError, SearchError, described
-from hybridrank.fusion.weights import are_per_query
 from hybridrank.pipeline.local_arms import Rankings
 from hybridrank.pipeline.setup import Setup
 from hybridrank.pipeline.state import QueryState, SearchOptions
@@ -87,7 +86,7 @@ def fuse(
     ]
     found = [each for each in fused if each.rankings]
     started = perf_counter()
-    merged = iter(_merged(setup.config.fusion, found) if found else ())
+    merged = iter(_merged(setup, found) if found else ())
     seconds = (perf_counter() - started) / max(1, len(found))
     start = options.start(started)
     for each in fused:
@@ -161,24 +160,24 @@ def _retrieved_stages(
     return _Query(QueryState(state.query, stages, found), rankings, weights)
 
 
-def _merged(fusion: Fusion, found: Sequence[_Query]) -> list[Ranking]:
-    """One ranking a query. The weights are in its details where the query has a say in them."""
+def _merged(setup: Setup, found: Sequence[_Query]) -> list[Ranking]:
+    """One ranking a query. The weights are in its details where they depend on the query."""
+    fusion = setup.config.fusion
     rankings = [each.rankings for each in found]
     queries = [each.state.query for each in found]
-    if any(len(query.formulations) for query in queries) or are_per_query(fusion):
-        merged = [_weighted(fusion, each) for each in found]
-    elif isinstance(fusion, BatchedFusion):
-        merged = list(fusion.fuse_many(rankings, queries=queries))
+    weighted = setup.weights_per_query or any(query.formulations for query in queries)
+    if weighted and setup.weighted_fusion is not None:
+        merged = [_weighted(setup.weighted_fusion, each) for each in found]
+    elif setup.batched_fusion is not None:
+        merged = list(setup.batched_fusion.fuse_many(rankings, queries=queries))
     else:
         merged = [fusion.fuse(each, query=query) for each, query in zip(rankings, queries, strict=True)]
     most = max(sum(map(len, each.values())) for each in rankings)
     return list(checked_rankings(merged, queries=len(found), k=most, source="the fusion"))
 
 
-def _weighted(fusion: Fusion, each: _Query) -> Ranking:
+def _weighted(fusion: WeightedFusion, each: _Query) -> Ranking:
     query = each.state.query
-    if not isinstance(fusion, WeightedFusion):
-        return fusion.fuse(each.rankings, query=query)
     arms = {arm: each.rankings[name] for name, (arm, _) in each.weights.items() if name == arm}
     by_arm = fusion.weights_for(query, arms)
     weights = {name: by_arm[arm] * weight for name, (arm, weight) in each.weights.items()}

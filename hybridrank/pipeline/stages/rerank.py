@@ -32,9 +32,8 @@ def rerank(
     `emit` makes a partial result of the queries as far as they are reranked.
     """
     config = setup.config
-    reranker = config.reranker
     asked = [state for state in states if state.stages[-1].ids and not state.query.is_blank]
-    if reranker is None or not asked:
+    if setup.scorer is None or not asked:
         return
     batch = [
         Candidates(state.query, tuple(state.found[doc_id] for doc_id in state.stages[-1].ids[: config.rerank_k]))
@@ -56,7 +55,7 @@ def rerank(
         )
 
     scored = yield from score(
-        reranker, batch, model=setup.latency_model, stop=stop, emit=None if emit is None else so_far
+        setup.scorer, batch, model=setup.latency_model, stop=stop, emit=None if emit is None else so_far
     )
     if scored.error is not None:
         raising = config.on_rerank_error == "raise" and not scored.late
