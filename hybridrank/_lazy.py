@@ -1,4 +1,4 @@
-"""Public names imported at first use (PEP 562), so that importing a package costs next to nothing."""
+"""Public names imported at first use (PEP 562), so that importing a package is fast."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["lazy"]
 
 
 def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make the ``__getattr__`` and ``__dir__`` of `package`; `homes` maps a public name to its module.
+    """Create the ``__getattr__`` and ``__dir__`` of `package`; `homes` maps a public name to its module.
 
     The module is relative to the package, unless it begins with ``hybridrank.``.
     """

@@ -4,23 +4,23 @@
 
     HybridrankError
     ├── InputError (ValueError)          a document, a query or an argument is unusable; nothing was changed
-    ├── ConfigError (ValueError)         a configuration is wrong; says where, as in ``$.reranker.model``
+    ├── ConfigError (ValueError)         a configuration is wrong; names the path, as ``$.reranker.model``
     │   ├── UnknownComponentError        no such name is registered
-    │   └── UntrustedConfigError         a stored configuration needs the caller's word; ``concerns`` says what for
-    ├── MissingDependencyError (ImportError)   an optional package is absent; says which ``pip install``
+    │   └── UntrustedConfigError         a stored configuration requires trust; ``concerns`` has the reasons
+    ├── MissingDependencyError (ImportError)   an optional package is missing; names the ``pip install``
     ├── ModelError                       a model cannot be found, verified or loaded
     ├── BackendError                     a retriever, an embedder or a reranker failed
-    │   ├── BackendResponseError         it answered, and the answer cannot be believed
-    │   ├── BackendTimeoutError          it did not answer in time
-    │   ├── BackendUnavailableError      it could not be reached, or is failing
-    │   ├── RateLimitedError             it refuses for now; ``retry_after`` in seconds where it said so
-    │   └── AuthenticationError          the key is missing or refused
+    │   ├── BackendResponseError         its response is invalid
+    │   ├── BackendTimeoutError          it did not respond in time
+    │   ├── BackendUnavailableError      it cannot be reached, or is failing
+    │   ├── RateLimitedError             its rate limit is exceeded; ``retry_after`` in seconds, if known
+    │   └── AuthenticationError          the key is missing or rejected
     ├── StorageError                     a collection's files cannot be read or written
-    │   └── LockedError                  another writer is at work; ``holder`` says who
-    ├── OverloadedError                  too many searches are going on; nothing was done
-    └── SearchError                      no arm of a search answered; ``causes`` holds each arm's exception
+    │   └── LockedError                  another writer is active; ``holder`` names it
+    ├── OverloadedError                  too many concurrent searches; nothing was done
+    └── SearchError                      all arms of a search failed; ``causes`` has each arm's exception
 
-Whatever a library underneath raised is chained as ``__cause__``. No message ever holds a secret.
+The exception of an underlying library is chained as ``__cause__``. No message contains a secret.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class InputError(HybridrankError, ValueError):
 
 
 class ConfigError(HybridrankError, ValueError):
-    """A configuration is wrong. `path` says where, JSONPath-like: ``$.retrievers.dense.embedder``."""
+    """A configuration is wrong. `path` is its JSONPath-like path: ``$.retrievers.dense.embedder``."""
 
     def __init__(self, problem: str, *, path: str = "$") -> None:
         super().__init__(problem, path)
@@ -75,7 +75,9 @@ class UnknownComponentError(ConfigError):
 
 
 class UntrustedConfigError(ConfigError):
-    """A configuration that was stored with data needs the caller's word. `concerns` maps each path to a reason."""
+    """A configuration that is stored with data requires the caller's trust. `concerns` maps each path to a
+    reason.
+    """
 
     def __init__(self, problem: str, *, concerns: Mapping[str, str]) -> None:
         super().__init__(problem)
@@ -90,7 +92,7 @@ def _untrusted(problem: str, concerns: Mapping[str, str]) -> UntrustedConfigErro
 
 
 class MissingDependencyError(HybridrankError, ImportError):
-    """An optional package is absent. The message holds the exact ``pip install`` line."""
+    """An optional package is missing. The message has the exact ``pip install`` line."""
 
 
 class ModelError(HybridrankError):
@@ -102,19 +104,19 @@ class BackendError(HybridrankError):
 
 
 class BackendResponseError(BackendError):
-    """A backend answered, but not with what its contract promises (count, shape, finiteness, ids)."""
+    """A backend responded, but violated its contract (count, shape, finiteness, ids)."""
 
 
 class BackendTimeoutError(BackendError):
-    """A backend did not answer in time."""
+    """A backend did not respond in time."""
 
 
 class BackendUnavailableError(BackendError):
-    """A backend could not be reached, or answered that it is failing."""
+    """A backend could not be reached, or reported a failure."""
 
 
 class RateLimitedError(BackendError):
-    """A backend refuses for now. `retry_after` is in seconds, or None where it named no time."""
+    """A backend's rate limit is exceeded. `retry_after` is in seconds, or None if unknown."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -122,7 +124,7 @@ class RateLimitedError(BackendError):
 
 
 class AuthenticationError(BackendError):
-    """A backend's key is missing or refused."""
+    """A backend's key is missing or rejected."""
 
 
 class StorageError(HybridrankError):
@@ -130,7 +132,7 @@ class StorageError(HybridrankError):
 
 
 class LockedError(StorageError):
-    """Another writer is at work on the collection. `holder` says who: its process, machine and since when."""
+    """Another writer is active on the collection. `holder` has its process, its machine and the start time."""
 
     def __init__(self, message: str, *, holder: str) -> None:
         super().__init__(message)
@@ -138,11 +140,11 @@ class LockedError(StorageError):
 
 
 class OverloadedError(HybridrankError):
-    """Too many searches are going on at once. Nothing was done; later it may go."""
+    """Too many concurrent searches. Nothing was done; a later attempt may succeed."""
 
 
 class SearchError(HybridrankError):
-    """No arm of a search answered. `causes` maps each arm's name to its exception."""
+    """All arms of a search failed. `causes` maps each arm's name to its exception."""
 
     def __init__(self, causes: Mapping[str, BaseException]) -> None:
         self.causes = dict(causes)
@@ -151,10 +153,10 @@ class SearchError(HybridrankError):
 
 
 def described(error: BaseException) -> str:
-    """What an exception is and says, for a trace or a message; some have no message that can be read."""
+    """An exception's class and message, for a trace or another message; some have no readable message."""
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # its own __str__ failed
         return type(error).__name__
-    # Whoever logs or prints this may have to encode it: a lone surrogate becomes U+FFFD.
+    # A log or a terminal encodes this text: a lone surrogate becomes U+FFFD.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,7 +1,7 @@
-"""Every contract between the parts. Any object with the right methods takes part; there is no base class.
+"""The contracts of all components. Any object with the right methods qualifies; there is no base class.
 
-Batch is the primitive: one query is a batch of one. Whatever a backend returns is checked
-(`hybridrank.component.validation`) before it is believed.
+Batch is the primitive: one query is a batch of one. Whatever a backend returns is validated
+(`hybridrank.component.validation`) before it is used.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ class Retriever(Protocol):
     """One arm of a hybrid search: query -> ranking."""
 
     def retrieve(self, queries: Sequence[Query], *, k: int) -> Sequence[Ranking]:
-        """Rank the best `k` documents for each query, in the order of `queries`; fewer where fewer match.
+        """Rank the best `k` documents for each query, in the order of `queries`; fewer if fewer match.
 
         `k` >= 1. A query with `ids` or `filters` finds only those documents, and still the best `k` of them. A
-        collection resolves both into ids for the indexes that it holds, so that those need to know `ids` alone.
+        collection resolves both into ids for its own indexes, which therefore only need to support `ids`.
         """
         ...
 
 
 @runtime_checkable
 class AsyncRetriever(Protocol):
-    """A retriever that waits without a thread."""
+    """A retriever with an asynchronous method, which needs no thread."""
 
     async def aretrieve(self, queries: Sequence[Query], *, k: int) -> Sequence[Ranking]:
-        """As `Retriever.retrieve`, with the same answer."""
+        """Like `Retriever.retrieve`, with the same results."""
         ...
 
 
@@ -75,21 +75,21 @@ class AsyncRetriever(Protocol):
 class Index(Retriever, Protocol):
     """A retriever over documents that it holds in this process.
 
-    `encode` does the slow part of adding (tokenizing, embedding) and changes no answer, so it may run beside
-    searches; `add` and `delete` are quick and exclude searches: their caller sees to that. Everything that can
-    fail because of the input fails in `encode`.
+    `encode` does the slow part of adding (tokenizing, embedding) and changes no results, so it may run
+    concurrently with searches. `add` and `delete` are fast and must not run concurrently with searches; the
+    caller ensures this. Everything that can fail because of the input fails in `encode`.
     """
 
     def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> Any:
-        """Prepare documents for `add`; the result is opaque, and good for this index alone."""
+        """Prepare documents for `add`; the result is opaque, and valid only for this index."""
         ...
 
     def add(self, ids: Sequence[str], encoded: Any) -> None:
-        """Hold the encoded documents under `ids` (distinct), in place of any already held under them."""
+        """Add the encoded documents under `ids` (distinct), replacing documents with the same ids."""
         ...
 
     def delete(self, ids: Collection[str]) -> None:
-        """Drop these documents; ids that are not held are passed over."""
+        """Delete these documents; unknown ids are ignored."""
         ...
 
     def __len__(self) -> int: ...
@@ -99,10 +99,10 @@ class Index(Retriever, Protocol):
 
 @runtime_checkable
 class IndexedRetriever(Protocol):
-    """What a local retriever is before it holds documents: it makes empty indexes."""
+    """The configuration of a local retriever, which creates empty indexes."""
 
     def create_index(self) -> Index:
-        """Make an empty index of this configuration."""
+        """Create an empty index of this configuration."""
         ...
 
 
@@ -120,7 +120,7 @@ class VectorIndex(Index, Protocol):
 
     @property
     def dim(self) -> int | None:
-        """Dimensions of the vectors; None before there are any."""
+        """Dimension of the vectors; None while there are none."""
         ...
 
 
@@ -136,28 +136,28 @@ class VectorRetriever(IndexedRetriever, Protocol):
 
 @runtime_checkable
 class VectorSource(Protocol):
-    """An index that gives back the vectors that it holds."""
+    """An index that returns its stored vectors."""
 
     def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Float32, shape (len(ids), dim), as stored, in the order of `ids` (distinct); zeros for one not held."""
+        """Float32, shape (len(ids), dim), as stored, in the order of `ids` (distinct); zeros for unknown ids."""
         ...
 
 
 @runtime_checkable
 class SavedIndex(Index, Protocol):
-    """An index that can be put away in files. It is derived data: its owner can always build it anew."""
+    """An index that can be saved to files. It is derived data: its owner can always rebuild it."""
 
     def save(self, path: Path) -> None:
-        """Write the index to `path`, a directory that does not exist yet. Changes no answer; excludes changes."""
+        """Write the index to `path`, a directory that does not exist yet. Must not run while the index changes."""
         ...
 
 
 @runtime_checkable
 class SavedIndexedRetriever(IndexedRetriever, Protocol):
-    """An indexer that opens what its index has saved."""
+    """An indexed retriever that can load saved indexes."""
 
     def load_index(self, path: Path) -> Index:
-        """Open what `SavedIndex.save` wrote; its files may stay mapped into memory, and are never changed.
+        """Load the index that `SavedIndex.save` wrote; its files may stay memory-mapped, and are never changed.
 
         Raises:
             StorageError: the files cannot be used (absent, damaged, of another version or analyzer).
@@ -167,17 +167,18 @@ class SavedIndexedRetriever(IndexedRetriever, Protocol):
 
 @runtime_checkable
 class ImprovingIndex(Index, Protocol):
-    """An index that pays for being reorganized when it has grown or shrunk."""
+    """An index that benefits from reorganization after it has grown or shrunk."""
 
     def improve(self) -> Callable[[], None] | None:
-        """Do the slow part beside searches (train, tune, merge), and return the quick step that excludes them.
+        """Do the slow part (train, tune, merge) concurrently with searches, and return the fast final step.
 
-        None where there is nothing to gain. The index is not changed between the two: their caller sees to that.
+        The final step must not run concurrently with searches. None if there is nothing to improve. The caller
+        ensures that the index does not change between the two.
         """
         ...
 
     def statistics(self) -> Mapping[str, Any]:
-        """JSON values that tell how the index is built and how well it finds."""
+        """JSON values that describe the index's structure and its measured recall."""
         ...
 
 
@@ -188,7 +189,7 @@ class Fusion(Protocol):
     def fuse(self, rankings: Mapping[str, Ranking], *, query: Query) -> Ranking:
         """Merge the rankings of one query; the keys are the pipeline's names for its retrievers.
 
-        Where a query has several formulations, the rankings of the second one are keyed ``"bm25 #2"``, and so on.
+        If a query has several formulations, the rankings of the second one are keyed ``"bm25 #2"``, and so on.
         """
         ...
 
@@ -200,7 +201,7 @@ class BatchedFusion(Fusion, Protocol):
     def fuse_many(
         self, rankings: Sequence[Mapping[str, Ranking]], *, queries: Sequence[Query]
     ) -> Sequence[Ranking]:
-        """Merge the rankings of each query, in the order of `queries`; the same answers as `fuse`."""
+        """Merge the rankings of each query, in the order of `queries`; the same results as `fuse`."""
         ...
 
 
@@ -215,13 +216,13 @@ class WeightedFusion(Fusion, Protocol):
     def fuse(
         self, rankings: Mapping[str, Ranking], *, query: Query, weights: Mapping[str, float] | None = None
     ) -> Ranking:
-        """As `Fusion.fuse`, with these weights instead of its own."""
+        """Like `Fusion.fuse`, with these weights instead of its own."""
         ...
 
 
 @runtime_checkable
 class WeightModel(Protocol):
-    """Weights of the arms, chosen for each query."""
+    """A model that chooses the weights of the arms for each query."""
 
     def weights(self, query: Query, rankings: Mapping[str, Ranking]) -> Mapping[str, float]:
         """The weight of each arm, at least zero and finite; an arm without one has weight 1.
@@ -233,19 +234,19 @@ class WeightModel(Protocol):
 
 @runtime_checkable
 class Expander(Protocol):
-    """A question -> further formulations of it."""
+    """Query -> other formulations of it."""
 
     def expand(self, queries: Sequence[Query]) -> Sequence[Sequence[Formulation]]:
-        """Further formulations of each query, in the order of `queries`; empty where there are none."""
+        """Other formulations of each query, in the order of `queries`; empty if there are none."""
         ...
 
 
 @runtime_checkable
 class AsyncExpander(Protocol):
-    """An expander that waits without a thread."""
+    """An expander with an asynchronous method, which needs no thread."""
 
     async def aexpand(self, queries: Sequence[Query]) -> Sequence[Sequence[Formulation]]:
-        """As `Expander.expand`, with the same answer."""
+        """Like `Expander.expand`, with the same results."""
         ...
 
 
@@ -254,38 +255,38 @@ class Reranker(Protocol):
     """Scores documents against a query. It never sorts, drops or reorders: the pipeline does."""
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Sequence[float]]:
-        """One finite score per document, in the documents' order, for each of the batch; higher is better.
+        """One finite score per document, in the documents' order, for each query of the batch; higher is better.
 
-        Scores of one query are comparable with each other; whether they are across queries is the
-        backend's to document.
+        Scores of one query are comparable with each other; the backend documents whether they are comparable
+        across queries.
         """
         ...
 
 
 @runtime_checkable
 class AsyncReranker(Protocol):
-    """A reranker that waits without a thread."""
+    """A reranker with an asynchronous method, which needs no thread."""
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Sequence[float]]:
-        """As `Reranker.score`, with the same answer."""
+        """Like `Reranker.score`, with the same results."""
         ...
 
 
 @runtime_checkable
 class ChecksSetup(Protocol):
-    """A part that knows beforehand what would make every one of its calls fail."""
+    """A component that can check in advance whether all of its calls would fail."""
 
     def check_setup(self) -> None:
-        """Raise what a call would raise: the environment variable of a key is not set, say.
+        """Raise what a call would raise, for example because the environment variable of a key is not set.
 
-        A pipeline asks when it is made. Quick: it loads no model and reaches no network.
+        A pipeline calls it when it is created. It is fast: it loads no model and uses no network.
         """
         ...
 
 
 @runtime_checkable
 class CalibratedReranker(Reranker, Protocol):
-    """A reranker that says whether its scores are probabilities of relevance."""
+    """A reranker that declares whether its scores are probabilities of relevance."""
 
     @property
     def calibrated(self) -> bool:
@@ -295,23 +296,23 @@ class CalibratedReranker(Reranker, Protocol):
 
 @runtime_checkable
 class PointwiseReranker(Reranker, Protocol):
-    """A reranker that says whether it scores each document for itself."""
+    """A reranker that declares whether it scores each document independently."""
 
     @property
     def pointwise(self) -> bool:
-        """Whether a document's score is the same whatever it is scored with, in whatever calls.
+        """Whether a document's score does not depend on the other documents of a call.
 
-        Under a deadline such a reranker is called several times for one query, with some of its documents each,
-        unless its calls are seen to cost much whatever they read.
+        Under a deadline, such a reranker is called several times per query with a few documents each, unless its
+        calls have a large fixed cost.
         """
         ...
 
 
 @runtime_checkable
 class ReadsMetadata(Protocol):
-    """A reranker that says which fields of a document's metadata it reads, besides `content`.
+    """A reranker that declares which metadata fields of a document it reads, besides `content`.
 
-    Caches of scores know by it what a score depends on. `Candidates.contents` gives the texts with the fields.
+    Score caches include these fields in their keys. `Candidates.contents` returns the texts with the fields.
     """
 
     @property
@@ -322,36 +323,36 @@ class ReadsMetadata(Protocol):
 
 @runtime_checkable
 class ConfidentReranker(Reranker, Protocol):
-    """A reranker whose scores tell how sure it is."""
+    """A reranker whose scores express its confidence."""
 
     @property
     def confidence_range(self) -> tuple[float, float] | None:
-        """Where a query's best score is at most the first, it knows no good answer; at least the second, it does.
+        """A best score of at most the first means no good answer; of at least the second, a good one.
 
-        None where that is not known. A blend weighs the fused order by it.
+        None if unknown. A blend sets the weight of the fused order by it.
         """
         ...
 
 
 @runtime_checkable
 class Adjuster(Protocol):
-    """Scores documents anew after the reranker, by more than relevance. It never sorts, drops or reorders."""
+    """Rescores documents after the reranker by other criteria. It never sorts, drops or reorders."""
 
     def adjust(self, candidates: Candidates, scores: Sequence[float]) -> Sequence[float]:
         """One finite score per document, in the documents' order; higher is better.
 
-        `scores` are those of the stage before, on whatever scale it has; documents come best first.
+        `scores` are those of the previous stage, on any scale; documents come best first.
         """
         ...
 
 
 @runtime_checkable
 class VectorAdjuster(Adjuster, Protocol):
-    """An adjuster that says whether it reads the documents' vectors."""
+    """An adjuster that declares whether it reads the documents' vectors."""
 
     @property
     def needs_vectors(self) -> bool:
-        """Whether `Candidates.vectors` have to be there. They come from the first arm whose index gives them."""
+        """Whether it needs `Candidates.vectors`. They come from the first arm whose index provides them."""
         ...
 
 
@@ -375,17 +376,18 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class DeclaresTrust(Protocol):
-    """A component that says what a stored configuration may make it do.
+    """A component that declares what a stored configuration can make it do.
 
-    A class without this method is never made from a configuration that came with somebody else's data, unless the
-    caller trusts it.
+    A class without this method is never constructed from a configuration that is stored with untrusted data,
+    unless the caller trusts it.
     """
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Options that could run code, reach a network, or read a file that is neither a cached model nor the
-        collection's: the option's name -> what it would do. The name "" is the whole component; empty: nothing.
+        """Options that could run code, use a network, or read a file other than cached models and the
+        collection's own files: the option's name -> its effect. The name "" is the whole component; empty:
+        nothing.
 
-        It is asked after the component was made, so making it must do no work. Components that it holds are asked
+        It is called after construction, so the constructor must do no work. Nested components are checked
         themselves.
         """
         ...
@@ -396,7 +398,7 @@ class DocumentStore(Protocol):
     """Documents by id."""
 
     def get(self, ids: Collection[str]) -> Mapping[str, Document]:
-        """Those of the documents that are there."""
+        """The documents with these ids that exist."""
         ...
 
     def __len__(self) -> int: ...

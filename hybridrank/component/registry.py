@@ -1,9 +1,9 @@
-"""Names -> components, through entry points, lazily.
+"""The registry: names -> components, through entry points, imported lazily.
 
-Every backend, ours or yours, is registered the same way: an entry point in one of the `GROUPS`, whose name
-is the component's `use` and whose value is its class. A script registers a class of its own with `register`.
-Looking a name up reads package metadata only; a backend is imported when it is made, and never to say that
-another is missing.
+Every backend, built-in or third-party, is registered the same way: an entry point in one of the `GROUPS`, whose
+name is the component's `use` and whose value is its class. A script registers its own class with `register`.
+Looking up a name reads package metadata only. A backend is imported when it is constructed, and not for an error
+message about another.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ _OUR_PLUGINS: Mapping[tuple[str, str], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What is registered under a name: by the entry point of an installed distribution, or at run time.
+    """A registered component: from the entry point of an installed distribution, or from `register`.
 
-    `value` is ``"module:Class"``; `distribution` and `version` are None for what `register` registered.
+    `value` is ``"module:Class"``; `distribution` and `version` are None for a class registered by `register`.
     """
 
     kind: str
@@ -104,7 +104,7 @@ _lock = fork.new_lock()
 
 @functools.cache
 def installed(kind: str) -> Mapping[str, Registration]:
-    """Everything that installed distributions register as a `kind`, by name, without importing any of it.
+    """All components of a `kind` registered by installed distributions, by name, without importing any.
 
     Raises:
         ConfigError: there is no such kind, or two distributions claim one name.
@@ -127,7 +127,8 @@ def installed(kind: str) -> Mapping[str, Registration]:
 
 
 def registered(kind: str) -> Mapping[str, Registration]:
-    """Everything registered as a `kind` (a key of `GROUPS`), by name: installed, then what `register` added.
+    """All registered components of a `kind` (a key of `GROUPS`), by name: installed ones, then those of
+    `register`.
 
     Nothing is imported.
 
@@ -189,7 +190,7 @@ def register(kind: str, name: str, cls: type[C] | None = None) -> type[C] | Call
 
 
 def _register(kind: str, name: str, cls: type[C]) -> type[C]:
-    known = installed(kind)  # before anything else: there may be no such kind
+    known = installed(kind)  # first: there may be no such kind
     if not (isinstance(cls, type) and issubclass(cls, Component)):
         raise ConfigError(
             f'what is registered as the {kind} "{name}" must be a subclass of Component, not {cls!r:.80}'
@@ -257,7 +258,7 @@ def _unknown(kind: str, name: str, known: list[str]) -> str:
 
 
 def create(kind: str, config: str | Mapping[str, Any]) -> Any:
-    """Make a component from its name, or from a mapping of ``use`` and its options.
+    """Create a component from its name, or from a mapping of ``use`` and its options.
 
     >>> create("fusion", {"use": "rrf", "k": 10})
     RRF(k=10, weights={})
@@ -276,7 +277,7 @@ def create(kind: str, config: str | Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class PartOption:
-    """A pydantic field that takes a registered name, a config table, or an object with the right method."""
+    """A pydantic field that accepts a registered name, a config table, or an object with the right method."""
 
     kind: str
 

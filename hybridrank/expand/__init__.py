@@ -1,4 +1,4 @@
-"""A question -> further formulations of it, which the arms are asked for too."""
+"""Expanders: query -> other formulations of it."""
 
 from hybridrank.expand.synonyms import Synonyms
 

@@ -14,11 +14,11 @@ __all__ = ["Synonyms"]
 
 
 class Synonyms(Component):
-    """Ask again with the words of your field replaced by their synonyms.
+    """Adds formulations with words replaced by their synonyms from a table.
 
-    `table` maps a word or a phrase to its synonyms. Matches ignore case and cover whole words, the longest one
-    first. Each synonym of each match gives one formulation, the others of the text left as they are; at most
-    `limit` of them. `weight` is what a formulation counts beside the query's own text, which has weight 1.
+    `table` maps a word or a phrase to its synonyms. Matches ignore case and cover whole words, the longest first.
+    Each synonym of each match gives one formulation, with the rest of the text unchanged; at most `limit` of
+    them. `weight` is the weight of a formulation, relative to 1 for the query's own text.
 
     >>> expander = Synonyms(table={"car": ["automobile"]})
     >>> [formulation.text for formulation in expander.expand([Query("Car insurance")])[0]]
@@ -32,7 +32,7 @@ class Synonyms(Component):
     limit: int = Field(default=4, ge=1)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     @once

@@ -1,8 +1,8 @@
-"""Several rankings of one query -> one ranking: by rank (`RRF`), or by score (`ScoreFusion`).
+"""Fusion of several rankings of a query into one: by rank (`RRF`), or by score (`ScoreFusion`).
 
-A fused ranking holds every document that any arm found. Its scores are for ordering the documents of one query;
-they do not compare across queries. Sums are exactly rounded (`math.fsum`), so no order of the arms changes a
-score, and documents that deserve a tie get one, which their ids then break.
+A fused ranking has every document that any arm found. Its scores order the documents of one query; they are not
+comparable across queries. Sums are exactly rounded (`math.fsum`), so the order of the arms does not change a
+score, and tied documents have equal scores; ties are broken by id.
 """
 
 from hybridrank.fusion.rrf import RRF

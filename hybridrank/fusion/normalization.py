@@ -1,4 +1,4 @@
-"""The scores of one ranking on one scale, whatever scale they come on."""
+"""Normalization of the scores of one ranking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["NORMALIZATIONS", "min_max", "moments", "standardize"]
 
 
 def min_max(scores: Sequence[float]) -> list[float]:
-    """Scores from 0, the lowest, to 1, the highest. All equal, or a single one: 1, since each is the highest.
+    """Scores from 0, the lowest, to 1, the highest. Equal scores, or a single one, are 1.
 
     >>> min_max([-3.0, 1.0, 0.0]), min_max([7.5])
     ([0.0, 1.0, 0.75], [1.0])
@@ -23,7 +23,7 @@ def min_max(scores: Sequence[float]) -> list[float]:
 
 
 def standardize(scores: Sequence[float]) -> list[float]:
-    """Standard deviations above the mean; zeros where all are equal.
+    """Standard deviations above the mean; zeros if all are equal.
 
     >>> standardize([1.0, 3.0]), standardize([7.5, 7.5])
     ([-1.0, 1.0], [0.0, 0.0])
@@ -38,7 +38,7 @@ def standardize(scores: Sequence[float]) -> list[float]:
 
 
 def moments(values: Sequence[float], *, lost: int = 0) -> tuple[float, float]:
-    """Mean, and standard deviation with `lost` degrees of freedom; (0, 0) of fewer than two values."""
+    """Mean, and standard deviation with `lost` degrees of freedom; (0, 0) for fewer than two values."""
     if len(values) < 2:
         return 0.0, 0.0
     mean = fsum(values) / len(values)

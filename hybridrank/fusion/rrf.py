@@ -17,11 +17,12 @@ __all__ = ["RRF"]
 class RRF(Component):
     """Reciprocal rank fusion: a document scores the sum of ``weight / (k + rank)`` over the arms that found it.
 
-    Ranks count from 1. `weights` are by arm, the pipeline's name for a retriever; an arm without one has weight 1.
-    A `WeightModel` chooses them for each query. An arm of weight 0 still contributes its documents, in last place.
+    Ranks count from 1. `weights` are by arm, the pipeline's name for a retriever; an arm without one has weight
+    1. A `WeightModel` chooses them for each query. An arm of weight 0 still contributes its documents, in last
+    place.
 
-    The defaults here are the paper's. A pipeline's default fusion, also where it is named ``"rrf"`` alone, is
-    ``RRF(k=5, weights={"dense": 2.0})``, which did better on short lists (docs/quality.md).
+    The defaults here are the paper's. A pipeline's default fusion, also if it is given only as ``"rrf"``, is
+    ``RRF(k=5, weights={"dense": 2.0})``, which is better on short lists (docs/quality.md).
 
     Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
     methods", SIGIR 2009.
@@ -40,7 +41,7 @@ class RRF(Component):
     weights: Weights = Field(default_factory=dict)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     def weights_for(self, query: Query, rankings: Mapping[str, Ranking]) -> dict[str, float]:
@@ -50,7 +51,7 @@ class RRF(Component):
     def fuse(
         self, rankings: Mapping[str, Ranking], *, query: Query, weights: Mapping[str, float] | None = None
     ) -> Ranking:
-        """Merge the rankings; their scores are not read."""
+        """Merge the rankings by rank; scores are ignored."""
         if weights is None:
             weights = self.weights_for(query, rankings)
         parts: dict[str, list[float]] = {}
@@ -61,7 +62,7 @@ class RRF(Component):
                 share = weight / position
                 if doc_id not in total:
                     total[doc_id] = share
-                elif len(rankings) == 2:  # the sum of two numbers is exactly rounded as it is
+                elif len(rankings) == 2:  # the sum of two numbers is already exactly rounded
                     total[doc_id] += share
                 else:
                     parts.setdefault(doc_id, [total[doc_id]]).append(share)

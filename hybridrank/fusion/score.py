@@ -17,11 +17,10 @@ __all__ = ["ScoreFusion"]
 
 
 class ScoreFusion(Component):
-    """Put every arm's scores on one scale, weigh them, and combine them document by document.
+    """Normalizes every arm's scores, multiplies them by weights, and combines them per document.
 
-    `normalize` is the scale. Each has its zero where it stands for "not found", so that no document that an arm
-    found counts for less than one that it missed, and an arm whose scores are all equal (a single document
-    included) never vanishes:
+    `normalize` is the method. Each maps "not found" to zero, so that no document that an arm found counts less
+    than one that it missed, and an arm whose scores are all equal (or a single one) still contributes:
 
     - ``"min-max"``: the arm's lowest score is 0, its highest 1. All equal: 1, since each is the highest.
     - ``"z-score"``: standard deviations above the arm's lowest score. Plain z-scores, zero at the mean, would
@@ -29,10 +28,10 @@ class ScoreFusion(Component):
       order a sum just as plain z-scores do that give a missed document the arm's lowest. All equal: 1, which is
       the mean of any two scores that differ.
     - ``"dbsf"``, distribution-based score fusion: 0 is three standard deviations below the arm's mean, 1 is three
-      above. All equal: 0.5, the mean. So Qdrant does it (``lib/segment/src/common/score_fusion.rs``), with the
+      above. All equal: 0.5, the mean. This follows Qdrant (``lib/segment/src/common/score_fusion.rs``), with the
       sample's deviation (n - 1) and without a ceiling; only scores below 0 are raised to 0 here.
 
-    `combine` is what becomes of a document's normalized scores (Fox and Shaw, "Combination of multiple
+    `combine` combines a document's normalized scores (Fox and Shaw, "Combination of multiple
     searches", TREC-2, 1994): their ``"sum"``, the largest (``"max"``), or ``"mnz"``, the sum times the number of
     arms that found the document, not counting arms of weight 0. `weights` are as in `RRF`.
 
@@ -51,7 +50,7 @@ class ScoreFusion(Component):
     weights: Weights = Field(default_factory=dict)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     def weights_for(self, query: Query, rankings: Mapping[str, Ranking]) -> dict[str, float]:
@@ -61,7 +60,7 @@ class ScoreFusion(Component):
     def fuse(
         self, rankings: Mapping[str, Ranking], *, query: Query, weights: Mapping[str, float] | None = None
     ) -> Ranking:
-        """Merge the rankings; their order is not read."""
+        """Merge the rankings by score; ranks are ignored."""
         if weights is None:
             weights = self.weights_for(query, rankings)
         normalize, combine = NORMALIZATIONS[self.normalize], _COMBINE[self.combine]

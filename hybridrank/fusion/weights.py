@@ -17,7 +17,7 @@ __all__ = ["Weights", "are_per_query", "weights_for"]
 
 
 class _WeightsOption(PartOption):
-    """A field that takes weights by arm, or a `WeightModel` as other fields take parts."""
+    """A field that accepts weights by arm, or a `WeightModel`, like fields for other components."""
 
     def names_part(self, value: Any) -> bool:
         return not isinstance(value, Mapping) or "use" in value

@@ -1,6 +1,6 @@
 """Training data: judged queries and a pipeline -> examples that a reranker or an embedder can learn from.
 
-`mine` writes a file, `select` chooses from it. What learns from it is a plugin's, such as
+`mine` writes a file, `select` selects examples from it. Training itself is in plugins, such as
 ``hybridrank-sentence-transformers``; nothing here needs torch.
 """
 

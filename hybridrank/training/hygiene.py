@@ -1,4 +1,4 @@
-"""What is held out for the test stays out of the training: queries, and the documents that answer them."""
+"""Separation of training and test data: held-out queries, and the documents that answer them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ collection for all splits commonly have it.
 
 @dataclass(frozen=True)
 class TrainingSplit:
-    """Training queries without what is held out, and how much had to go.
+    """Training queries without the held-out data, and the number of removed items.
 
     `withheld` are documents that must not be shown, by training query: neither as relevant (they answer a
     held-out query) nor as irrelevant (they answer this one, too). `banned` must not be shown for any query.
@@ -52,7 +52,7 @@ class TrainingSplit:
 
 
 def normalize_text(text: str) -> str:
-    """A query's text as it is compared: compatibility forms, case, punctuation at the ends and spaces are one.
+    """A query's text for comparison: compatibility forms, case, final punctuation and spaces are normalized.
 
     >>> normalize_text("  What is ＲＡＧ? ")
     'what is rag'
@@ -105,10 +105,10 @@ def separate(
 
 
 def set_aside(dataset: Dataset, count: int, *, seed: int = 0) -> Dataset:
-    """About `count` of the queries, by chance, such that no relevant document answers one of the others too.
+    """About `count` randomly chosen queries, such that no relevant document also answers one of the others.
 
-    Queries that share one, themselves or through a third, are taken together or not at all. Where that gives less
-    than half of `count`, as all hang together, chance takes the rest from any: then it cannot be had.
+    Queries that share a document, directly or through a third, are taken together or not at all. If that gives
+    less than half of `count`, the rest is chosen randomly from all queries: then separation is impossible.
     """
     rng = random.Random(seed)
     groups = _overlapping(dataset)
@@ -123,7 +123,7 @@ def set_aside(dataset: Dataset, count: int, *, seed: int = 0) -> Dataset:
 
 
 def _overlapping(dataset: Dataset) -> list[list[str]]:
-    """The queries in groups, of which no two have a relevant document in common."""
+    """The queries in groups, such that no two groups have a relevant document in common."""
     leader = {query_id: query_id for query_id in dataset.queries}
 
     def led_by(query_id: str) -> str:

@@ -1,13 +1,13 @@
-"""Mined training data as a file: queries, their fused candidates, what is judged relevant, a teacher's scores.
+"""Mined training data as a file: queries, their fused candidates, judgments, and a teacher's scores.
 
-JSON Lines, each line an object with one field that says what it is:
+JSON Lines, each line an object with one field that names its kind:
 
 - ``mined``, the first: the format's version, and the settings that it was mined with;
-- ``document``: what a model reads of one that queries below refer to, written once;
+- ``document``: the text of a document that later queries refer to, written once;
 - ``query``: its split, judgments and candidates;
-- ``finished``, the last: counts. A file without it was interrupted, and is gone on with by mining again.
+- ``finished``, the last: counts. A file without it was interrupted; mining again resumes it.
 
-One file serves rerankers and embedders, and needs no collection any more.
+One file serves rerankers and embedders, independent of the collection.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _BEGINNING = b'{"mined": '
 
 @dataclass(frozen=True, slots=True)
 class MinedCandidate:
-    """A document of a query: its fused rank (1-based; None where retrieval missed it), and a teacher's score.
+    """A document of a query: its fused rank (1-based; None if retrieval missed it), and a teacher's score.
 
-    `passage` is the id of its best passage, where documents are split; that is what a model reads then.
+    `passage` is the id of its best passage, if documents are split; the model then reads the passage.
     """
 
     doc_id: str
@@ -49,15 +49,15 @@ class MinedCandidate:
 
     @property
     def read(self) -> str:
-        """The id under which `Mined.documents` holds what a model reads of it."""
+        """The id under which `Mined.documents` has the text for the model."""
         return self.passage or self.doc_id
 
 
 @dataclass(frozen=True, slots=True)
 class MinedQuery:
-    """A judged query, its fused candidates best first, and behind them the relevant documents that were missed.
+    """A judged query, its fused candidates best first, then the relevant documents that were missed.
 
-    `relevance` holds all its judgments by document, those of documents that were never found too.
+    `relevance` has all its judgments by document, including those of documents that were never found.
     """
 
     id: str
@@ -68,7 +68,7 @@ class MinedQuery:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """The ids that retrieval found, in fused order."""
+        """The ids of the retrieved documents, in fused order."""
         return tuple(candidate.doc_id for candidate in self.candidates if candidate.rank is not None)
 
     def is_relevant(self, doc_id: str) -> bool:
@@ -78,7 +78,7 @@ class MinedQuery:
 
 @dataclass(frozen=True)
 class Mined:
-    """What a mined file holds: the `settings` it was made with, `counts`, `documents` by id, queries.
+    """The content of a mined file: its `settings`, `counts`, `documents` by id, queries.
 
     `digest` is a hash of the file; 32 hexadecimal digits.
     """
@@ -126,7 +126,8 @@ class Mined:
 
 
 class MinedFile:
-    """A mined file as it grows. What `add` returned from is on the disk; an interrupted file is gone on with.
+    """A mined file while it is written. Everything that `add` has acknowledged is on disk; an interrupted file is
+    resumed.
 
     Raises:
         InputError: the file is something else, or was mined with other settings; says which.
@@ -145,7 +146,7 @@ class MinedFile:
             self._stack = stack.pop_all()
 
     def _go_on(self, settings: Mapping[str, Any]) -> None:
-        """Take what the file holds, if it was mined alike, or begin it."""
+        """Read the file's content, if it was mined with the same settings, or start it."""
         whole = 0
         known: Mapping[str, Any] | None = None
         for kind, value, end in _lines(self.path):
@@ -190,13 +191,13 @@ class MinedFile:
         self._write(lines)
 
     def finish(self, counts: Mapping[str, int]) -> None:
-        """Say that this is all."""
+        """Write the final line."""
         if not self.finished:
             self._write([{"finished": dict(counts)}])
             self.finished = True
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._stack.close()
 
     def _write(self, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -211,7 +212,9 @@ class MinedFile:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any, int]]:
-    """Every whole line: what it is, its value, and where it ends in the file. An unfinished one ends the file."""
+    """Every complete line: its kind, its value, and its end position in the file. An incomplete line ends the
+    file.
+    """
     try:
         with path.open("rb") as file:
             end = 0

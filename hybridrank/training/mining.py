@@ -1,4 +1,4 @@
-"""Mining: what a pipeline's arms find for judged queries is what a model has to learn to tell apart."""
+"""Mining: the candidates that a pipeline's arms find for judged queries are the training data."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def mine(
     batch_size: int = 16,
     progress: Progress | None = None,
 ) -> Mined:
-    """Write each query's `depth` best fused candidates to the file `path`, but for those that are to be kept out.
+    """Write each query's `depth` best fused candidates to the file `path`, except held-out ones.
 
-    Relevant documents that retrieval missed are kept for training, as positives; for `dev` and `test` they stay
-    missed. `teacher` is a reranker (a registered name, a table, or an object) that scores what is for training;
-    its scores filter out negatives that are no negatives, and can be learned from. Without `dev`, a share of the
-    training queries is set aside, chosen by `seed` such that other documents answer them, where that can be (not
-    with ``"anywhere"``): early stopping would take for learning what is remembered.
+    Relevant documents that retrieval missed are kept for training, as positives; for `dev` and `test` they remain
+    missed. `teacher` is a reranker (a registered name, a table, or an object) that scores the training data; its
+    scores filter out false negatives, and can be learned. Without `dev`, a share of the training queries is set
+    aside, chosen by `seed` such that they are answered by other documents, if possible (not with ``"anywhere"``):
+    otherwise early stopping would mistake memorization for learning.
 
-    Queries of `dev` and `test` are kept out of the training, and documents relevant to those of `test` as
-    `held_out_documents` says (`hybridrank.training.hygiene`); `Mined.counts` has what was dropped.
+    Queries of `dev` and `test` are removed from training, and documents relevant to those of `test` as
+    `held_out_documents` says (`hybridrank.training.hygiene`); `Mined.counts` has the numbers.
 
-    An interrupted call is gone on with by the same call; each batch of queries is on the disk when it is done.
-    `progress` counts queries.
+    The same call resumes an interrupted one; each finished batch of queries is on disk. `progress` counts
+    queries.
 
     Raises:
         InputError: an option is wrong, nothing is left to train on, or `path` was mined with other settings.
@@ -96,7 +96,7 @@ def _split(
     dev_share: float,
     seed: int,
 ) -> tuple[TrainingSplit, Dataset | None]:
-    """The training queries without what is held out, and those that say when to stop (None: no share)."""
+    """The training queries without held-out data, and those for early stopping (None: no share)."""
     if not 0 <= dev_share < 1:
         raise InputError(f"dev_share must be from 0 up to, and not, 1: {dev_share}")
     split = separate(train, [test] if test else [], documents=documents)
@@ -126,7 +126,7 @@ def _split(
 
 
 class _Miner:
-    """Searches for batches of queries, and has the teacher score what is for training."""
+    """Searches for batches of queries, and has the teacher score the training data."""
 
     def __init__(self, fused: Pipeline, depth: int, teacher: Reranker | None, split: TrainingSplit) -> None:
         self._fused = fused
@@ -137,7 +137,7 @@ class _Miner:
     def mined(
         self, batch: Sequence[tuple[Split, str, Dataset]]
     ) -> tuple[list[MinedQuery], Mapping[str, Document]]:
-        """The batch's queries with their candidates, and what is to be read of those, by id."""
+        """The batch's queries with their candidates, and the texts for the model, by id."""
         texts = [dataset.queries[query_id] for _, query_id, dataset in batch]
         results = self._fused.search_many(texts, k=self._depth, per_document=True)
         documents: dict[str, Document] = {}
@@ -205,7 +205,7 @@ def _known(dataset: Dataset | None) -> dict[str, Any] | None:
 
 
 def _described(pipeline: Pipeline) -> dict[str, Any]:
-    """What decides the candidates, as far as it has names."""
+    """The configuration that determines the candidates, as far as it has names."""
     settings = pipeline.config.nameable()
     return {
         **{name: settings.get(name) for name in ("retrievers", "fusion", "splitter", "fetch_k")},

@@ -1,4 +1,4 @@
-"""Which of a query's mined documents a model learns from: its positives, and hard negatives that are negatives."""
+"""Selection of training examples from mined documents: positives, and hard negatives without false ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Sampling: TypeAlias = Literal["random", "hardest"]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A query with documents to tell apart, the relevant ones first.
+    """A query with its documents, the relevant ones first.
 
     `labels` are the grades (0 for a negative), `teacher` the teacher's scores; both in the documents' order.
     """
@@ -34,17 +34,17 @@ class Example:
 
     @property
     def positives(self) -> int:
-        """How many of the documents are relevant: the first ones."""
+        """The number of relevant documents, which come first."""
         return sum(label > 0 for label in self.labels)
 
 
 @dataclass(frozen=True)
 class Selected:
-    """Examples, and what it took to choose them.
+    """Examples, and the counts of their selection.
 
-    `false_negatives` were dropped because the teacher scores them like relevant documents, or because they read
-    the same. `queries_without` have no positive or no negative to learn from, and were left out.
-    `missed_positives` are relevant documents that retrieval had not found, and that are learned from nevertheless.
+    `false_negatives` were dropped because the teacher scores them like relevant documents, or because their text
+    is the same. `queries_without` have no positive or no negative, and were left out. `missed_positives` are
+    relevant documents that retrieval missed, and that are used nevertheless.
     """
 
     examples: Sequence[Example]
@@ -73,14 +73,14 @@ def select(
     sampling: Sampling = "random",
     seed: int = 0,
 ) -> Selected:
-    """Choose at most `positives` relevant documents and `negatives` others for each training query.
+    """Select at most `positives` relevant documents and `negatives` others for each training query.
 
-    Where a teacher has scored the documents, one that nobody judged is no negative if the teacher scores it above
-    the query's relevant documents, or less than `margin` below them: above their median, where there are several.
-    (`margin` is on the teacher's scale; None leaves the filter out.) A document that was judged and found
-    irrelevant is a negative, whatever a teacher says.
+    If a teacher has scored the documents, an unjudged document is not used as a negative if its score is above
+    that of the query's relevant documents (above their median, if there are several), or less than `margin`
+    below. (`margin` is on the teacher's scale; None disables the filter.) A document judged irrelevant is always
+    a negative.
 
-    The choice depends on `seed` and the query, not on the order of queries.
+    The selection depends on `seed` and the query, not on the order of queries.
 
     Raises:
         InputError: an option is wrong, or there is nothing to learn from.
@@ -112,7 +112,7 @@ def select(
 def _negatives(
     mined: Mined, query: MinedQuery, good: Sequence[MinedCandidate], margin: float | None
 ) -> tuple[list[MinedCandidate], int]:
-    """Negatives in fused order, and how many were dropped since they are probably none."""
+    """Negatives in fused order, and the number dropped as probable false negatives."""
     texts = {mined.documents[each.read].text for each in good}
     known = [each.teacher for each in good if each.teacher is not None]
     limit = median(known) - margin if known and margin is not None else inf

@@ -1,4 +1,4 @@
-"""Text -> terms: normalization, words, stems, stop words, and bigrams for scripts that write no spaces.
+"""Text -> terms: normalization, words, stems, stop words, and bigrams for scripts without spaces.
 
 >>> from hybridrank.retrieval.analysis import analyzer
 >>> analyzer("english").terms("The dogs' owner isn't recycling iPhone手机壳")

@@ -1,7 +1,7 @@
 """Compounds: strings such as ``AB-1234/X`` that are words of their own, in addition to their parts.
 
-The parts of a compound are words as anywhere else, so that the query "json parse" finds ``parse_json``. The
-compound is one more word, so that the query ``parse_json`` ranks it first. Parts are linked
+The parts of a compound are ordinary words, so that the query "json parse" finds ``parse_json``. The compound is
+an additional word, so that the query ``parse_json`` ranks it first. Parts are linked
 
 1. where the case changes: ``camelCase``, ``HTTPServer`` (ASCII letters; no part is a single letter);
 2. by ``_`` or ``-``: ``snake_case``, ``kebab-case``, ``AB-1234``;
@@ -9,12 +9,12 @@ compound is one more word, so that the query ``parse_json`` ranks it first. Part
 4. by any of ``/ @ : + # & \\ % $ € £ ¥``: ``john.doe@example.com``, ``std::vector``, ``a/b``.
 
 A link has up to three symbols. Earlier kinds bind tighter, and the longest chain of each kind is a word:
-``foo.bar_baz`` gives ``bar_baz`` and itself. A part with symbols behind it is a word (``C++``, ``C#``, ``50%``),
-as is a chain with symbols before it (``.NET``, ``$100``, ``#tag``, ``--force``, ``__init__``). Compounds of more
-than `LONGEST` bytes are left out.
+``foo.bar_baz`` gives ``bar_baz`` and itself. A part followed by symbols is a word (``C++``, ``C#``, ``50%``), as
+is a chain preceded by symbols (``.NET``, ``$100``, ``#tag``, ``--force``, ``__init__``). Compounds longer than
+`LONGEST` bytes are dropped.
 
-In a stream of words, a control character stands for each symbol (`CODES`), and `SEAM` where the case changes.
-`split_token` reads a str, `spans` the bytes of many texts at once; both find the same.
+In a stream of words, a control character encodes each symbol (`CODES`), and `SEAM` a change of case.
+`split_token` reads a str, `spans` the bytes of many texts at once; both give the same words.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _WRITTEN = {ord(code): symbol for symbol, code in CODES.items()} | {ord(SEAM): N
 
 
 def readable(word: str) -> str:
-    """Give a word of a stream as it is written: with its symbols, without seams."""
+    """Return a word of a stream as it is written: with its symbols, without seams."""
     return word.translate(_WRITTEN)
 
 
@@ -66,7 +66,7 @@ def split_token(token: str, parts: list[str], compounds: list[str]) -> None:
 
 
 def _compounds(text: str, places: Sequence[tuple[int, int]]) -> list[str]:
-    """Give the compounds of the parts at these places of a text that begins and ends with three spaces."""
+    """Return the compounds of the parts at these positions of a text that begins and ends with three spaces."""
     ends = [end + _behind(text, end) for _, end in places]
     strengths = [_link(text[end:start], text[end - 1] + text[start]) for (_, end), (start, _) in pairwise(places)]
     strengths.append(_FREE)
@@ -100,7 +100,7 @@ def _link(gap: str, around: str) -> int:
 
 
 def _behind(text: str, end: int) -> int:
-    """How many symbols behind a word belong to it."""
+    """The number of symbols after a word that belong to it."""
     code, second, third = (text[end + offset] for offset in range(3))
     if code not in _BEHIND:
         return 0
@@ -110,7 +110,7 @@ def _behind(text: str, end: int) -> int:
 
 
 def _before(text: str, start: int) -> int:
-    """How many symbols before a chain belong to it."""
+    """The number of symbols before a chain that belong to it."""
     code = text[start - 1]
     if code not in _BEFORE:
         return 0
@@ -132,7 +132,7 @@ _IS_BEHIND = _table(dict.fromkeys(_BEHIND, 1), 0)
 
 
 def seams(buffer: Ints) -> Ints:
-    """Where `CAMEL` matches in ASCII bytes, ascending."""
+    """The positions where `CAMEL` matches in ASCII bytes, ascending."""
     upper, lower = (buffer - np.uint8(first) < 26 for first in b"Aa")
     changes = np.flatnonzero(lower[1:-2] & upper[2:-1]) + 2  # a lower letter stands before, an upper one here
     letter = upper | lower
@@ -143,9 +143,9 @@ def seams(buffer: Ints) -> Ints:
 
 
 def spans(buffer: Ints) -> tuple[Ints, Ints, int]:
-    """The start and the end of every word in the bytes of a stream, parts first, and how many parts there are.
+    """The start and the end of every word in the bytes of a stream, parts first, and the number of parts.
 
-    Four spaces stand before and behind.
+    The stream begins and ends with four spaces.
     """
     is_word = buffer > ord(_SPACE)
     edges = np.flatnonzero(is_word[1:] != is_word[:-1])
@@ -194,7 +194,7 @@ def spans(buffer: Ints) -> tuple[Ints, Ints, int]:
 
 
 def _links(buffer: Ints, ends: Ints, starts: Ints) -> Ints:
-    """How strongly the symbols between each pair of words link them."""
+    """The strength of the link between each pair of words."""
     gaps = starts - ends
     first, last, middle = buffer[ends], buffer[starts - 1], buffer[np.minimum(ends + 1, starts - 1)]
     strengths: Ints = np.maximum(np.maximum(_STRENGTHS[first], _STRENGTHS[last]), _STRENGTHS[middle])
@@ -205,7 +205,7 @@ def _links(buffer: Ints, ends: Ints, starts: Ints) -> Ints:
 
 
 def _short(buffer: Ints, starts: Ints, ends: Ints) -> NDArray[np.bool_]:
-    """Which of these compounds have no more than `LONGEST` bytes, seams not counted."""
+    """Which of these compounds have at most `LONGEST` bytes, not counting seams."""
     short = np.asarray(ends - starts <= LONGEST, dtype=np.bool_)
     for at in np.flatnonzero(~short & (ends - starts <= 2 * LONGEST)).tolist():
         short[at] = np.count_nonzero(buffer[starts[at] : ends[at]] != ord(SEAM)) <= LONGEST

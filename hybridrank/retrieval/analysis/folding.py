@@ -1,8 +1,8 @@
-"""Accents: which letters are read as others, in which language.
+"""Accents: which letters are folded to others, by language.
 
-`fold_accents` is off, on, or (None) on but for the letters of the language's own alphabet that its speakers type:
-``ñ`` in Spanish, ``å`` in Swedish. Where they write without, as French, Czechs and Romanians do, all accents go.
-German needs no exception: its stemmer reads ``ü`` and ``ue`` as ``u``.
+`fold_accents` is on, off, or (None) on except for the letters of the language's own alphabet that its speakers
+type: ``ñ`` in Spanish, ``å`` in Swedish. In languages that are often typed without accents, such as French, Czech
+and Romanian, all are folded. German needs no exception: its stemmer reads ``ü`` and ``ue`` as ``u``.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _MARKS = ((0x0300, 0x036F), (0x0591, 0x05C7), (0x064B, 0x0655), (0x0670, 0x0670)
 
 
 class Folding(dict[int, str]):
-    """A table for `str.translate`, filled as characters are met; `kept` are letters that stay as they are.
+    """A table for `str.translate`, filled on demand; `kept` letters are not folded.
 
-    Letters of scripts other than Latin and Greek keep the marks that make them other letters: й, ї, が.
+    In scripts other than Latin and Greek, marks that form another letter are kept: й, ї, が.
     """
 
     def __init__(self, kept: str = "") -> None:

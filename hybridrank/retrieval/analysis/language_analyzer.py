@@ -1,4 +1,4 @@
-"""The analyzer: one object that turns documents and queries alike into terms."""
+"""The analyzer: one object that converts documents and queries to terms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Analyzer", "analyzer"]
 
 _SPELLING: Mapping[str, Mapping[str, str]] = {
     "catalan": {"'": " "},  # l'aigua; the other stemmers know the elided articles of their languages
-    "turkish": {"I": "ı", "İ": "i"},  # two letters, of which case folding would make one
+    "turkish": {"I": "ı", "İ": "i"},  # two letters that case folding would merge
 }
 """What a language reads otherwise than `hybridrank.retrieval.analysis.words` does."""
 
@@ -40,7 +40,7 @@ _LONGEST = 256
 
 
 class _Stemmer(threading.local):
-    """A Snowball stemmer for each thread: threads must not share one. It remembers nothing: callers do."""
+    """A Snowball stemmer per thread, since threads must not share one. It has no cache; callers do."""
 
     def __init__(self, language: str) -> None:
         import Stemmer
@@ -49,10 +49,10 @@ class _Stemmer(threading.local):
 
 
 class Analyzer:
-    """Turns text into the terms of one language; made by `analyzer`, immutable, and safe to share between threads.
+    """Converts text to the terms of one language; created by `analyzer`, immutable, and thread-safe.
 
-    `identity` is a short string to save with an index: two analyzers of equal identity give equal terms. It names
-    the scheme, Python's Unicode tables, the language, how accents are folded, the stemmer's version and a hash of
+    `identity` is a short string to save with an index: two analyzers of equal identity give equal terms. It has
+    the scheme, Python's Unicode tables, the language, the folding of accents, the stemmer's version and a hash of
     the stop words. `stop_words` numbers the stop words from 0.
 
     >>> english = analyzer("english")
@@ -92,16 +92,16 @@ class Analyzer:
         self.identity = "/".join(identity)
 
     def words(self, text: str) -> list[str]:
-        """Give the words of a text: first the plain ones, then the compounds (`retrieval.analysis.words`)."""
+        """The words of a text: first the plain ones, then the compounds (`retrieval.analysis.words`)."""
         words, compounds = split(text, self.alphabet)
         return words + compounds
 
     def forms(self, word: str) -> tuple[str, ...]:
-        """Give the terms that one of `words` is indexed as.
+        """The terms under which one of `words` is indexed.
 
-        That is its stem without accents; where a stemmer knows the accents of its language, also the stem of the
-        word written without, if that is another; the word itself for a compound. A stop word has none, nor has a
-        word of which no stem is left.
+        That is its stem without accents; if a stemmer needs the accents of its language, also the stem of the
+        word written without, if different; the word itself for a compound. A stop word has none, nor has a word
+        with an empty stem.
 
         >>> analyzer("french").forms("mangée"), analyzer("french").forms("mangee")
         (('mang', 'mange'), ('mange',))
@@ -109,7 +109,7 @@ class Analyzer:
         return () if word in self.stop_words else self.stems(word)
 
     def stems(self, word: str) -> tuple[str, ...]:
-        """Give the `forms` of a word that is known to be no stop word."""
+        """The `forms` of a word that is known not to be a stop word."""
         if len(word) > _LONGEST:
             word = word[:_LONGEST]
             return (word if self._folding is None else word.translate(self._folding),)
@@ -126,17 +126,17 @@ class Analyzer:
         return (stem,) if stem else ()
 
     def terms(self, text: str) -> list[str]:
-        """Give the terms of a text, in the order of its `words`."""
+        """The terms of a text, in the order of its `words`."""
         return [term for word in self.words(text) for term in self.forms(word)]
 
     def length(self, text: str) -> int:
-        """Count the words of a text, without stop words and compounds: what BM25 takes for a document's length."""
+        """The number of words of a text without stop words and compounds: the document length for BM25."""
         return sum(1 for word in split(text, self.alphabet)[0] if self.forms(word))
 
     def query(self, text: str) -> tuple[dict[str, float], dict[str, float]]:
-        """Give the weights of the terms of a query, and of its stop words, where it has no other words.
+        """The weights of the terms of a query, and of its stop words if it has no other words.
 
-        A term weighs as often as it comes, a compound half of that: its parts are there already.
+        A term's weight is its frequency; a compound has half of that, since its parts are terms too.
 
         >>> analyzer("english").query("who wrote snake_case")
         ({'wrote': 1.0, 'snake': 1.0, 'case': 1.0, 'snake_case': 0.5}, {})
@@ -171,10 +171,10 @@ _ANALYZERS: dict[tuple[str, bool | None], Analyzer] = {}
 
 
 def analyzer(language: str | None, fold_accents: bool | None = None) -> Analyzer:
-    """Give the one analyzer of a language: a name in `LANGUAGES`, its ISO 639-1 code, or None.
+    """Return the analyzer of a language: a name in `LANGUAGES`, its ISO 639-1 code, or None.
 
-    None, which a configuration writes "none", normalizes and splits as every language does, and folds accents, but
-    has no stems and no stop words. `fold_accents` is as in `hybridrank.retrieval.analysis.folding`.
+    None ("none" in a configuration) normalizes and splits like every language, and folds accents, but has no
+    stems and no stop words. `fold_accents` is as in `hybridrank.retrieval.analysis.folding`.
 
     Raises:
         InputError: there is no such language.

@@ -1,4 +1,4 @@
-"""The languages that can be stemmed, and the type of a component's `language` option."""
+"""The languages with a stemmer, and the type of a component's `language` option."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ LANGUAGES: tuple[str, ...] = tuple(sorted({*_CODES.values(), "dutch_porter", "po
 
 
 def language_name(language: object) -> str:
-    """Give the name in `LANGUAGES` for a name or an ISO 639-1 code, and "none" for None and for "none".
+    """The name in `LANGUAGES` for a name or an ISO 639-1 code; "none" for None and for "none".
 
     Raises:
         ValueError: there is no such language; the message says what there is, and the nearest match.

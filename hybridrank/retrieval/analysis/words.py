@@ -1,25 +1,25 @@
 """Text -> a stream of normalized words, and the words of a stream.
 
-Text is brought to Unicode's NFKC form and case-folded; invisible characters (soft hyphens, joiners, bidirectional
-marks, variation selectors) are dropped, and a typographic apostrophe becomes ``'``.
+Text is normalized to Unicode's NFKC form and case-folded; invisible characters (soft hyphens, joiners,
+bidirectional marks, variation selectors) are dropped, and a typographic apostrophe becomes ``'``.
 
-A word is a run of letters, digits and the marks on them, in any script. An apostrophe inside a word belongs to it
-(``o'reilly``, ``it's``: stemmers know what to do with it), and so does the zero-width non-joiner between Arabic
-letters, which is part of Persian spelling. Everything else separates words: punctuation, symbols, emoji, a mark
-on nothing.
+A word is a run of letters, digits and their marks, in any script. An apostrophe inside a word belongs to it
+(``o'reilly``, ``it's``: stemmers handle it), and so does the zero-width non-joiner between Arabic letters, which
+is part of Persian spelling. Everything else separates words: punctuation, symbols, emoji, a mark without a
+letter.
 
-What people type as one string is a word of its own, in addition to its parts: see
+A string with inner symbols is a word too, in addition to its parts: see
 `hybridrank.retrieval.analysis.compounds`.
 
-Scripts that write no spaces between words (`SPACELESS`) give overlapping pairs of characters instead, as in
-Lucene's CJKBigramFilter; a run of one character gives that character. A character takes its marks along: a Thai
-consonant with its vowel sign and tone mark is one unit, as is a Khmer or Burmese stack, so that no pair begins
-with a mark or ends before one. Korean is among them although it writes spaces, because its particles are
-suffixes that no stemmer here knows.
+Scripts without spaces between words (`SPACELESS`) give overlapping character bigrams instead, as in Lucene's
+CJKBigramFilter; a run of one character gives that character. A character includes its marks: a Thai consonant
+with its vowel sign and tone mark is one unit, as is a Khmer or Burmese stack, so that no bigram begins with a
+mark or ends before one. Korean is included although it has spaces, because its particles are suffixes that no
+stemmer here handles.
 
-Nothing here takes more than linear time, and no call holds the interpreter's lock for long: text is cut into
-slices between words, and normalized in pieces of `_PIECE` characters, since `unicodedata.normalize` is quadratic
-in a run of marks.
+Everything takes linear time, and no call holds the interpreter's lock for long: text is split into slices between
+words, and normalized in pieces of `_PIECE` characters, since `unicodedata.normalize` is quadratic in a run of
+marks.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _PIECE = 2**8
 _BREAKS = ' \n\t\r\v\f;!?()[]{}<>"\u3000。、；！？「」『』（）'
 """Characters that end every word, pair and compound: a slice ends behind one of them."""
 
-_APOSTROPHES = "'‘’‛ʼ"  # the last is a letter to Unicode, and an apostrophe to who types it
+_APOSTROPHES = "'‘’‛ʼ"  # the last is a letter in Unicode, but used as an apostrophe
 _HYPHENS = "‐‑‒–−"
 _ZWNJ = "\u200c"
 _UNSEEN = re.compile(
@@ -87,7 +87,7 @@ _SEAM_IN_TEXT = "\ufdd0"  # no character: no text has it
 
 
 class Alphabet(dict[int, str]):
-    """A table for `str.translate`, filled as characters are met.
+    """A table for `str.translate`, filled on demand.
 
     It folds the case of a word's characters, puts a NUL before a spaceless letter, drops what is invisible, gives
     the symbols of compounds their codes, and makes a space of the rest. `spelling` holds what a language reads
@@ -109,7 +109,7 @@ class Alphabet(dict[int, str]):
 
 
 def _read(char: str) -> str:
-    """Give what stands for a folded character that is no apostrophe."""
+    """The replacement of a folded character that is not an apostrophe."""
     if char == _ZWNJ:
         return char
     if _UNSEEN.match(char):
@@ -129,7 +129,7 @@ def _spaceless(char: str) -> bool:
 
 
 def slices(text: str) -> Iterator[str]:
-    """Cut a long text between words, or inside a word or a run of pairs that is longer than a slice."""
+    """Split a long text between words, or inside a word or a run of bigrams that is longer than a slice."""
     size = _ASCII_SLICE if text.isascii() else _SLICE
     start = 0
     while len(text) - start > size:
@@ -147,7 +147,7 @@ def slices(text: str) -> Iterator[str]:
 
 
 def split(text: str, alphabet: Alphabet, *, most: int | None = None) -> tuple[list[str], list[str]]:
-    """Give the words of a text, in order: those that are no compounds, and the compounds.
+    """The words of a text, in order: the plain ones, and the compounds.
 
     Slices after the one with the word number `most` are not read.
     """
@@ -165,7 +165,7 @@ def split(text: str, alphabet: Alphabet, *, most: int | None = None) -> tuple[li
 
 
 def stream(text: str, alphabet: Alphabet) -> str:
-    """Give the words of one of `slices`, with a space or more between any two that are not of one compound."""
+    """The words of one of `slices`, separated by spaces unless they belong to one compound."""
     if text.isascii() and alphabet.ascii is not None:
         text = CAMEL.sub(rf"{_SEAM_IN_TEXT}\g<0>", text)
         text = text.encode().translate(alphabet.ascii).decode() if text.isascii() else text.translate(alphabet)
@@ -174,7 +174,7 @@ def stream(text: str, alphabet: Alphabet) -> str:
     if _ZWNJ in text:
         text = _LOOSE_ZWNJ.sub("", text)
     if "\u0307" in text:
-        text = text.replace("i\u0307", "i")  # what other case foldings make of İ
+        text = text.replace("i\u0307", "i")  # the result of other case foldings of İ
     text = CAMEL.sub(rf"{_SEAM_IN_TEXT}\g<0>", text)
     text = "".join(unicodedata.normalize("NFKC", piece.translate(alphabet)) for piece in _pieces(text))
     text = text.replace("''", "  ")
@@ -193,12 +193,12 @@ def stream(text: str, alphabet: Alphabet) -> str:
 
 
 def units(word: str) -> list[str]:
-    """Give the one or two characters, with their marks, of a spaceless word; none of any other."""
+    """The one or two characters, with their marks, of a bigram; none of any other word."""
     return _UNIT.findall(word) if word and not word[0].isascii() and _spaceless(word[0]) else []
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut a text so that its pieces can be normalized each by itself, but for a piece of marks alone."""
+    """Split a text so that its pieces can be normalized independently, except for a piece that only has marks."""
     start = 0
     while len(text) - start > _PIECE:
         end = _safe(text, start, start + _PIECE)
@@ -208,7 +208,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _safe(text: str, start: int, end: int) -> int:
-    """Give the last place up to `end`, after `start`, before a character that combines with nothing before it."""
+    """The last position up to `end`, after `start`, before a character that combines with nothing before it."""
     for place in range(end, start, -1):
         char = text[place]
         if char.isascii() or (
@@ -224,7 +224,7 @@ def _safe(text: str, start: int, end: int) -> int:
 
 
 def _trimmed(token: str) -> str:
-    """Take apostrophes, and marks on nothing, from the ends of a token's words."""
+    """Remove apostrophes, and marks without letters, from the ends of a token's words."""
     if token.isascii():
         if "'" not in token:
             return token
