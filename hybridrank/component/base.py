@@ -6,9 +6,8 @@ decorated with `once`, and are shared by threads.
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from difflib import get_close_matches
@@ -21,8 +20,10 @@ from pydantic_core import PydanticSerializationError
 from hybridrank.errors import ConfigError
 from hybridrank.runtime import fork
 from hybridrank.runtime.shielding import shielded
+from hybridrank.values.printable import shown
+from hybridrank.values.problems import first_problem, unusable
 
-__all__ = ["Component", "config_error", "dumped", "local_only", "nested", "once"]
+__all__ = ["Component", "config_error", "dumped", "local_only", "nested", "once", "refused_by_python"]
 
 T = TypeVar("T")
 
@@ -78,65 +79,37 @@ class once(Generic[T]):
                 made[key] = self._make(instance)
 
 
-_TYPES: Mapping[str, str] = {
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
-    **dict.fromkeys(("string_type", "string_sub_type"), "must be a string"),
-    **dict.fromkeys(("tuple_type", "list_type", "set_type", "frozen_set_type"), "must be a list"),
-    **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type"), "must be a table"),
-    "finite_number": "must be a finite number",
-    "path_type": "must be a path",
-}
-"""pydantic's kinds of complaint -> ours."""
-
-
 def config_error(
-    error: ValidationError, options: Mapping[str, Any], *, given: Mapping[str, Any], path: str, what: str
+    error: ValidationError, options: Iterable[str], *, given: Mapping[str, Any], path: str, what: str
 ) -> ConfigError:
-    """Convert pydantic's first error to one line, with its path and, for a typo, the nearest name.
+    """The first problem that pydantic found, in one line: its path, what is allowed, what was given.
 
-    `options` are those that there are, `given` those that were given.
+    `options` are the names that exist, `given` the options that were given, `path` theirs, and `what` has them. An
+    unknown option is answered with the nearest name.
     """
-    first = error.errors(include_url=False)[0]
-    kind, value = first["type"], first["input"]
-    inner = first.get("ctx", {}).get("error")
-    where = path + _place(first["loc"], given, last=kind in ("missing", "extra_forbidden"))
-    if isinstance(inner, ConfigError):
+    problem = first_problem(error, given)
+    where = path + problem.path
+    if isinstance(inner := problem.cause, ConfigError):
         return type(inner)(inner.problem, path=where + inner.path.removeprefix("$"))
-    if kind == "extra_forbidden":
-        unknown = str(first["loc"][-1])
-        near = get_close_matches(unknown, options, n=1)
+    if problem.kind == "extra_forbidden":
+        near = get_close_matches(str(problem.name), options, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         return ConfigError(f"{what} has no such option{hint} (options: {', '.join(options)})", path=where)
-    if kind == "missing":
-        in_a_list = isinstance(first["loc"][-1], int)
+    if problem.kind == "missing":
+        in_a_list = isinstance(problem.name, int)
         return ConfigError("the list is too short" if in_a_list else f"{what} needs this option", path=where)
-    context = first.get("ctx", {})
-    if kind in ("too_short", "too_long"):
-        bound = ("least", context["min_length"]) if kind == "too_short" else ("most", context["max_length"])
-        items = f"{bound[1]} item{'' if bound[1] == 1 else 's'}"
-        return ConfigError(f"must have at {bound[0]} {items}, not {context['actual_length']}", path=where)
-    problem = _TYPES.get(kind) or first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    problem = re.sub(r"^[A-Z]\w* should", "must", problem)
-    example = (
-        f", as in [{value!r:.80}]" if problem == "must be a list" and isinstance(value, (str, Mapping)) else ""
-    )
-    return ConfigError(f"{problem[:1].lower()}{problem[1:]}{example}, not {value!r:.80}", path=where)
+    return ConfigError(problem.text, path=where)
 
 
-def _place(location: Sequence[int | str], given: Any, *, last: bool) -> str:
-    """The path of an option; pydantic's names for members of a union are not part of it."""
-    where = ""
-    for number, part in enumerate(location):
-        by_name = isinstance(given, Mapping) and part in given
-        by_place = isinstance(given, Sequence) and isinstance(part, int) and part < len(given)
-        if by_name or by_place:
-            given = given[part]
-        elif number and not (last and number == len(location) - 1):
-            continue
-        where += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return where
+def refused_by_python(error: OverflowError | TypeError, given: Mapping[str, Any]) -> ConfigError:
+    """The problem with the options `given` for which pydantic lets an exception of Python pass.
+
+    Raises:
+        TypeError: there is none: the exception itself.
+    """
+    if (found := unusable(given)) is None:
+        raise error
+    return ConfigError(found[1], path=f"${found[0]}")
 
 
 def dumped(model: BaseModel) -> dict[str, Any]:
@@ -187,7 +160,7 @@ class Component(BaseModel):
         _name_of(cls)
         if values:
             first = next(iter(cls.model_fields), None)
-            hint = f"{cls.__name__}({first}={values[0]!r:.80})" if first else "it has none"
+            hint = f"{cls.__name__}({first}={shown(values[0])})" if first else "it has none"
             raise ConfigError(f'"{cls.use}" takes its options by name: {hint}')
         return super().__new__(cls)
 
@@ -197,8 +170,8 @@ class Component(BaseModel):
         except ValidationError as error:
             cls = type(self)
             raise config_error(error, cls.model_fields, given=options, path="$", what=f'"{self.use}"') from None
-        except OverflowError as error:  # pydantic's own, of a whole number where a float is wanted
-            raise ConfigError(f'an option of "{self.use}" is too large: {error}') from None
+        except (OverflowError, TypeError) as error:
+            raise refused_by_python(error, options) from None
         if _LOCAL_ONLY.get():
             self.__dict__[_MARK] = True
 

@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 from hybridrank.component.base import C, Component
 from hybridrank.errors import ConfigError, MissingDependencyError, UnknownComponentError
 from hybridrank.runtime import fork
+from hybridrank.values.printable import shown
 
 if TYPE_CHECKING:
     from hybridrank.component.protocols import (
@@ -155,7 +156,7 @@ def _group(kind: str) -> str:
     if (group := GROUPS.get(kind)) is None:
         near = get_close_matches(str(kind), GROUPS, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ConfigError(f"there is no kind {kind!r:.80}{hint} (kinds: {', '.join(GROUPS)})")
+        raise ConfigError(f"there is no kind {shown(kind)}{hint} (kinds: {', '.join(GROUPS)})")
     return group
 
 
@@ -193,7 +194,7 @@ def _register(kind: str, name: str, cls: type[C]) -> type[C]:
     known = installed(kind)  # first: there may be no such kind
     if not (isinstance(cls, type) and issubclass(cls, Component)):
         raise ConfigError(
-            f'what is registered as the {kind} "{name}" must be a subclass of Component, not {cls!r:.80}'
+            f'what is registered as the {kind} "{name}" must be a subclass of Component, not {shown(cls)}'
         )
     _check_name(kind, name, cls, _place_of(cls))
     if not any(callable(getattr(cls, method, None)) for method in _METHODS[kind]):
@@ -240,7 +241,7 @@ def component_class(kind: str, name: str) -> type[Component]:
 
 def _check_name(kind: str, name: str, cls: type[Component], place: str) -> None:
     if not isinstance(name, str) or not name:
-        raise ConfigError(f"the name of a {kind} must be a str that is not empty, not {name!r:.80}")
+        raise ConfigError(f"the name of a {kind} must be a str that is not empty, not {shown(name)}")
     if (use := getattr(cls, "use", None)) != name:
         problem = (
             f'says use = "{use}"' if isinstance(use, str) else f'does not name itself: give it use = "{name}"'
@@ -269,6 +270,11 @@ def create(kind: str, config: str | Mapping[str, Any]) -> Any:
     if isinstance(config, str):
         return component_class(kind, config)()
     options = dict(config)
+    for name in options:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"the name of an option must be a string, not {shown(name)}", path=f"$[{shown(name)}]"
+            )
     use = options.pop("use", None)
     if not isinstance(use, str):
         raise ConfigError(f'say which {kind}: use = "…" (installed: {", ".join(registered(kind))})', path="$.use")
@@ -299,7 +305,7 @@ class PartOption:
             return create(self.kind, value)
         if isinstance(value, type) or not any(callable(getattr(value, m, None)) for m in _METHODS[self.kind]):
             needs = " or ".join(f"{method}()" for method in _METHODS[self.kind])
-            raise ConfigError(f"{value!r:.80} is no {self.kind}: give a name, a table, or an object with {needs}")
+            raise ConfigError(f"{shown(value)} is no {self.kind}: give a name, a table, or an object with {needs}")
         return value
 
     def _serialize(self, value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hybridrank.component.registry import PartOption
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
 from hybridrank.types import Query, Ranking
 from hybridrank.values.arguments import real_number
+from hybridrank.values.printable import shown
 
 __all__ = ["Weights", "are_per_query", "weights_for"]
 
@@ -24,19 +25,19 @@ class _WeightsOption(PartOption):
 
     def _validate(self, value: Any) -> Any:
         if not isinstance(value, str | Mapping) and not callable(getattr(value, "weights", None)):
-            raise ConfigError(f"must be a table of weights by arm, or a weight model, not {value!r:.80}")
+            raise ConfigError(f"must be a table of weights by arm, or a weight model, not {shown(value)}")
         if self.names_part(value):
             return super()._validate(value)
         weights = {}
         for arm, weight in value.items():
             if not isinstance(arm, str):
-                raise ConfigError(f"an arm's name must be a string, not {arm!r:.80}")
+                raise ConfigError(f"an arm's name must be a string, not {shown(arm)}")
             try:
                 weights[arm] = real_number(weight, "it")
             except InputError as error:
                 raise ConfigError(str(error).removeprefix("it "), path=f"$.{arm}") from None
             if not 0 <= weights[arm] < float("inf"):
-                raise ConfigError(f"must be finite and at least 0, not {weight!r:.80}", path=f"$.{arm}")
+                raise ConfigError(f"must be finite and at least 0, not {shown(weight)}", path=f"$.{arm}")
         return weights
 
     def _serialize(self, value: Any) -> dict[str, Any]:
@@ -71,6 +72,6 @@ def weights_for(weights: Weights, query: Query, rankings: Mapping[str, Ranking])
     for arm, weight in chosen.items():
         if not isinstance(weight, Real) or isinstance(weight, bool) or not isfinite(weight) or weight < 0:
             raise BackendResponseError(
-                f"{source} gave {arm!r} the weight {weight!r:.80}, not a finite one of at least 0"
+                f"{source} gave {arm!r} the weight {shown(weight)}, not a finite one of at least 0"
             )
     return {arm: float(chosen.get(arm, 1.0)) for arm in rankings}

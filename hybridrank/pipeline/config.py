@@ -12,7 +12,7 @@ from typing import Any, Literal, Never, Self, TypedDict, Unpack
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hybridrank.blend import ConfidenceBlend, confidence_range_of
-from hybridrank.component.base import config_error, dumped
+from hybridrank.component.base import config_error, dumped, refused_by_python
 from hybridrank.component.protocols import (
     Adjuster,
     FieldReader,
@@ -36,6 +36,7 @@ from hybridrank.fusion import RRF
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.values.arguments import whole_number
+from hybridrank.values.printable import shown
 
 __all__ = [
     "OpenOptions",
@@ -176,8 +177,8 @@ class PipelineConfig(BaseModel):
             raise config_error(
                 error, type(self).model_fields, given=options, path="$", what="a pipeline"
             ) from None
-        except OverflowError as error:  # pydantic's own, of a whole number where a float is wanted
-            raise ConfigError(f"an option is too large: {error}") from None
+        except (OverflowError, TypeError) as error:
+            raise refused_by_python(error, options) from None
         for name in self.retrievers:
             if not name or name in _STAGES or name in self.adjusters:
                 raise ConfigError(
@@ -262,7 +263,7 @@ class PipelineConfig(BaseModel):
             return weight
         raise ConfigError(
             "give the weight of the fused order, from 0 (the reranker alone) to 1 (the fused order alone), "
-            f'"{ConfidenceBlend.use}", or a table with its options, not {value!r:.80}'
+            f'"{ConfidenceBlend.use}", or a table with its options, not {shown(value)}'
         )
 
     @field_validator("stop", mode="before")
@@ -275,7 +276,7 @@ class PipelineConfig(BaseModel):
         if isinstance(value, Mapping):
             return EarlyStopping.from_config(value)
         raise ConfigError(
-            f'give "{EarlyStopping.use}", or a table with its options, not {value!r:.80}; without it, rerank_k '
+            f'give "{EarlyStopping.use}", or a table with its options, not {shown(value)}; without it, rerank_k '
             "candidates are reranked"
         )
 
@@ -294,7 +295,7 @@ class PipelineConfig(BaseModel):
             return Splitter.from_config(value)
         if value is None or isinstance(value, Splitter):
             return value
-        raise ConfigError(f"give a Splitter, or a table with its options, not {value!r:.80}")
+        raise ConfigError(f"give a Splitter, or a table with its options, not {shown(value)}")
 
     @classmethod
     def load(

@@ -14,6 +14,7 @@ from hybridrank.errors import ConfigError, InputError
 from hybridrank.rerank.members import ascore_member, names_of, score_member
 from hybridrank.types import Candidates, Document, Query, Scores, Span
 from hybridrank.values.arguments import whole_number
+from hybridrank.values.printable import shown
 
 __all__ = ["Reranked", "arerank", "rerank"]
 
@@ -107,7 +108,7 @@ def _best(candidates: Candidates, scores: Scores, top_n: int | None, reranker: R
 
 def _candidates(query: str | Query, texts: Iterable[str | Document]) -> Candidates:
     if isinstance(texts, (str, Document)):
-        raise InputError(f"texts must be a collection of texts or documents, not one: write [{texts!r:.80}]")
+        raise InputError(f"texts must be a collection of texts or documents, not one: write [{shown(texts)}]")
     try:
         given = list(texts)
     except TypeError:
@@ -140,7 +141,7 @@ def _reranker(reranker: str | Mapping[str, Any] | Reranker) -> Reranker:
             return _create(reranker)
         return _kept(component_class("reranker", use), written)
     if isinstance(reranker, type) or not isinstance(reranker, Reranker):
-        raise ConfigError(f"{reranker!r:.80} is no reranker: give a name, a table, or an object with score()")
+        raise ConfigError(f"{shown(reranker)} is no reranker: give a name, a table, or an object with score()")
     return reranker
 
 

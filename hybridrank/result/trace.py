@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from hybridrank.errors import InputError
 from hybridrank.types import Ranking, Span
 from hybridrank.values.json_values import sound_text
+from hybridrank.values.problems import first_problem
 
 __all__ = ["BEFORE_FUSION", "TRACE_VERSION", "Stage", "StageKind", "Trace"]
 
@@ -132,9 +134,9 @@ class Trace:
         try:
             return _adapter().validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(f"not a trace: {first['msg']}{' at ' + where if where else ''}") from None
+            problem = first_problem(error, _parsed(text))
+            where = f"${problem.path}: " if problem.path else ""
+            raise InputError(f"not a trace: {where}{problem.text}") from None
 
     def _repr_html_(self) -> str:
         from hybridrank.result.html import trace_html
@@ -145,3 +147,10 @@ class Trace:
 @cache
 def _adapter() -> TypeAdapter[Trace]:
     return TypeAdapter(Trace)
+
+
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from hybridrank.errors import InputError
 from hybridrank.values.json_values import is_sound
+from hybridrank.values.printable import shown
 
 __all__ = ["document_ids", "prices_of", "real_number", "text", "true_or_false", "whole_number"]
 
@@ -25,7 +26,7 @@ def whole_number(value: Any, name: str, *, least: int) -> int:
     except TypeError:
         number = least - 1
     if number < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r:.80}")
+        raise InputError(f"{name} must be a whole number of at least {least}, not {shown(value)}")
     return number
 
 
@@ -40,7 +41,7 @@ def real_number(value: Any, name: str) -> float:
     except OverflowError:
         number = float("inf") if value > 0 else float("-inf")
     if isnan(number):
-        raise InputError(f"{name} must be a number, not {value!r:.80}")
+        raise InputError(f"{name} must be a number, not {shown(value)}")
     return number
 
 
@@ -51,7 +52,7 @@ def true_or_false(value: Any, name: str) -> bool:
         InputError: it is neither true nor false.
     """
     if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
-        raise InputError(f"{name} must be True or False, not {value!r:.80}")
+        raise InputError(f"{name} must be True or False, not {shown(value)}")
     return bool(value)
 
 
@@ -102,5 +103,7 @@ def document_ids(value: Any, name: str, *, kind: str = "document ids") -> list[s
         raise InputError(f"{name} must be a collection of {kind}, not {type(value).__name__}") from None
     for doc_id in ids:
         if not isinstance(doc_id, str):
-            raise InputError(f"{name}: {kind} must be str, not {type(doc_id).__name__}; write str({doc_id!r:.80})")
+            raise InputError(
+                f"{name}: {kind} must be str, not {type(doc_id).__name__}; write str({shown(doc_id)})"
+            )
     return list(dict.fromkeys([text(doc_id, f"one of {name}") for doc_id in ids]))

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-__all__ = ["html_text", "json_text", "markdown_text", "printable"]
+__all__ = ["html_text", "json_text", "markdown_text", "printable", "shown"]
 
 _INVISIBLE = (
     "\x00-\x1f\x7f-\x9f"  # control characters, C0 and C1: escape sequences begin with one
@@ -67,3 +67,11 @@ def markdown_text(text: str) -> str:
     line = _MARKDOWN.sub(r"\\\g<0>", " ".join(printable(text, lines=True).split()))
     line = _MARKDOWN_START.sub(r"\g<0>\\", line)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def shown(value: Any) -> str:
+    """`value` as Python writes it, at most 80 characters of it."""
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # an int of thousands of digits, or an object whose repr fails
+        return f"{type(value).__name__}(…)"

@@ -22,6 +22,7 @@ from hybridrank.evaluation.recordings.settings import Header
 from hybridrank.evaluation.recordings.stage_rankings import fill_stages, rankings_by_stage, stage_kinds
 from hybridrank.result.trace import StageKind, Trace
 from hybridrank.runtime.files import AppendOnlyFile, appending
+from hybridrank.values.problems import first_problem
 
 __all__ = ["RecordedSearch", "Recording", "RecordingFile", "named_after", "with_judgments"]
 
@@ -350,8 +351,8 @@ def named_after(path: Path) -> str:
 
 def _first(error: ValueError | RecursionError) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{first['msg']}{' at ' if first['loc'] else ''}{'.'.join(map(str, first['loc']))}"
+        problem = first_problem(error, None)
+        return f"${problem.path}: {problem.text}" if problem.path else problem.text
     return str(error)
 
 

@@ -71,7 +71,7 @@ def language_name(language: object) -> str:
         name = _CODES.get(language, language)
         if name in LANGUAGES:
             return name
-    near = get_close_matches(str(language), LANGUAGES, n=1, cutoff=0.7)
+    near = get_close_matches(language, LANGUAGES, n=1, cutoff=0.7) if isinstance(language, str) else []
     hint = f'did you mean "{near[0]}"? ' if near else ""
     raise ValueError(
         f"{hint}language must be one of {', '.join(LANGUAGES)}, the ISO 639-1 code of one, "
