@@ -10,7 +10,7 @@ import pytest
 from hybridrank.adjust import MMR, Recency
 from hybridrank.component.base import Component
 from hybridrank.component.registry import create, registered
-from hybridrank.testing import Check, Limits, checks, parametrize
+from hybridrank.testing import Check, Tolerances, checks, parametrize
 
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "bm25": [{"variant": "okapi"}, {"variant": "bm25l"}, {"variant": "bm25+"}, {"language": None}],
@@ -65,7 +65,7 @@ def test_adjuster(component: Component, check: Check) -> None:
     check(component)
 
 
-@parametrize("reranker", core("reranker"), limits=Limits(huge=20_000))  # read to the end, in windows
+@parametrize("reranker", core("reranker"), tolerances=Tolerances(huge=20_000))  # read to the end, in windows
 def test_reranker(component: Component, check: Check) -> None:
     check(component)
 

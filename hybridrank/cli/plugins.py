@@ -49,7 +49,7 @@ def plugins_check(
     """Run the conformance checks on a backend; exit status 1 if one fails."""
     from hybridrank.component.registry import GROUPS, create, registered
     from hybridrank.errors import ConfigError, UnknownComponentError
-    from hybridrank.testing import Limits, run_checks
+    from hybridrank.testing import Tolerances, run_checks
 
     if kind is not None and kind not in GROUPS:
         raise ConfigError(f"no kind {kind!r}; kinds: {', '.join(GROUPS)}", path="--kind")
@@ -66,7 +66,7 @@ def plugins_check(
     results = [
         {"kind": each, "check": result.name, "status": result.status, "message": result.message}
         for each in kinds
-        for result in run_checks(each, create(each, {"use": name, **chosen}), limits=Limits(huge=huge))
+        for result in run_checks(each, create(each, {"use": name, **chosen}), tolerances=Tolerances(huge=huge))
     ]
     print_rows(results, as_json=as_json)
     if any(result["status"] == "failed" for result in results):

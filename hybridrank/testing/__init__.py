@@ -37,7 +37,7 @@ from hybridrank.testing import (
     retrievers,
     weight_models,
 )
-from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Limits
+from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Tolerances
 from hybridrank.testing.retrievers import loaded
 from hybridrank.testing.retrievers.loaded import Loaded
 from hybridrank.testing.served import Served, Way, ascore, everything_shown, failure, score
@@ -52,10 +52,10 @@ __all__ = [
     "CheckResult",
     "FaultyHandler",
     "FaultyServer",
-    "Limits",
     "Loaded",
     "Received",
     "Served",
+    "Tolerances",
     "Way",
     "ascore",
     "checks",
@@ -66,8 +66,8 @@ __all__ = [
     "score",
 ]
 
-_DEFAULT = Limits()
-_CHECKS: Mapping[str, Sequence[Callable[[Any, Limits], None]]] = {
+_DEFAULT = Tolerances()
+_CHECKS: Mapping[str, Sequence[Callable[[Any, Tolerances], None]]] = {
     "retriever": (*retrievers.CHECKS, *components.checks("retriever")),
     "embedder": (*embedders.CHECKS, *components.checks("embedder")),
     "fusion": (*fusions.CHECKS, *components.checks("fusion")),
@@ -89,8 +89,8 @@ class Check:
         unittest.SkipTest: the check does not apply.
     """
 
-    function: Callable[[Any, Limits], None]
-    limits: Limits
+    function: Callable[[Any, Tolerances], None]
+    tolerances: Tolerances
 
     @property
     def name(self) -> str:
@@ -104,7 +104,7 @@ class Check:
 
     def __call__(self, component: Any) -> None:
         """Run it on this component."""
-        self.function(component, self.limits)
+        self.function(component, self.tolerances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class CheckResult:
     message: str = ""
 
 
-def checks(kind: str, *, limits: Limits = _DEFAULT) -> Sequence[Check]:
+def checks(kind: str, *, tolerances: Tolerances = _DEFAULT) -> Sequence[Check]:
     """Every check of a `kind`: ``"retriever"``, ``"embedder"``, ``"fusion"``, ``"reranker"``, ``"adjuster"``.
 
     Those of a ``"remote reranker"`` take a `Served`, those of a ``"remote retriever"`` a `Loaded`; they include
@@ -131,7 +131,7 @@ def checks(kind: str, *, limits: Limits = _DEFAULT) -> Sequence[Check]:
     """
     if kind not in _CHECKS:
         raise InputError(f'no kind of component is called "{kind}" (kinds: {", ".join(_CHECKS)})')
-    return [Check(function, limits) for function in _CHECKS[kind]]
+    return [Check(function, tolerances) for function in _CHECKS[kind]]
 
 
 def run_checks(
@@ -139,7 +139,7 @@ def run_checks(
     component: Any,
     *,
     expected_failures: Mapping[str, str] = MappingProxyType({}),
-    limits: Limits = _DEFAULT,
+    tolerances: Tolerances = _DEFAULT,
 ) -> Sequence[CheckResult]:
     """Run every check on a component and return the results.
 
@@ -150,7 +150,7 @@ def run_checks(
         InputError: there is no such kind, or no such check.
         AuthenticationError, MissingDependencyError, ModelError: the component cannot be used here at all.
     """
-    chosen = checks(kind, limits=limits)
+    chosen = checks(kind, tolerances=tolerances)
     _require_known(expected_failures, chosen)
     return [_run(check, component, expected_failures.get(check.name)) for check in chosen]
 
@@ -187,7 +187,7 @@ def parametrize(
     components: Iterable[Any],
     *,
     expected_failures: Mapping[str, str] = MappingProxyType({}),
-    limits: Limits = _DEFAULT,
+    tolerances: Tolerances = _DEFAULT,
 ) -> pytest.MarkDecorator:
     """Parametrize a test of ``component`` and ``check`` with every check of every component.
 
@@ -198,7 +198,7 @@ def parametrize(
     """
     import pytest
 
-    chosen = checks(kind, limits=limits)
+    chosen = checks(kind, tolerances=tolerances)
     _require_known(expected_failures, chosen)
     return pytest.mark.parametrize(
         ("component", "check"),

@@ -1,6 +1,6 @@
 """Checks of an adjuster: documents and their scores -> new scores, in the documents' order."""
 
-# ruff: noqa: ARG001  (every check takes the component and the limits)
+# ruff: noqa: ARG001  (every check takes the component and the tolerances)
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hybridrank.errors import BackendResponseError
 from hybridrank.testing.kit import (
     THREADS,
     CheckFailed,
-    Limits,
+    Tolerances,
     call,
     in_threads,
     near,
@@ -70,17 +70,17 @@ def _adjust(
 
 
 def _same(
-    got: Scores, expected: Scores, documents: Sequence[Document], limits: Limits, what: str, why: str
+    got: Scores, expected: Scores, documents: Sequence[Document], tolerances: Tolerances, what: str, why: str
 ) -> None:
     for score, other, document in zip(got, expected, documents, strict=True):
         require(
-            near(score, other, limits.tolerance),
+            near(score, other, tolerances.tolerance),
             f"{what}: document {document.id!r} got {score:.8g}, expected {other:.8g} "
-            f"(tolerance {limits.tolerance:g}). {why}",
+            f"(tolerance {tolerances.tolerance:g}). {why}",
         )
 
 
-def thread_safe(adjuster: Adjuster, limits: Limits) -> None:
+def thread_safe(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """Eight threads that adjust concurrently get the same scores as alone."""
     some = [_candidates(adjuster, DOCUMENTS[: 3 + number % 5], query=number % 3) for number in range(THREADS)]
     together = in_threads(lambda number: [_adjust(adjuster, some[number]) for _ in range(5)])
@@ -90,30 +90,30 @@ def thread_safe(adjuster: Adjuster, limits: Limits) -> None:
                 row,
                 _adjust(adjuster, candidates),
                 candidates.documents,
-                limits,
+                tolerances,
                 f"with {THREADS} threads at once",
                 "A server adjusts many searches at once with one component: keep what belongs to one call in "
                 "local variables",
             )
 
 
-def adjusts_every_document(adjuster: Adjuster, limits: Limits) -> None:
+def adjusts_every_document(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """One finite float for each document."""
     _adjust(adjuster, _candidates(adjuster))
 
 
-def nothing_to_adjust(adjuster: Adjuster, limits: Limits) -> None:
+def nothing_to_adjust(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """No documents give no scores."""
     _adjust(adjuster, _candidates(adjuster, []), what="adjust() of no documents")
 
 
-def one_document(adjuster: Adjuster, limits: Limits) -> None:
+def one_document(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """A single document gets a finite score, whatever its previous score."""
     for score in (0.0, -7.5, 1e-300):
         _adjust(adjuster, _candidates(adjuster, DOCUMENTS[:1]), [score], f"adjust() of one document at {score:g}")
 
 
-def any_scale(adjuster: Adjuster, limits: Limits) -> None:
+def any_scale(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """Equal and extreme scores result in finite ones."""
     candidates = _candidates(adjuster)
     for score in (0.0, -3.5, 1e-300, 1e300):
@@ -123,7 +123,7 @@ def any_scale(adjuster: Adjuster, limits: Limits) -> None:
     _adjust(adjuster, candidates, extremes, "adjust() of scores from 1.7e308 to -1.7e308")
 
 
-def repeatable(adjuster: Adjuster, limits: Limits) -> None:
+def repeatable(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """The same input gets the same scores again."""
     candidates = _candidates(adjuster)
     first = _adjust(adjuster, candidates)
@@ -132,13 +132,13 @@ def repeatable(adjuster: Adjuster, limits: Limits) -> None:
         _adjust(adjuster, candidates),
         first,
         candidates.documents,
-        limits,
+        tolerances,
         "the same candidates, adjusted again after others",
         "Results must not change from one search to the next",
     )
 
 
-def order_follows_documents(adjuster: Adjuster, limits: Limits) -> None:
+def order_follows_documents(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """Documents in another order get the same scores, in that order: an adjuster never sorts."""
     scores = dict(zip((document.id for document in DOCUMENTS), _falling(len(DOCUMENTS)), strict=True))
     forward = _adjust(adjuster, _candidates(adjuster), list(scores.values()))
@@ -148,14 +148,14 @@ def order_follows_documents(adjuster: Adjuster, limits: Limits) -> None:
         _adjust(adjuster, _candidates(adjuster, turned), [scores[document.id] for document in turned]),
         Scores(expected[document.id] for document in turned),
         turned,
-        limits,
+        tolerances,
         "with the documents in another order",
         "The first score is taken for the first document's, so scores in any other order land on the wrong "
         "documents without an error",
     )
 
 
-def takes_any_sequence(adjuster: Adjuster, limits: Limits) -> None:
+def takes_any_sequence(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """Tuples are accepted like lists."""
     candidates = _candidates(adjuster)
     as_tuple = replace(candidates, documents=tuple(candidates.documents))
@@ -163,13 +163,13 @@ def takes_any_sequence(adjuster: Adjuster, limits: Limits) -> None:
         _adjust(adjuster, as_tuple, tuple(_falling(len(candidates))), "adjust() of tuples"),
         _adjust(adjuster, candidates),
         candidates.documents,
-        limits,
+        tolerances,
         "with tuples in place of lists",
         "Any Sequence may come",
     )
 
 
-def input_is_unmutated(adjuster: Adjuster, limits: Limits) -> None:
+def input_is_unmutated(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """The documents, their metadata and vectors, and the scores are unchanged."""
     documents = [Document(d.id, d.text, d.title, copy.deepcopy(dict(d.metadata))) for d in DOCUMENTS]
     candidates, scores = _candidates(adjuster, documents), _falling(len(documents))
@@ -184,13 +184,13 @@ def input_is_unmutated(adjuster: Adjuster, limits: Limits) -> None:
     )
 
 
-def odd_documents(adjuster: Adjuster, limits: Limits) -> None:
+def odd_documents(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """Empty, blank and unusual texts get finite scores."""
     documents = [Document(f"odd: {name}", text) for name, text in ODD_TEXTS.items()]
     _adjust(adjuster, _candidates(adjuster, documents), what="adjust() of odd texts")
 
 
-def documents_without_vectors(adjuster: Adjuster, limits: Limits) -> None:
+def documents_without_vectors(adjuster: Adjuster, tolerances: Tolerances) -> None:
     """Documents without a vector (a row of zeros) get finite scores."""
     candidates = _candidates(adjuster)
     if candidates.vectors is None:
@@ -199,7 +199,7 @@ def documents_without_vectors(adjuster: Adjuster, limits: Limits) -> None:
     _adjust(adjuster, candidates, what="adjust() of documents of which every second has no vector")
 
 
-CHECKS: Sequence[Callable[[Adjuster, Limits], None]] = (
+CHECKS: Sequence[Callable[[Adjuster, Tolerances], None]] = (
     thread_safe,
     adjusts_every_document,
     nothing_to_adjust,

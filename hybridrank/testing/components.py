@@ -1,6 +1,6 @@
 """Checks of every component, whatever its kind: configuration, name, and a constructor that does no work."""
 
-# ruff: noqa: ARG001  (every check takes the component and the limits)
+# ruff: noqa: ARG001  (every check takes the component and the tolerances)
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from hybridrank.component.base import Component
 from hybridrank.component.registry import component_class, registered
 from hybridrank.errors import ConfigError
-from hybridrank.testing.kit import CheckFailed, Limits, call, require, skip
+from hybridrank.testing.kit import CheckFailed, Tolerances, call, require, skip
 
 __all__ = ["HEAVY", "checks"]
 
@@ -38,10 +38,10 @@ HEAVY: Sequence[str] = (
 """Packages too slow to import before they are used."""
 
 
-def checks(kind: str) -> Sequence[Callable[[Any, Limits], None]]:
+def checks(kind: str) -> Sequence[Callable[[Any, Tolerances], None]]:
     """The checks for a component that is registered as a `kind`."""
 
-    def name_is_registered(component: Any, limits: Limits) -> None:
+    def name_is_registered(component: Any, tolerances: Tolerances) -> None:
         """The registry returns this class for the class's own name."""
         _name_is_registered(_component(component), kind)
 
@@ -62,7 +62,7 @@ def _component(value: Any) -> Component:
     return value
 
 
-def config_round_trips(component: Any, limits: Limits) -> None:
+def config_round_trips(component: Any, tolerances: Tolerances) -> None:
     """A configuration written to JSON and TOML is read back as an equal component."""
     component = _component(component)
     config = call(component.to_config, "to_config()")
@@ -109,7 +109,7 @@ def _toml(value: Any) -> str:
     )
 
 
-def json_schema_names_options(component: Any, limits: Limits) -> None:
+def json_schema_names_options(component: Any, tolerances: Tolerances) -> None:
     """The JSON schema has every option, and nothing else."""
     component = _component(component)
     schema = call(component.json_schema, "json_schema()")
@@ -133,7 +133,7 @@ def json_schema_names_options(component: Any, limits: Limits) -> None:
     )
 
 
-def equal_when_made_twice(component: Any, limits: Limits) -> None:
+def equal_when_made_twice(component: Any, tolerances: Tolerances) -> None:
     """Two components with the same options are equal."""
     component = _component(component)
     config = component.to_config()
@@ -145,7 +145,7 @@ def equal_when_made_twice(component: Any, limits: Limits) -> None:
     )
 
 
-def unknown_option_is_refused(component: Any, limits: Limits) -> None:
+def unknown_option_is_refused(component: Any, tolerances: Tolerances) -> None:
     """An unknown option is an error, so that a typo never leaves a default in force."""
     component = _component(component)
     try:
@@ -183,7 +183,7 @@ print("\\n" + json.dumps({"found": found, "heavy": heavy, "network": sorted(set(
 """
 
 
-def making_it_does_no_work(component: Any, limits: Limits) -> None:
+def making_it_does_no_work(component: Any, tolerances: Tolerances) -> None:
     """Importing and constructing it in a new interpreter imports nothing heavy and uses no network."""
     component = _component(component)
     cls = type(component)
@@ -256,7 +256,7 @@ print("\\n" + json.dumps({"found": found, "network": sorted(set(network)), "answ
 """
 
 
-def trust_is_declared(component: Any, limits: Limits) -> None:
+def trust_is_declared(component: Any, tolerances: Tolerances) -> None:
     """It declares which options could do harm in an untrusted collection, without asking a server."""
     component = _component(component)
     cls = type(component)

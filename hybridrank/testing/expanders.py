@@ -1,13 +1,13 @@
 """Checks of an expander: a query -> further formulations of it."""
 
-# ruff: noqa: ARG001  (every check takes the component and the limits)
+# ruff: noqa: ARG001  (every check takes the component and the tolerances)
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from hybridrank.component.protocols import AsyncExpander, Expander
-from hybridrank.testing.kit import THREADS, Limits, call, in_new_loop, in_threads, require, skip
+from hybridrank.testing.kit import THREADS, Tolerances, call, in_new_loop, in_threads, require, skip
 from hybridrank.testing.samples import ODD_TEXTS, huge_text, queries
 from hybridrank.types import Formulation, Query
 
@@ -32,7 +32,7 @@ def _checked(found: Sequence[Sequence[Formulation]], asked: Sequence[Query], wha
     return [[(each.text, each.weight) for each in row] for row in found]
 
 
-def a_list_for_each_query(expander: Expander, limits: Limits) -> None:
+def a_list_for_each_query(expander: Expander, tolerances: Tolerances) -> None:
     """One list of formulations a query, in the order of the queries."""
     asked = queries()
     together = _expand(expander, asked, f"expand() of {len(asked)} queries")
@@ -45,26 +45,26 @@ def a_list_for_each_query(expander: Expander, limits: Limits) -> None:
         )
 
 
-def nothing_to_expand(expander: Expander, limits: Limits) -> None:
+def nothing_to_expand(expander: Expander, tolerances: Tolerances) -> None:
     """No queries give no lists."""
     _expand(expander, [], "expand() of no queries")
 
 
-def odd_queries(expander: Expander, limits: Limits) -> None:
+def odd_queries(expander: Expander, tolerances: Tolerances) -> None:
     """Odd texts, and a very long one, are expanded or left alone, and raise nothing."""
     texts = [text for text in ODD_TEXTS.values() if text.strip()]
     _expand(expander, [Query(text) for text in texts], "expand() of odd texts")
     _expand(expander, [Query(huge_text(20_000))], "expand() of 20,000 characters")
 
 
-def threads_get_their_own(expander: Expander, limits: Limits) -> None:
+def threads_get_their_own(expander: Expander, tolerances: Tolerances) -> None:
     """Threads that expand at once get what one gets alone."""
     expected = _expand(expander, queries(), "expand()")
     for found in in_threads(lambda _: _expand(expander, queries(), f"expand() in {THREADS} threads")):
         require(found == expected, f"expand() in {THREADS} threads gave {found}, expected {expected} as in one")
 
 
-def async_is_the_same(expander: Expander, limits: Limits) -> None:
+def async_is_the_same(expander: Expander, tolerances: Tolerances) -> None:
     """`aexpand`, where there is one, gives what `expand` gives."""
     if not isinstance(expander, AsyncExpander):
         raise skip("it has no aexpand()")
@@ -75,7 +75,7 @@ def async_is_the_same(expander: Expander, limits: Limits) -> None:
     require(found == expected, f"aexpand() gave {found}, expected {expected} as expand()")
 
 
-CHECKS: Sequence[Callable[[Expander, Limits], None]] = (
+CHECKS: Sequence[Callable[[Expander, Tolerances], None]] = (
     a_list_for_each_query,
     nothing_to_expand,
     odd_queries,

@@ -1,6 +1,6 @@
 """Checks of a fusion: several rankings -> one ranking."""
 
-# ruff: noqa: ARG001  (every check takes the component and the limits)
+# ruff: noqa: ARG001  (every check takes the component and the tolerances)
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from hybridrank.component.protocols import Fusion
-from hybridrank.testing.kit import THREADS, Limits, call, in_threads, near, require, sound_ranking
+from hybridrank.testing.kit import THREADS, Tolerances, call, in_threads, near, require, sound_ranking
 from hybridrank.types import Query, Ranking
 
 __all__ = ["CHECKS"]
 
 _ROUNDING = 1e-9
-"""A fusion only adds and divides, so its scores agree this closely, whatever the `Limits` say."""
+"""A fusion only adds and divides, so its scores agree this closely, whatever the `Tolerances` say."""
 
 
 def _arms() -> dict[str, Ranking]:
@@ -55,7 +55,7 @@ def _same(got: Ranking, expected: Ranking, what: str, why: str) -> None:
     )
 
 
-def sorted_with_ties_by_id(fusion: Fusion, limits: Limits) -> None:
+def sorted_with_ties_by_id(fusion: Fusion, tolerances: Tolerances) -> None:
     """Best first, ties by id, each id once, finite scores, no id that no arm found."""
     _fuse(fusion, _arms(), "three arms")
     _fuse(fusion, {name: Ranking(("b", "c"), (2.0, 1.0)) for name in ("bm25", "dense")}, "two arms that agree")
@@ -66,13 +66,13 @@ def sorted_with_ties_by_id(fusion: Fusion, limits: Limits) -> None:
     )
 
 
-def nothing_to_fuse(fusion: Fusion, limits: Limits) -> None:
+def nothing_to_fuse(fusion: Fusion, tolerances: Tolerances) -> None:
     """No arms, and arms without results, give an empty ranking."""
     _fuse(fusion, {}, "no arms")
     _fuse(fusion, {"bm25": Ranking(), "dense": Ranking()}, "two empty arms")
 
 
-def empty_arm_changes_no_order(fusion: Fusion, limits: Limits) -> None:
+def empty_arm_changes_no_order(fusion: Fusion, tolerances: Tolerances) -> None:
     """An arm without results does not change the order of the others."""
     arms = _arms()
     with_empty = _fuse(fusion, {**arms, "third": Ranking()}, "two arms and an empty one")
@@ -85,7 +85,7 @@ def empty_arm_changes_no_order(fusion: Fusion, limits: Limits) -> None:
     )
 
 
-def one_document(fusion: Fusion, limits: Limits) -> None:
+def one_document(fusion: Fusion, tolerances: Tolerances) -> None:
     """A single document, found by one arm or by two, is the whole ranking."""
     one = Ranking(("only",), (0.0,))
     for what, arms in (
@@ -101,7 +101,7 @@ def one_document(fusion: Fusion, limits: Limits) -> None:
         )
 
 
-def all_tied(fusion: Fusion, limits: Limits) -> None:
+def all_tied(fusion: Fusion, tolerances: Tolerances) -> None:
     """Arms whose scores are all equal, and extreme, give a valid ranking of the same documents."""
     ids = ("a", "b", "c")
     for score in (0.0, -3.5, 1e-300, 1e30):
@@ -114,7 +114,7 @@ def all_tied(fusion: Fusion, limits: Limits) -> None:
         )
 
 
-def agreement_is_kept(fusion: Fusion, limits: Limits) -> None:
+def agreement_is_kept(fusion: Fusion, tolerances: Tolerances) -> None:
     """If all arms agree on an order, the fused ranking has it."""
     ids = ("e", "a", "d", "b", "c")
     arms = {"bm25": Ranking(ids, (9.0, 7.0, 6.0, 2.0, 1.0)), "dense": Ranking(ids, (0.9, 0.8, 0.5, 0.4, 0.1))}
@@ -126,7 +126,7 @@ def agreement_is_kept(fusion: Fusion, limits: Limits) -> None:
     )
 
 
-def order_of_arms_is_nothing(fusion: Fusion, limits: Limits) -> None:
+def order_of_arms_is_nothing(fusion: Fusion, tolerances: Tolerances) -> None:
     """The order of the arms does not change the ranking, including ties."""
     arms = _arms()
     expected = _fuse(fusion, arms, "three arms")
@@ -140,7 +140,7 @@ def order_of_arms_is_nothing(fusion: Fusion, limits: Limits) -> None:
         )
 
 
-def input_is_unmutated(fusion: Fusion, limits: Limits) -> None:
+def input_is_unmutated(fusion: Fusion, tolerances: Tolerances) -> None:
     """The mapping and its rankings are unchanged."""
     arms = _arms()
     _fuse(fusion, arms, "three arms")
@@ -150,7 +150,7 @@ def input_is_unmutated(fusion: Fusion, limits: Limits) -> None:
     )
 
 
-def thread_safe(fusion: Fusion, limits: Limits) -> None:
+def thread_safe(fusion: Fusion, tolerances: Tolerances) -> None:
     """Eight threads that fuse concurrently get the same ranking as alone."""
     arms = _arms()
     chosen = [{name: arms[name] for name in list(arms)[: 1 + number % 3]} for number in range(THREADS)]
@@ -166,7 +166,7 @@ def thread_safe(fusion: Fusion, limits: Limits) -> None:
             )
 
 
-CHECKS: Sequence[Callable[[Fusion, Limits], None]] = (
+CHECKS: Sequence[Callable[[Fusion, Tolerances], None]] = (
     thread_safe,
     sorted_with_ties_by_id,
     nothing_to_fuse,

@@ -21,7 +21,7 @@ __all__ = [
     "SETUP_ERRORS",
     "THREADS",
     "CheckFailed",
-    "Limits",
+    "Tolerances",
     "call",
     "in_new_loop",
     "in_threads",
@@ -50,7 +50,7 @@ class CheckFailed(AssertionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Tolerances:
     """How strict the checks are.
 
     Two scores agree within `tolerance`, relative or absolute, whichever is wider. `huge` is the length of the

@@ -1,6 +1,6 @@
 """Checks of a reranker: (query, documents) -> one score per document, in the documents' order."""
 
-# ruff: noqa: ARG001  (every check takes the component and the limits)
+# ruff: noqa: ARG001  (every check takes the component and the tolerances)
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hybridrank.rerank.members import is_pointwise, metadata_fields_of
 from hybridrank.testing.kit import (
     THREADS,
     CheckFailed,
-    Limits,
+    Tolerances,
     call,
     in_new_loop,
     in_threads,
@@ -61,17 +61,17 @@ def _checked(rows: Any, batch: Sequence[Candidates], what: str) -> Sequence[Scor
 
 
 def _same(
-    got: Scores, expected: Scores, documents: Iterable[Document], limits: Limits, what: str, why: str
+    got: Scores, expected: Scores, documents: Iterable[Document], tolerances: Tolerances, what: str, why: str
 ) -> None:
     for score, other, document in zip(got, expected, documents, strict=True):
         require(
-            near(score, other, limits.tolerance),
+            near(score, other, tolerances.tolerance),
             f"{what}: document {document.id!r} got {score:.8g}, expected {other:.8g} "
-            f"(tolerance {limits.tolerance:g}). {why}",
+            f"(tolerance {tolerances.tolerance:g}). {why}",
         )
 
 
-def thread_safe(reranker: Reranker, limits: Limits) -> None:
+def thread_safe(reranker: Reranker, tolerances: Tolerances) -> None:
     """Eight threads that score concurrently get the same scores as alone."""
     batch = _batch()
 
@@ -87,19 +87,19 @@ def thread_safe(reranker: Reranker, limits: Limits) -> None:
                 rows[0],
                 alone[at],
                 batch[at].documents,
-                limits,
+                tolerances,
                 f"with {THREADS} threads at once, query {batch[at].query.text!r}",
                 "A server scores many searches at once with one component: keep what belongs to one call in "
                 "local variables, and lock a library that is not thread-safe",
             )
 
 
-def scores_every_document(reranker: Reranker, limits: Limits) -> None:
+def scores_every_document(reranker: Reranker, tolerances: Tolerances) -> None:
     """One finite float for each document of each query."""
     _score(reranker, _batch())
 
 
-def nothing_to_score(reranker: Reranker, limits: Limits) -> None:
+def nothing_to_score(reranker: Reranker, tolerances: Tolerances) -> None:
     """An empty batch gives no rows; a query without documents gives an empty row, also among others."""
     _score(reranker, [], "score() of an empty batch")
     _score(reranker, [Candidates(queries()[0], [])], "score() of a query without documents")
@@ -108,7 +108,7 @@ def nothing_to_score(reranker: Reranker, limits: Limits) -> None:
     _score(reranker, batch, "score() of a batch where one query has no documents")
 
 
-def repeatable(reranker: Reranker, limits: Limits) -> None:
+def repeatable(reranker: Reranker, tolerances: Tolerances) -> None:
     """The same input gets the same scores again, and later calls do not change earlier results."""
     batch = _batch()
     rows = call(lambda: reranker.score(batch), "score()")
@@ -123,14 +123,14 @@ def repeatable(reranker: Reranker, limits: Limits) -> None:
                 row,
                 expected,
                 candidates.documents,
-                limits,
+                tolerances,
                 what,
                 "Results must not change from one search to the next: switch dropout off, and return values that "
                 "no later call writes to",
             )
 
 
-def batch_equals_singles(reranker: Reranker, limits: Limits) -> None:
+def batch_equals_singles(reranker: Reranker, tolerances: Tolerances) -> None:
     """A query gets the same scores alone and in a batch."""
     batch = _batch()
     for row, candidates in zip(_score(reranker, batch), batch, strict=True):
@@ -138,14 +138,14 @@ def batch_equals_singles(reranker: Reranker, limits: Limits) -> None:
             row,
             _score(reranker, [candidates])[0],
             candidates.documents,
-            limits,
+            tolerances,
             f"in a batch of {len(batch)}, query {candidates.query.text!r}",
             "A user's results would depend on who else searches. Where it is rounding (padding, int8), state a "
             "wider tolerance",
         )
 
 
-def order_follows_documents(reranker: Reranker, limits: Limits) -> None:
+def order_follows_documents(reranker: Reranker, tolerances: Tolerances) -> None:
     """Documents in another order get the same scores, in that order: a reranker never sorts."""
     query = queries()[0]
     forward = _score(reranker, [Candidates(query, list(DOCUMENTS))])[0]
@@ -155,25 +155,25 @@ def order_follows_documents(reranker: Reranker, limits: Limits) -> None:
         _score(reranker, [Candidates(query, turned)])[0],
         Scores(scores[document.id] for document in turned),
         turned,
-        limits,
+        tolerances,
         "with the documents in another order",
         "The first score is taken for the first document's, so scores in any other order land on the wrong "
         "documents without an error",
     )
 
 
-def same_text_same_score(reranker: Reranker, limits: Limits) -> None:
+def same_text_same_score(reranker: Reranker, tolerances: Tolerances) -> None:
     """Two documents with the same text get the same score."""
     scores = _score(reranker, [Candidates(queries()[1], list(DOCUMENTS))])[0]
     first, second = (next(s for s, d in zip(scores, DOCUMENTS, strict=True) if d.id == twin) for twin in TWINS)
     require(
-        near(first, second, limits.tolerance),
-        f"two documents with the same text got {first:.8g} and {second:.8g} (tolerance {limits.tolerance:g}): a "
-        "score has to come from the text, not from the id or the place among the candidates",
+        near(first, second, tolerances.tolerance),
+        f"two documents with the same text got {first:.8g} and {second:.8g} (tolerance {tolerances.tolerance:g}): "
+        "a score has to come from the text, not from the id or the place among the candidates",
     )
 
 
-def pointwise_as_said(reranker: Reranker, limits: Limits) -> None:
+def pointwise_as_said(reranker: Reranker, tolerances: Tolerances) -> None:
     """A reranker that declares itself `pointwise` gives each document the same score as alone."""
     if not is_pointwise(reranker):
         raise skip("it does not say that it is pointwise: every list is then scored whole")
@@ -184,14 +184,14 @@ def pointwise_as_said(reranker: Reranker, limits: Limits) -> None:
         together,
         Scores(alone),
         DOCUMENTS,
-        limits,
+        tolerances,
         f"with {len(DOCUMENTS)} documents at once",
         "It says `pointwise`, so that its scores are kept, replayed, and mixed from several calls: leave that out "
         "where a score depends on what is beside the document",
     )
 
 
-def reads_declared_metadata_only(reranker: Reranker, limits: Limits) -> None:
+def reads_declared_metadata_only(reranker: Reranker, tolerances: Tolerances) -> None:
     """Metadata fields that are not in `metadata_fields` do not change scores."""
     named = metadata_fields_of(reranker)
     require(
@@ -212,7 +212,7 @@ def reads_declared_metadata_only(reranker: Reranker, limits: Limits) -> None:
         _score(reranker, [Candidates(query, others)])[0],
         _score(reranker, [Candidates(query, list(DOCUMENTS))])[0],
         DOCUMENTS,
-        limits,
+        tolerances,
         "with other metadata in fields that metadata_fields does not name",
         "A cache would give the score of the old metadata: name every field that it reads in `metadata_fields`",
     )
@@ -223,7 +223,7 @@ def _undeclared(named: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if name not in named}
 
 
-def confidence_range_as_declared(reranker: Reranker, limits: Limits) -> None:
+def confidence_range_as_declared(reranker: Reranker, tolerances: Tolerances) -> None:
     """`confidence_range`, if declared, is two finite scores, the lower first."""
     if not isinstance(reranker, ConfidentReranker):
         raise skip("it has no confidence_range: a blend by confidence leaves its scores alone")
@@ -233,7 +233,7 @@ def confidence_range_as_declared(reranker: Reranker, limits: Limits) -> None:
         raise CheckFailed(f"{error}: a blend weighs the fused order by it") from error
 
 
-def takes_any_sequence(reranker: Reranker, limits: Limits) -> None:
+def takes_any_sequence(reranker: Reranker, tolerances: Tolerances) -> None:
     """Tuples are accepted like lists."""
     batch = _batch()
     as_tuples = tuple(Candidates(candidates.query, tuple(candidates.documents)) for candidates in batch)
@@ -241,11 +241,16 @@ def takes_any_sequence(reranker: Reranker, limits: Limits) -> None:
         _score(reranker, as_tuples, "score() of tuples"), _score(reranker, batch), batch, strict=True
     ):
         _same(
-            row, expected, candidates.documents, limits, "with tuples in place of lists", "Any Sequence may come"
+            row,
+            expected,
+            candidates.documents,
+            tolerances,
+            "with tuples in place of lists",
+            "Any Sequence may come",
         )
 
 
-def input_is_unmutated(reranker: Reranker, limits: Limits) -> None:
+def input_is_unmutated(reranker: Reranker, tolerances: Tolerances) -> None:
     """The batch, the lists in it, and the documents' metadata are unchanged."""
     documents = [Document(d.id, d.text, d.title, copy.deepcopy(dict(d.metadata))) for d in DOCUMENTS]
     batch = [Candidates(query, list(documents)) for query in queries()]
@@ -259,14 +264,14 @@ def input_is_unmutated(reranker: Reranker, limits: Limits) -> None:
     )
 
 
-def odd_documents(reranker: Reranker, limits: Limits) -> None:
+def odd_documents(reranker: Reranker, tolerances: Tolerances) -> None:
     """Empty, blank and unusual texts get finite scores."""
     query = queries()[0]
     documents = [Document(f"odd: {name}", text) for name, text in ODD_TEXTS.items()]
     _odd(reranker, [Candidates(query, documents)], [Candidates(query, [document]) for document in documents])
 
 
-def odd_queries(reranker: Reranker, limits: Limits) -> None:
+def odd_queries(reranker: Reranker, tolerances: Tolerances) -> None:
     """Unusual queries get finite scores."""
     documents = list(DOCUMENTS[:2])
     batch = [Candidates(Query(text), documents) for text in ODD_TEXTS.values() if text.strip()]
@@ -284,11 +289,11 @@ def _odd(reranker: Reranker, batch: Sequence[Candidates], singles: Sequence[Cand
         raise
 
 
-def huge_document(reranker: Reranker, limits: Limits) -> None:
+def huge_document(reranker: Reranker, tolerances: Tolerances) -> None:
     """A huge text gets a finite score, or is rejected with an InputError; its neighbors are scored too."""
-    huge = Document("huge", huge_text(limits.huge, words=50_000))  # a model may well read every word
+    huge = Document("huge", huge_text(tolerances.huge, words=50_000))  # a model may well read every word
     batch = [Candidates(queries()[0], [DOCUMENTS[0], huge, DOCUMENTS[1]])]
-    what = f"score() with a document of {limits.huge:,} characters"
+    what = f"score() with a document of {tolerances.huge:,} characters"
     try:
         rows = reranker.score(batch)
     except InputError:
@@ -301,7 +306,7 @@ def huge_document(reranker: Reranker, limits: Limits) -> None:
     _checked(rows, batch, what)
 
 
-def async_equals_sync(reranker: Reranker, limits: Limits) -> None:
+def async_equals_sync(reranker: Reranker, tolerances: Tolerances) -> None:
     """`ascore` returns the scores of `score`, twice concurrently, and again in a second event loop."""
     if not isinstance(reranker, AsyncReranker):
         raise skip("it has no ascore(): the pipeline gives score() a thread")
@@ -324,13 +329,13 @@ def async_equals_sync(reranker: Reranker, limits: Limits) -> None:
                     row,
                     scores,
                     candidates.documents,
-                    limits,
+                    tolerances,
                     f"ascore() in {loop}",
                     "search() and asearch() promise the same results: let both share the code around the wait",
                 )
 
 
-CHECKS: Sequence[Callable[[Reranker, Limits], None]] = (
+CHECKS: Sequence[Callable[[Reranker, Tolerances], None]] = (
     thread_safe,  # first, so that a component is first used by many threads at once
     scores_every_document,
     nothing_to_score,

@@ -18,8 +18,7 @@ from hybridrank.component.protocols import AsyncReranker, Reranker
 from hybridrank.component.validation import checked_scores
 from hybridrank.errors import BackendError
 from hybridrank.remote import Limits
-from hybridrank.testing.kit import CheckFailed, near, require, skip
-from hybridrank.testing.kit import Limits as CheckLimits
+from hybridrank.testing.kit import CheckFailed, Tolerances, near, require, skip
 from hybridrank.testing.samples import DOCUMENTS, queries
 from hybridrank.testing.server import FaultyServer
 from hybridrank.types import Candidates, Scores
@@ -187,11 +186,11 @@ def needs_ascore(served: Served) -> None:
         raise skip("it has no ascore(): the pipeline gives score() a thread")
 
 
-def same(got: Sequence[Scores], expected: Sequence[Scores], limits: CheckLimits, what: str) -> None:
+def same(got: Sequence[Scores], expected: Sequence[Scores], tolerances: Tolerances, what: str) -> None:
     """Fail unless the scores agree."""
     require(
         all(
-            near(a, b, limits.tolerance)
+            near(a, b, tolerances.tolerance)
             for row, other in zip(got, expected, strict=True)
             for a, b in zip(row, other, strict=True)
         ),

@@ -33,7 +33,7 @@ from hybridrank.rerank import Cached, Calibrated, Cascade, CrossEncoder, Fallbac
 from hybridrank.rerank.members import provenance_of
 from hybridrank.rerank.score_store import Entry, ScoreStore
 from hybridrank.runtime.deadline import limited
-from hybridrank.testing import Limits, checks
+from hybridrank.testing import Tolerances, checks
 
 TESTS = Path(__file__).parents[1]
 
@@ -547,6 +547,8 @@ def contract(tmp_path_factory):
     return Cached(reranker=CrossEncoder(model=str(folder / "model")), path=str(folder / "cache"))
 
 
-@pytest.mark.parametrize("check", checks("reranker", limits=Limits(huge=20_000)), ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", checks("reranker", tolerances=Tolerances(huge=20_000)), ids=lambda check: check.name
+)
 def test_contract(contract, check):
     check(contract)

@@ -22,7 +22,7 @@ from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import Calibrated, Cascade, CrossEncoder
 from hybridrank.rerank.calibration import Isotonic, Platt
 from hybridrank.rerank.members import is_pointwise
-from hybridrank.testing import Limits, checks
+from hybridrank.testing import Tolerances, checks
 
 
 class Given(Component):
@@ -253,6 +253,8 @@ def contract(request, tmp_path_factory):
     return calibrated.fit([Candidates(Query("how"), documents)], [[0, 0, 1, 0, 0, 1, 1, 1]], method=request.param)
 
 
-@pytest.mark.parametrize("check", checks("reranker", limits=Limits(huge=20_000)), ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", checks("reranker", tolerances=Tolerances(huge=20_000)), ids=lambda check: check.name
+)
 def test_contract(contract, check):
     check(contract)

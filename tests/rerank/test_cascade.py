@@ -19,7 +19,7 @@ from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import Cascade, CrossEncoder
 from hybridrank.rerank.members import identity_of, is_pointwise
 from hybridrank.runtime.deadline import limited
-from hybridrank.testing import Limits, checks
+from hybridrank.testing import Tolerances, checks
 
 QUERY = Query("which")
 
@@ -233,6 +233,8 @@ def contract(tmp_path_factory):
     return Cascade(stages=stages, keep=[6])
 
 
-@pytest.mark.parametrize("check", checks("reranker", limits=Limits(huge=20_000)), ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", checks("reranker", tolerances=Tolerances(huge=20_000)), ids=lambda check: check.name
+)
 def test_contract(contract, check):
     check(contract)

@@ -30,7 +30,7 @@ from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import CrossEncoder, Fallback
 from hybridrank.rerank.circuit import LEFT_BEHIND, Circuit
 from hybridrank.runtime.deadline import limited, remaining
-from hybridrank.testing import Limits, checks
+from hybridrank.testing import Tolerances, checks
 
 BATCH = [Candidates(Query("rich soil"), [Document("a", "soil"), Document("b", "rich soil")])]
 EXPECTED = [(0.5, 1.0)]
@@ -460,6 +460,8 @@ def contract(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("check", checks("reranker", limits=Limits(huge=20_000)), ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", checks("reranker", tolerances=Tolerances(huge=20_000)), ids=lambda check: check.name
+)
 def test_contract(contract, check):
     check(contract)

@@ -9,12 +9,12 @@ import pytest
 
 from hybridrank.component.registry import GROUPS
 from hybridrank.errors import AuthenticationError, InputError, MissingDependencyError, ModelError
-from hybridrank.testing import CheckFailed, CheckResult, Limits, checks, parametrize, run_checks
+from hybridrank.testing import CheckFailed, CheckResult, Tolerances, checks, parametrize, run_checks
 from hybridrank.testing.kit import in_new_loop
 
 pytest_plugins = ["pytester"]
 
-LIMITS = Limits(huge=1_000)
+LIMITS = Tolerances(huge=1_000)
 
 
 class Lengths:
@@ -45,7 +45,7 @@ def test_unknown_kind_names_those_that_exist():
 
 
 def test_run_checks_says_how_each_went():
-    results = {result.name: result for result in run_checks("reranker", Sorted(), limits=LIMITS)}
+    results = {result.name: result for result in run_checks("reranker", Sorted(), tolerances=LIMITS)}
     assert results["scores_every_document"] == CheckResult(
         "scores_every_document", "One finite float for each document of each query.", "passed"
     )
@@ -58,7 +58,7 @@ def test_run_checks_says_how_each_went():
 def test_expected_failure_is_no_failure():
     reason = "sorting is this test's purpose"
     results = run_checks(
-        "reranker", Sorted(), limits=LIMITS, expected_failures={"order_follows_documents": reason}
+        "reranker", Sorted(), tolerances=LIMITS, expected_failures={"order_follows_documents": reason}
     )
     (result,) = (result for result in results if result.name == "order_follows_documents")
     assert result.status == "expected"
@@ -67,7 +67,7 @@ def test_expected_failure_is_no_failure():
 
 def test_expected_failure_that_passes_is_a_failure():
     results = run_checks(
-        "reranker", Lengths(), limits=LIMITS, expected_failures={"repeatable": "it was once random"}
+        "reranker", Lengths(), tolerances=LIMITS, expected_failures={"repeatable": "it was once random"}
     )
     assert [(r.name, r.message) for r in results if r.status == "failed"] == [
         (
@@ -88,7 +88,9 @@ def test_exception_of_a_backend_is_told_and_chained():
         def score(self, batch):
             raise OSError("disk on fire")
 
-    (result,) = (r for r in run_checks("reranker", Fails(), limits=LIMITS) if r.name == "scores_every_document")
+    (result,) = (
+        r for r in run_checks("reranker", Fails(), tolerances=LIMITS) if r.name == "scores_every_document"
+    )
     assert result.message == "score() raised OSError: disk on fire"
     (check,) = (check for check in checks("reranker") if check.name == "scores_every_document")
     with pytest.raises(CheckFailed) as caught:
@@ -103,7 +105,7 @@ def test_a_component_that_cannot_start_is_not_judged(error):
             raise error("set the key")
 
     with pytest.raises(error, match="set the key"):
-        run_checks("reranker", NoKey(), limits=LIMITS)
+        run_checks("reranker", NoKey(), tolerances=LIMITS)
 
 
 def test_a_check_that_does_not_apply_skips_under_any_runner():
@@ -125,7 +127,7 @@ def test_async_checks_run_inside_a_running_loop():
 def test_parametrize_gives_pytest_a_test_per_check(pytester):
     pytester.makepyfile(
         test_plugin="""
-        from hybridrank.testing import Limits, parametrize
+        from hybridrank.testing import Tolerances, parametrize
 
         class Sorted:
             use = "sorted"
@@ -135,7 +137,9 @@ def test_parametrize_gives_pytest_a_test_per_check(pytester):
 
         EXPECTED = {"order_follows_documents": "it sorts", "repeatable": "it was once random"}
 
-        @parametrize("reranker", [Sorted(), Sorted()], expected_failures=EXPECTED, limits=Limits(huge=1000))
+        SMALL = Tolerances(huge=1000)
+
+        @parametrize("reranker", [Sorted(), Sorted()], expected_failures=EXPECTED, tolerances=SMALL)
         def test_contract(component, check):
             check(component)
         """
@@ -156,10 +160,10 @@ def test_parametrize_gives_pytest_a_test_per_check(pytester):
 def test_pytest_is_not_needed():
     code = (
         "import sys; sys.modules['pytest'] = None\n"
-        "from hybridrank.testing import Limits, run_checks\n"
+        "from hybridrank.testing import Tolerances, run_checks\n"
         "class Zeros:\n"
         "    def score(self, batch): return [[0.0] * len(c) for c in batch]\n"
-        "results = run_checks('reranker', Zeros(), limits=Limits(huge=100))\n"
+        "results = run_checks('reranker', Zeros(), tolerances=Tolerances(huge=100))\n"
         "assert {r.status for r in results} == {'passed', 'skipped'}, results\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

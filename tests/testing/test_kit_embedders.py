@@ -8,10 +8,10 @@ import pytest
 
 from hybridrank import Component
 from hybridrank.errors import InputError
-from hybridrank.testing import Limits, checks, parametrize
+from hybridrank.testing import Tolerances, checks, parametrize
 from hybridrank.testing.embedders import CHECKS
 
-LIMITS = Limits(huge=10_000)
+LIMITS = Tolerances(huge=10_000)
 
 
 class Right(Component):
@@ -157,19 +157,19 @@ BROKEN = [
 ]
 
 
-@parametrize("embedder", [Right(dim=64)], limits=LIMITS)
+@parametrize("embedder", [Right(dim=64)], tolerances=LIMITS)
 def test_right(component, check):
     check(component)
 
 
 def test_refusing_a_huge_text_is_right():
-    (check,) = (check for check in checks("embedder", limits=LIMITS) if check.name == "huge_text_is_embedded")
+    (check,) = (check for check in checks("embedder", tolerances=LIMITS) if check.name == "huge_text_is_embedded")
     check(RefusesLong())
 
 
 @pytest.mark.parametrize(("name", "broken", "says"), BROKEN, ids=[f"{c.__name__}-{n}" for n, c, _ in BROKEN])
 def test_broken_is_caught(name, broken, says):
-    (check,) = (check for check in checks("embedder", limits=LIMITS) if check.name == name)
+    (check,) = (check for check in checks("embedder", tolerances=LIMITS) if check.name == name)
     with pytest.raises(AssertionError) as caught:
         check(broken())
     assert says in str(caught.value)

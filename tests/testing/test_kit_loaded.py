@@ -25,10 +25,10 @@ from hybridrank import Query, Ranking
 from hybridrank.errors import InputError
 from hybridrank.filters import Filter, split_filter, translate, visit
 from hybridrank.filters.expressions import OneOf
-from hybridrank.testing import Limits, Loaded, checks, parametrize
+from hybridrank.testing import Loaded, Tolerances, checks, parametrize
 from hybridrank.testing.filter_samples import FILTER_DOCUMENTS, FILTER_QUERY
 
-LIMITS = Limits(huge=10_000)
+LIMITS = Tolerances(huge=10_000)
 ENGINE = FtsEngine()
 
 
@@ -50,7 +50,9 @@ def over(make, load=loaded):
 
 
 @parametrize(
-    "remote retriever", [over(lambda url, arm=arm: FtsRetriever(url=url, arm=arm)) for arm in ARMS], limits=LIMITS
+    "remote retriever",
+    [over(lambda url, arm=arm: FtsRetriever(url=url, arm=arm)) for arm in ARMS],
+    tolerances=LIMITS,
 )
 def test_right(component, check):
     check(component)
@@ -152,7 +154,7 @@ BROKEN = [
 @pytest.mark.parametrize(("name", "component", "message"), BROKEN)
 def test_wrong(name, component, message):
     post(ENGINE.url, "/clear", {})
-    (check,) = [check for check in checks("remote retriever", limits=LIMITS) if check.name == name]
+    (check,) = [check for check in checks("remote retriever", tolerances=LIMITS) if check.name == name]
     with pytest.raises(AssertionError, match=message):
         check(component)
 
@@ -174,7 +176,7 @@ class RefusesAll(FtsRetriever):
 
 
 def test_a_filter_may_be_refused():
-    run = {check.name: check for check in checks("remote retriever", limits=LIMITS)}
+    run = {check.name: check for check in checks("remote retriever", tolerances=LIMITS)}
     run["filters_mean_the_same"](over(lambda url: Refuses(url=url)))
     for name in ("filters_mean_the_same", "filters_and_ids_together"):
         with pytest.raises(SkipTest, match="it refuses"):

@@ -14,16 +14,15 @@ import pytest
 from hybridrank import Component
 from hybridrank.component.base import once
 from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
-from hybridrank.remote import Limits as CallLimits
-from hybridrank.remote import ServiceClient, gather_or_cancel, run_sync
+from hybridrank.remote import Limits, ServiceClient, gather_or_cancel, run_sync
 from hybridrank.remote.api_keys import api_key, scrub
 from hybridrank.remote.clients import PerLoopClient
 from hybridrank.remote.http_errors import error_for_status, error_message, retry_after
-from hybridrank.testing import Limits, Served, checks, parametrize
+from hybridrank.testing import Served, Tolerances, checks, parametrize
 from hybridrank.testing.remote import CHECKS
 from hybridrank.testing.server import FaultyHandler, FaultyServer
 
-WORDS = Limits(huge=10_000)
+WORDS = Tolerances(huge=10_000)
 
 
 class Handler(FaultyHandler):
@@ -47,7 +46,7 @@ class Right(Component):
     use = "right-remote"
     url: str
     api_key_env: str
-    limits: CallLimits = CallLimits()
+    limits: Limits = Limits()
 
     def score(self, batch):
         return run_sync(self.ascore(batch))
@@ -364,7 +363,7 @@ def served(kind):
     return Served(server=Server, reranker=lambda url, **options: kind(url=url, **options))
 
 
-@parametrize("remote reranker", [served(Right), served(RightPlain)], limits=WORDS)
+@parametrize("remote reranker", [served(Right), served(RightPlain)], tolerances=WORDS)
 def test_right(component, check):
     check(component)
 

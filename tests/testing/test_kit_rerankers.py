@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from functools import partial
 from typing import ClassVar
 from unittest import SkipTest
 
@@ -11,10 +10,10 @@ import pytest
 
 from hybridrank import Component, Scores, Span
 from hybridrank.errors import InputError
-from hybridrank.testing import Limits, checks, parametrize, run_checks
+from hybridrank.testing import Tolerances, checks, parametrize, run_checks
 from hybridrank.testing.rerankers import CHECKS
 
-LIMITS = Limits(huge=10_000)
+LIMITS = Tolerances(huge=10_000)
 
 
 def overlap(query, text):
@@ -305,18 +304,18 @@ BROKEN = [
 ]
 
 
-@parametrize("reranker", [RightAsync(factor=2.0), RightPlain(), RightWithFields()], limits=LIMITS)
+@parametrize("reranker", [RightAsync(factor=2.0), RightPlain(), RightWithFields()], tolerances=LIMITS)
 def test_right(component, check):
     check(component)
 
 
 def test_refusing_a_huge_text_is_right():
-    (check,) = (check for check in checks("reranker", limits=LIMITS) if check.name == "huge_document")
+    (check,) = (check for check in checks("reranker", tolerances=LIMITS) if check.name == "huge_document")
     check(RefusesLong())
 
 
 def test_only_an_async_form_that_is_there_is_checked():
-    (check,) = (check for check in checks("reranker", limits=LIMITS) if check.name == "async_equals_sync")
+    (check,) = (check for check in checks("reranker", tolerances=LIMITS) if check.name == "async_equals_sync")
     check(RightAsync())
     with pytest.raises(SkipTest, match="it has no ascore"):
         check(Right())
@@ -324,7 +323,7 @@ def test_only_an_async_form_that_is_there_is_checked():
 
 @pytest.mark.parametrize(("name", "broken", "says"), BROKEN, ids=[f"{c.__name__}-{n}" for n, c, _ in BROKEN])
 def test_broken_is_caught(name, broken, says):
-    (check,) = (check for check in checks("reranker", limits=LIMITS) if check.name == name)
+    (check,) = (check for check in checks("reranker", tolerances=LIMITS) if check.name == name)
     with pytest.raises(AssertionError) as caught:
         check(broken())
     assert says in str(caught.value)
@@ -341,7 +340,9 @@ def test_tolerance_is_the_authors_to_state():
         def score(self, batch):
             return [[score + 1e-3 * len(batch) for score in row] for row in super().score(batch)]
 
-    def status(limits):
-        return {r.name: r.status for r in run_checks("reranker", Rough(), limits=limits)}["batch_equals_singles"]
+    def status(tolerance):
+        tolerances = Tolerances(tolerance=tolerance, huge=1000)
+        results = run_checks("reranker", Rough(), tolerances=tolerances)
+        return {result.name: result.status for result in results}["batch_equals_singles"]
 
-    assert [status(limits) for limits in map(partial(Limits, huge=1000), (1e-4, 1e-2))] == ["failed", "passed"]
+    assert [status(tolerance) for tolerance in (1e-4, 1e-2)] == ["failed", "passed"]

@@ -8,11 +8,11 @@ import time
 import pytest
 
 from hybridrank import Component, Document, Ranking
-from hybridrank.testing import Limits, checks, parametrize, run_checks
+from hybridrank.testing import Tolerances, checks, parametrize, run_checks
 from hybridrank.testing.retrievers import CHECKS
 from hybridrank.testing.samples import DOCUMENTS
 
-LIMITS = Limits(huge=10_000)
+LIMITS = Tolerances(huge=10_000)
 
 
 def words(text):
@@ -396,13 +396,13 @@ def component(broken):
     return Broken()
 
 
-@parametrize("retriever", [Right(), HoldsItsOwn()], limits=LIMITS)
+@parametrize("retriever", [Right(), HoldsItsOwn()], tolerances=LIMITS)
 def test_right(component, check):
     check(component)
 
 
 def test_a_retriever_with_its_own_documents_is_searched_but_not_written_to():
-    results = {result.name: result for result in run_checks("retriever", HoldsItsOwn(), limits=LIMITS)}
+    results = {result.name: result for result in run_checks("retriever", HoldsItsOwn(), tolerances=LIMITS)}
     assert {name for name, result in results.items() if result.status == "passed"} == {
         "thread_safe",
         "sound_rankings",
@@ -420,7 +420,7 @@ def test_a_retriever_with_its_own_documents_is_searched_but_not_written_to():
 
 @pytest.mark.parametrize(("name", "broken", "says"), BROKEN, ids=[f"{c.__name__}-{n}" for n, c, _ in BROKEN])
 def test_broken_is_caught(name, broken, says):
-    (check,) = (check for check in checks("retriever", limits=LIMITS) if check.name == name)
+    (check,) = (check for check in checks("retriever", tolerances=LIMITS) if check.name == name)
     with pytest.raises(AssertionError) as caught:
         check(component(broken))
     assert says.casefold() in str(caught.value).casefold()

@@ -7,13 +7,13 @@ from functools import wraps
 from typing import Any
 
 from hybridrank.testing import components, rerankers
-from hybridrank.testing.kit import Limits
+from hybridrank.testing.kit import Tolerances
 from hybridrank.testing.remote import connections, failures, key, stopping
 from hybridrank.testing.served import Served
 
 __all__ = ["CHECKS", "checks"]
 
-CHECKS: Sequence[Callable[[Served, Limits], None]] = (
+CHECKS: Sequence[Callable[[Served, Tolerances], None]] = (
     connections.threads_and_loops_at_once,  # first, so that a reranker is first used by many at once
     connections.connections_are_kept,
     connections.calls_run_side_by_side,
@@ -37,15 +37,15 @@ CHECKS: Sequence[Callable[[Served, Limits], None]] = (
 )
 
 
-def checks() -> Sequence[Callable[[Served, Limits], None]]:
+def checks() -> Sequence[Callable[[Served, Tolerances], None]]:
     """The checks here, and those of every reranker, with a server that works correctly."""
     return (*CHECKS, *map(_while_all_is_right, (*rerankers.CHECKS, *components.checks("reranker"))))
 
 
-def _while_all_is_right(check: Callable[[Any, Limits], None]) -> Callable[[Served, Limits], None]:
+def _while_all_is_right(check: Callable[[Any, Tolerances], None]) -> Callable[[Served, Tolerances], None]:
     @wraps(check)
-    def on_served(served: Served, limits: Limits) -> None:
+    def on_served(served: Served, tolerances: Tolerances) -> None:
         with served.start() as (_, make):
-            check(make(), limits)
+            check(make(), tolerances)
 
     return on_served

@@ -1,6 +1,6 @@
 """Checks of a remote reranker's connections, and of the resources that it releases."""
 
-# ruff: noqa: ARG001  (every check takes what is served and the limits)
+# ruff: noqa: ARG001  (every check takes what is served and the tolerances)
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import warnings
 import weakref
 from typing import Any
 
-from hybridrank.testing.kit import THREADS, Limits, in_threads, require
+from hybridrank.testing.kit import THREADS, Tolerances, in_threads, require
 from hybridrank.testing.served import BATCH, Served, answer, ascore, in_own_thread, needs_ascore, same, score, soon
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def connections_are_kept(served: Served, limits: Limits) -> None:
+def connections_are_kept(served: Served, tolerances: Tolerances) -> None:
     """Searches reuse connections, across threads and on an event loop."""
     why = "A connection costs round trips, which a search waits for: keep one client for all searches"
     with served.start() as (server, make):
@@ -49,7 +49,7 @@ def connections_are_kept(served: Served, limits: Limits) -> None:
         require(server.connections == 1, f"{what}, expected 1. {why}")
 
 
-def calls_run_side_by_side(served: Served, limits: Limits) -> None:
+def calls_run_side_by_side(served: Served, tolerances: Tolerances) -> None:
     """At most `limits.concurrency` calls run concurrently, over all threads and event loops."""
     ways = served.ways()
     with served.start() as (server, make):
@@ -71,7 +71,7 @@ def calls_run_side_by_side(served: Served, limits: Limits) -> None:
         )
 
 
-def threads_and_loops_at_once(served: Served, limits: Limits) -> None:
+def threads_and_loops_at_once(served: Served, tolerances: Tolerances) -> None:
     """Threads and event loops that search concurrently get the same scores as alone."""
     ways = served.ways()
     with served.start() as (_, make):
@@ -79,10 +79,10 @@ def threads_and_loops_at_once(served: Served, limits: Limits) -> None:
         together = in_threads(lambda number: answer(ways[number % len(ways)], reranker, [*BATCH] * 2))
         for number, rows in enumerate(together):
             alone = answer(ways[number % len(ways)], reranker)
-            same(rows, [*alone] * 2, limits, f"with {THREADS} threads and event loops at once")
+            same(rows, [*alone] * 2, tolerances, f"with {THREADS} threads and event loops at once")
 
 
-def closed_loops_are_let_go(served: Served, limits: Limits) -> None:
+def closed_loops_are_let_go(served: Served, tolerances: Tolerances) -> None:
     """Connections end with their event loop, all others with the reranker, and neither stays in memory."""
     needs_ascore(served)
     gc.collect()  # resources that others left open warn now
@@ -102,7 +102,7 @@ def closed_loops_are_let_go(served: Served, limits: Limits) -> None:
         expected = answer(score, held[0])
         for _ in range(3):
             rows = in_own_thread(lambda: asyncio.run(search()))
-            same(rows, expected, limits, "on one event loop after another")
+            same(rows, expected, tolerances, "on one event loop after another")
         what = "an event loop was closed, and what it opened was not: use hybridrank.remote.PerLoopClient"
         require(soon(lambda: open_ones() <= 1), what)
         require(all(loop() is None for loop in loops), "an event loop that was closed is still in memory")
@@ -112,7 +112,7 @@ def closed_loops_are_let_go(served: Served, limits: Limits) -> None:
         require(not left, f"what was opened was dropped, not closed: {'; '.join(left[:3])}")
 
 
-def a_burst_leaves_nothing_running(served: Served, limits: Limits) -> None:
+def a_burst_leaves_nothing_running(served: Served, tolerances: Tolerances) -> None:
     """Fifty concurrent searches on an event loop leave no task and no thread."""
     needs_ascore(served)
     with served.start() as (_, make):

@@ -1,6 +1,6 @@
 """Checks of how a remote reranker handles a service's failures."""
 
-# ruff: noqa: ARG001  (every check takes what is served and the limits)
+# ruff: noqa: ARG001  (every check takes what is served and the tolerances)
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hybridrank.errors import (
     BackendUnavailableError,
     RateLimitedError,
 )
-from hybridrank.testing.kit import Limits, require
+from hybridrank.testing.kit import Tolerances, require
 from hybridrank.testing.served import (
     BATCH,
     KEY,
@@ -92,14 +92,14 @@ def _fails(
         )
 
 
-def refusals_are_final(served: Served, limits: Limits) -> None:
+def refusals_are_final(served: Served, tolerances: Tolerances) -> None:
     """An error that a retry cannot fix is raised at once, as the right class."""
     for way in served.ways():
         for fault, expected in FINAL.items():
             _fails(way, served, fault, expected, requests=1)
 
 
-def passing_failures_are_tried_again(served: Served, limits: Limits) -> None:
+def passing_failures_are_tried_again(served: Served, tolerances: Tolerances) -> None:
     """A transient error is retried, up to `limits.retries` times, and then raised as the right class."""
     for way in served.ways():
         for fault, expected in PASSING.items():
@@ -107,18 +107,20 @@ def passing_failures_are_tried_again(served: Served, limits: Limits) -> None:
             with served.start() as (server, make):
                 sound = answer(way, make())
                 server.faults.extend([fault, fault])
-                same(answer(way, make(), what=f"after {fault!r} twice"), sound, limits, f"after {fault!r} twice")
+                same(
+                    answer(way, make(), what=f"after {fault!r} twice"), sound, tolerances, f"after {fault!r} twice"
+                )
         for fault in SLOW:
             _fails(way, served, fault, BackendTimeoutError, requests=2, timeout=0.3, retries=1)
             with served.start() as (server, make):
                 sound = answer(way, make())
                 server.faults.append(fault)
                 rows = answer(way, make(timeout=0.5, retries=10), what=f"after {fault!r}")
-                same(rows, sound, limits, f"after {fault!r}")
+                same(rows, sound, tolerances, f"after {fault!r}")
         _fails(way, served, "500", BackendUnavailableError, requests=1, retries=0)
 
 
-def unreachable_service(served: Served, limits: Limits) -> None:
+def unreachable_service(served: Served, tolerances: Tolerances) -> None:
     """A refused connection raises BackendUnavailableError, caused by the client's exception, without the key."""
     for way in served.ways():
         with served.start() as (server, make), socket.socket() as unused:
@@ -134,7 +136,7 @@ def unreachable_service(served: Served, limits: Limits) -> None:
         require(KEY not in shown, f"where nobody listens, the error of {way.__name__}() or a frame shows the key")
 
 
-def one_failure_stops_the_batch(served: Served, limits: Limits) -> None:
+def one_failure_stops_the_batch(served: Served, tolerances: Tolerances) -> None:
     """If one of several calls fails, the batch fails at once, and the other calls are stopped."""
     for way in served.ways():
         with served.start() as (server, make):
@@ -145,7 +147,7 @@ def one_failure_stops_the_batch(served: Served, limits: Limits) -> None:
             require(soon(lambda: server.left == 1), f"{what}: nobody waits for them")
 
 
-def retry_after_is_kept(served: Served, limits: Limits) -> None:
+def retry_after_is_kept(served: Served, tolerances: Tolerances) -> None:
     """The delay that a service requests, in seconds or as a date, is respected in full, or the search fails."""
     for way in served.ways():
         for status in ("429", "503"):

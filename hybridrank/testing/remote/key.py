@@ -1,6 +1,6 @@
 """Checks of how a remote reranker protects its key."""
 
-# ruff: noqa: ARG001  (every check takes what is served and the limits)
+# ruff: noqa: ARG001  (every check takes what is served and the tolerances)
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pickle
 
 from hybridrank.component.base import Component
 from hybridrank.errors import AuthenticationError, BackendError
-from hybridrank.testing.kit import CheckFailed, Limits, require
+from hybridrank.testing.kit import CheckFailed, Tolerances, require
 from hybridrank.testing.remote.failures import FINAL, PASSING, SLOW
 from hybridrank.testing.remote.stopping import late
 from hybridrank.testing.served import (
@@ -36,7 +36,7 @@ NO_KEYS = ("secret key", "secret\nkey", "sécret", '"secret"')
 """What people export by mistake, and no header may hold."""
 
 
-def missing_key_names_its_variable(served: Served, limits: Limits) -> None:
+def missing_key_names_its_variable(served: Served, tolerances: Tolerances) -> None:
     """Without a key in the environment, the error names the variable, and nothing is sent."""
     for way in served.ways():
         for key in (None, "", " \n"):
@@ -45,7 +45,7 @@ def missing_key_names_its_variable(served: Served, limits: Limits) -> None:
                 _no_key(error, server, f"the key is {key!r}")
 
 
-def impossible_key_is_not_sent(served: Served, limits: Limits) -> None:
+def impossible_key_is_not_sent(served: Served, tolerances: Tolerances) -> None:
     """An invalid key is rejected before it is sent, and not shown, since part of it may be a key."""
     for way in served.ways():
         for key in NO_KEYS:
@@ -68,7 +68,7 @@ def _no_key(error: BackendError, server: FaultyServer, what: str) -> None:
     )
 
 
-def key_is_read_at_every_call(served: Served, limits: Limits) -> None:
+def key_is_read_at_every_call(served: Served, tolerances: Tolerances) -> None:
     """A changed key takes effect, also one with a newline; a missing one is an error that names its variable."""
     for way in served.ways():
         with served.start() as (server, make):
@@ -85,7 +85,7 @@ def key_is_read_at_every_call(served: Served, limits: Limits) -> None:
                 answer(way, reranker, what="after its key had changed: read the environment at every call")
 
 
-def key_is_shown_nowhere(served: Served, limits: Limits) -> None:
+def key_is_shown_nowhere(served: Served, tolerances: Tolerances) -> None:
     """The key is in no error, however a service fails, in none of its frames, and not in the reranker."""
     for way in served.ways():
         for fault in (*FINAL, *PASSING, *SLOW):

@@ -1,6 +1,6 @@
 """Checks of a remote reranker under a deadline, a rate limit, or cancellation."""
 
-# ruff: noqa: ARG001  (every check takes what is served and the limits)
+# ruff: noqa: ARG001  (every check takes what is served and the tolerances)
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from hybridrank.errors import BackendError, BackendTimeoutError, RateLimitedError
 from hybridrank.runtime.deadline import limited
-from hybridrank.testing.kit import CheckFailed, Limits, require
+from hybridrank.testing.kit import CheckFailed, Tolerances, require
 from hybridrank.testing.remote.failures import SLOW, require_rate_limited
 from hybridrank.testing.served import (
     BATCH,
@@ -43,7 +43,7 @@ def late(way: Way, reranker: Any, *, deadline: float = 1.0) -> BackendError:
         return failure(way, reranker, what=f"a deadline in {deadline:g} s")
 
 
-def slow_service_is_left(served: Served, limits: Limits) -> None:
+def slow_service_is_left(served: Served, tolerances: Tolerances) -> None:
     """A service that never responds, or never finishes, is abandoned at the deadline and at the attempt's
     timeout.
     """
@@ -68,7 +68,7 @@ def slow_service_is_left(served: Served, limits: Limits) -> None:
                     )
 
 
-def past_the_deadline_nobody_is_asked(served: Served, limits: Limits) -> None:
+def past_the_deadline_nobody_is_asked(served: Served, tolerances: Tolerances) -> None:
     """Without remaining time, no request is sent."""
     for way in served.ways():
         with served.start() as (server, make):
@@ -80,7 +80,7 @@ def past_the_deadline_nobody_is_asked(served: Served, limits: Limits) -> None:
             )
 
 
-def pause_beyond_the_deadline_is_not_begun(served: Served, limits: Limits) -> None:
+def pause_beyond_the_deadline_is_not_begun(served: Served, tolerances: Tolerances) -> None:
     """A pause that would exceed the deadline is not started: the search ends at once."""
     for way in served.ways():
         for status in ("429", "503"):
@@ -93,7 +93,7 @@ def pause_beyond_the_deadline_is_not_begun(served: Served, limits: Limits) -> No
                 require_rate_limited(error, 3600.0, server, f"{status} asked to wait beyond the deadline")
 
 
-def rate_is_kept(served: Served, limits: Limits) -> None:
+def rate_is_kept(served: Served, tolerances: Tolerances) -> None:
     """`limits.per_minute` applies across threads and loops; a search that cannot wait for it sends nothing."""
     ways = served.ways()
     with served.start() as (server, make):
@@ -108,7 +108,7 @@ def rate_is_kept(served: Served, limits: Limits) -> None:
         )
 
 
-def cancelling_stops_the_request(served: Served, limits: Limits) -> None:
+def cancelling_stops_the_request(served: Served, tolerances: Tolerances) -> None:
     """A cancelled search closes its request, and the next search succeeds."""
     needs_ascore(served)
     with served.start() as (server, make):
@@ -129,10 +129,10 @@ def cancelling_stops_the_request(served: Served, limits: Limits) -> None:
             return await reranker.ascore(BATCH)
 
         rows = in_own_thread(lambda: asyncio.run(search()), searches=3)
-        same(rows, sound, limits, "after a search that was cancelled")
+        same(rows, sound, tolerances, "after a search that was cancelled")
 
 
-def cancelled_anywhere_nothing_runs_on(served: Served, limits: Limits) -> None:
+def cancelled_anywhere_nothing_runs_on(served: Served, tolerances: Tolerances) -> None:
     """Wherever a search is cancelled, no task remains, its slot is free, and the next search succeeds."""
     needs_ascore(served)
     with served.start() as (server, make):
@@ -155,7 +155,7 @@ def cancelled_anywhere_nothing_runs_on(served: Served, limits: Limits) -> None:
                     not left, f"a search was cancelled after {steps} turns of the loop, and these run on: {left}"
                 )
                 server.faults.clear()
-                same(await _next(reranker, steps), expected, limits, "after a search that was cancelled")
+                same(await _next(reranker, steps), expected, tolerances, "after a search that was cancelled")
                 if not early:
                     return
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hybridrank.testing.kit import Limits
+from hybridrank.testing.kit import Tolerances
 from hybridrank.testing.retrievers import searching, writing
 
 __all__ = ["CHECKS"]
 
-CHECKS: Sequence[Callable[[Any, Limits], None]] = (*searching.CHECKS, *writing.CHECKS)
+CHECKS: Sequence[Callable[[Any, Tolerances], None]] = (*searching.CHECKS, *writing.CHECKS)

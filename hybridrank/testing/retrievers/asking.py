@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hybridrank.component.protocols import Index, IndexedRetriever, Retriever
-from hybridrank.testing.kit import Limits, call, require, same_ranking, skip, sound_ranking
+from hybridrank.testing.kit import Tolerances, call, require, same_ranking, skip, sound_ranking
 from hybridrank.testing.samples import DOCUMENTS, queries
 from hybridrank.types import Document, Query, Ranking
 
@@ -73,13 +73,15 @@ def validated(rankings: Any, queries: Sequence[Query], k: int, what: str) -> lis
     ]
 
 
-def same_answers(got: Retriever, expected: Retriever, limits: Limits, what: str, why: str) -> None:
+def same_answers(got: Retriever, expected: Retriever, tolerances: Tolerances, what: str, why: str) -> None:
     """Fail unless two retrievers rank the same for the kit's queries."""
     asked = queries()
     for query, ranking, other in zip(
         asked, retrieve(got, asked, ALL), retrieve(expected, asked, ALL), strict=True
     ):
-        same_ranking(ranking, other, tolerance=limits.tolerance, what=f"{what}, the query {query.text!r}", why=why)
+        same_ranking(
+            ranking, other, tolerance=tolerances.tolerance, what=f"{what}, the query {query.text!r}", why=why
+        )
 
 
 def require_held(index: Index, documents: Mapping[str, Document], what: str) -> None:

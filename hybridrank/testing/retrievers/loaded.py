@@ -1,6 +1,6 @@
 """Checks of a retriever of a remote engine, into which the kit loads documents: filters, and whole documents."""
 
-# ruff: noqa: ARG001  (every check takes the component and the limits)
+# ruff: noqa: ARG001  (every check takes the component and the tolerances)
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.testing import components
 from hybridrank.testing.filter_samples import EXPECTED, FILTER_DOCUMENTS, FILTER_QUERY, FILTERS
-from hybridrank.testing.kit import CheckFailed, Limits, call, require, same_ranking, skip
+from hybridrank.testing.kit import CheckFailed, Tolerances, call, require, same_ranking, skip
 from hybridrank.testing.retrievers.asking import ALL, retrieve, searchable
 from hybridrank.testing.retrievers.searching import ENGINE_CHECKS, require_the_best, require_tie_order
 from hybridrank.testing.samples import DOCUMENTS, ODD_TEXTS, huge_text, queries
@@ -48,19 +48,19 @@ class Loaded:
             context.__exit__(None, None, None)
 
 
-def finds_the_best(loaded: Loaded, limits: Limits) -> None:
+def finds_the_best(loaded: Loaded, tolerances: Tolerances) -> None:
     """A query in a document's own words finds that document first, and its twin with the same score."""
     with loaded.holding() as retriever:
         require_the_best(retriever)
 
 
-def ties_survive_the_cut(loaded: Loaded, limits: Limits) -> None:
+def ties_survive_the_cut(loaded: Loaded, tolerances: Tolerances) -> None:
     """Where k cuts through a tie, the smaller id stays."""
     with loaded.holding() as retriever:
         require_tie_order(retriever)
 
 
-def holds_what_was_loaded(loaded: Loaded, limits: Limits) -> None:
+def holds_what_was_loaded(loaded: Loaded, tolerances: Tolerances) -> None:
     """Documents are found as soon as they are loaded, and those of an earlier load no more."""
     for documents in (DOCUMENTS[:2], DOCUMENTS[2:4], DOCUMENTS):
         with loaded.holding(documents) as retriever:
@@ -75,7 +75,7 @@ def holds_what_was_loaded(loaded: Loaded, limits: Limits) -> None:
                     )
 
 
-def documents_come_back_whole(loaded: Loaded, limits: Limits) -> None:
+def documents_come_back_whole(loaded: Loaded, tolerances: Tolerances) -> None:
     """The documents that a ranking brings along are those that were loaded, with title and metadata."""
     for documents, asked in ((DOCUMENTS, queries()), (FILTER_DOCUMENTS, [Query(FILTER_QUERY)])):
         known = {document.id: document for document in documents}
@@ -92,10 +92,10 @@ def documents_come_back_whole(loaded: Loaded, limits: Limits) -> None:
                     )
 
 
-def odd_documents(loaded: Loaded, limits: Limits) -> None:
+def odd_documents(loaded: Loaded, tolerances: Tolerances) -> None:
     """Empty, blank and unusual texts, and a huge one, can be loaded, and the others are found among them."""
     odd = [Document(f"odd: {name}", text) for name, text in ODD_TEXTS.items()]
-    odd.append(Document("odd: huge", huge_text(limits.huge)))
+    odd.append(Document("odd: huge", huge_text(tolerances.huge)))
     with loaded.holding([*DOCUMENTS, *odd]) as retriever:
         found = {doc_id for ranking in retrieve(retriever, queries(), ALL) for doc_id in ranking.ids}
         require(
@@ -104,7 +104,7 @@ def odd_documents(loaded: Loaded, limits: Limits) -> None:
         )
 
 
-def filters_mean_the_same(loaded: Loaded, limits: Limits) -> None:
+def filters_mean_the_same(loaded: Loaded, tolerances: Tolerances) -> None:
     """A filter finds exactly the documents that it matches, in the order of the whole ranking, or is refused."""
     with loaded.holding(FILTER_DOCUMENTS) as retriever:
         whole = _whole(retriever)
@@ -124,7 +124,7 @@ def filters_mean_the_same(loaded: Loaded, limits: Limits) -> None:
                 same_ranking(
                     found,
                     _among(whole, EXPECTED[name], k),
-                    tolerance=limits.tolerance,
+                    tolerance=tolerances.tolerance,
                     what=f"the filter {written} with k = {k}",
                     why="A filter must not change the scores, and must be applied before the cut at k",
                 )
@@ -145,7 +145,7 @@ def _require_documents(found: Ranking, name: str, k: int) -> None:
         )
 
 
-def filters_and_ids_together(loaded: Loaded, limits: Limits) -> None:
+def filters_and_ids_together(loaded: Loaded, tolerances: Tolerances) -> None:
     """A query with filters and ids finds the documents that both allow; each query of a batch has its own."""
     names = ["true", "above zero", "does not exist", "either"]
     ids = frozenset(document.id for document in FILTER_DOCUMENTS[::2])
@@ -161,7 +161,7 @@ def filters_and_ids_together(loaded: Loaded, limits: Limits) -> None:
                 same_ranking(
                     found,
                     _among(whole, EXPECTED[name] & ids, k),
-                    tolerance=limits.tolerance,
+                    tolerance=tolerances.tolerance,
                     what=f"{dict(FILTERS[name])} and every other id, with k = {k}, in a batch of {len(asked)}",
                     why="Whoever may see few documents would see others, or fewer",
                 )
@@ -182,7 +182,7 @@ def _among(whole: Ranking, allowed: frozenset[str], k: int) -> Ranking:
     return Ranking(tuple(doc_id for doc_id, _ in pairs), tuple(score for _, score in pairs))
 
 
-def checks() -> Sequence[Callable[[Loaded, Limits], None]]:
+def checks() -> Sequence[Callable[[Loaded, Tolerances], None]]:
     """The checks here, and those of every retriever, on one that holds the kit's documents."""
     return (
         *map(_with_documents, ENGINE_CHECKS),
@@ -197,10 +197,10 @@ def checks() -> Sequence[Callable[[Loaded, Limits], None]]:
     )
 
 
-def _with_documents(check: Callable[[Any, Limits], None]) -> Callable[[Loaded, Limits], None]:
+def _with_documents(check: Callable[[Any, Tolerances], None]) -> Callable[[Loaded, Tolerances], None]:
     @wraps(check)
-    def on_loaded(loaded: Loaded, limits: Limits) -> None:
+    def on_loaded(loaded: Loaded, tolerances: Tolerances) -> None:
         with loaded.holding() as retriever:
-            check(retriever, limits)
+            check(retriever, tolerances)
 
     return on_loaded

@@ -1,6 +1,6 @@
 """Checks of what a retriever finds: order, ties, the cut at k, ids, batches, threads."""
 
-# ruff: noqa: ARG001  (every check takes the component and the limits)
+# ruff: noqa: ARG001  (every check takes the component and the tolerances)
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hybridrank.component.protocols import AsyncRetriever, Index, IndexedRetriever, Retriever
-from hybridrank.testing.kit import THREADS, Limits, call, in_new_loop, in_threads, require, same_ranking, skip
+from hybridrank.testing.kit import THREADS, Tolerances, call, in_new_loop, in_threads, require, same_ranking, skip
 from hybridrank.testing.retrievers.asking import ALL, new_index, retrieve, searchable, validated
 from hybridrank.testing.samples import DOCUMENTS, ODD_TEXTS, TWINS, UNKNOWN_WORDS, huge_text, queries
 from hybridrank.types import Document, Query, Ranking
@@ -19,7 +19,7 @@ from hybridrank.types import Document, Query, Ranking
 __all__ = ["CHECKS", "ENGINE_CHECKS", "require_the_best", "require_tie_order"]
 
 
-def thread_safe(component: Any, limits: Limits) -> None:
+def thread_safe(component: Any, tolerances: Tolerances) -> None:
     """Eight threads that search at once, some while others encode, get the rankings that each gets alone."""
     retriever = searchable(component)
     asked = queries()
@@ -37,14 +37,14 @@ def thread_safe(component: Any, limits: Limits) -> None:
             same_ranking(
                 ranking,
                 alone[at],
-                tolerance=limits.tolerance,
+                tolerance=tolerances.tolerance,
                 what=f"with {THREADS} threads at once, the query {asked[at].text!r}",
                 why="A server runs many searches at once on one index: keep what belongs to one call in local "
                 "variables",
             )
 
 
-def sound_rankings(component: Any, limits: Limits) -> None:
+def sound_rankings(component: Any, tolerances: Tolerances) -> None:
     """Best first, ties by id, each id once, finite scores, at most k, only documents that are held."""
     retriever = searchable(component)
     for k in (1, 3, ALL):
@@ -57,7 +57,7 @@ def sound_rankings(component: Any, limits: Limits) -> None:
     retrieve(retriever, [], 3, "retrieve() of no queries")
 
 
-def finds_the_best(component: Any, limits: Limits) -> None:
+def finds_the_best(component: Any, tolerances: Tolerances) -> None:
     """A query in a document's own words finds that document first, and its twin with the same score."""
     require_the_best(new_index(component))
 
@@ -72,7 +72,7 @@ def require_the_best(retriever: Retriever) -> None:
     )
 
 
-def k_is_a_cut(component: Any, limits: Limits) -> None:
+def k_is_a_cut(component: Any, tolerances: Tolerances) -> None:
     """The best k are the first k of the best many, ties included; k may exceed the number of documents."""
     retriever = searchable(component)
     asked = queries()
@@ -81,13 +81,13 @@ def k_is_a_cut(component: Any, limits: Limits) -> None:
             same_ranking(
                 retrieve(retriever, [query], k)[0],
                 Ranking(full.ids[:k], full.scores[:k]),
-                tolerance=limits.tolerance,
+                tolerance=tolerances.tolerance,
                 what=f"the best {k} for {query.text!r}, beside the first {k} of the best {ALL}",
                 why="Pages of results would overlap or leave documents out",
             )
 
 
-def ties_survive_the_cut(component: Any, limits: Limits) -> None:
+def ties_survive_the_cut(component: Any, tolerances: Tolerances) -> None:
     """Where k cuts through a tie, the smaller id stays."""
     require_tie_order(new_index(component))
 
@@ -102,7 +102,7 @@ def require_tie_order(retriever: Retriever) -> None:
     )
 
 
-def filter_by_ids(component: Any, limits: Limits) -> None:
+def filter_by_ids(component: Any, tolerances: Tolerances) -> None:
     """A query with ids ranks just these documents, as the full ranking does, before k cuts."""
     retriever = searchable(component)
     for query in queries():
@@ -115,7 +115,7 @@ def filter_by_ids(component: Any, limits: Limits) -> None:
                 same_ranking(
                     found,
                     Ranking(tuple(d for d, _ in expected[:k]), tuple(s for _, s in expected[:k])),
-                    tolerance=limits.tolerance,
+                    tolerance=tolerances.tolerance,
                     what=f"the query {query.text!r} with ids = {sorted(allowed)} and k = {k}",
                     why="A filter that is applied after the cut loses results, and one that is ignored shows "
                     "documents to people who may not see them",
@@ -129,7 +129,7 @@ def filter_by_ids(component: Any, limits: Limits) -> None:
             )
 
 
-def batch_equals_singles(component: Any, limits: Limits) -> None:
+def batch_equals_singles(component: Any, tolerances: Tolerances) -> None:
     """A query gets the same ranking alone, in a batch, and in a batch in another order, twice."""
     retriever = searchable(component)
     asked = [*queries(), Query(queries()[0].text, ids=frozenset({DOCUMENTS[0].id, DOCUMENTS[2].id}))]
@@ -140,25 +140,25 @@ def batch_equals_singles(component: Any, limits: Limits) -> None:
             same_ranking(
                 ranking,
                 single,
-                tolerance=limits.tolerance,
+                tolerance=tolerances.tolerance,
                 what=f"the query {query.text!r} in a batch of {len(asked)}",
                 why="A user's results would depend on who else searches, or be someone else's",
             )
 
 
-def unknown_words(component: Any, limits: Limits) -> None:
+def unknown_words(component: Any, tolerances: Tolerances) -> None:
     """A query of words that no document holds is no error."""
     retrieve(searchable(component), [Query(UNKNOWN_WORDS)], 3)
 
 
-def odd_queries(component: Any, limits: Limits) -> None:
+def odd_queries(component: Any, tolerances: Tolerances) -> None:
     """Unusual queries, and a long one, get a sound ranking."""
     retriever = searchable(component)
     asked = [Query(text) for text in ODD_TEXTS.values() if text.strip()]
     retrieve(retriever, [*asked, Query(huge_text(10_000))], 3, "retrieve()")
 
 
-def input_is_unmutated(component: Any, limits: Limits) -> None:
+def input_is_unmutated(component: Any, tolerances: Tolerances) -> None:
     """The lists of queries and of documents, and the documents' metadata, are as they were."""
     documents = [Document(d.id, d.text, d.title, copy.deepcopy(dict(d.metadata))) for d in DOCUMENTS]
     ids = [document.id for document in documents]
@@ -183,7 +183,7 @@ def input_is_unmutated(component: Any, limits: Limits) -> None:
     )
 
 
-def async_equals_sync(component: Any, limits: Limits) -> None:
+def async_equals_sync(component: Any, tolerances: Tolerances) -> None:
     """`aretrieve` gives the rankings of `retrieve`, twice at once, and again in a second event loop."""
     retriever = searchable(component)
     if not isinstance(retriever, AsyncRetriever):
@@ -206,13 +206,13 @@ def async_equals_sync(component: Any, limits: Limits) -> None:
                 same_ranking(
                     ranking,
                     other,
-                    tolerance=limits.tolerance,
+                    tolerance=tolerances.tolerance,
                     what=f"aretrieve() in {loop}",
                     why="search() and asearch() promise the same results: let both share the code around the wait",
                 )
 
 
-ENGINE_CHECKS: Sequence[Callable[[Any, Limits], None]] = (
+ENGINE_CHECKS: Sequence[Callable[[Any, Tolerances], None]] = (
     thread_safe,  # first, so that a component is first used by many threads at once
     sound_rankings,
     k_is_a_cut,
@@ -225,4 +225,4 @@ ENGINE_CHECKS: Sequence[Callable[[Any, Limits], None]] = (
 )
 """Checks of any retriever that holds documents, whichever they are."""
 
-CHECKS: Sequence[Callable[[Any, Limits], None]] = (*ENGINE_CHECKS, finds_the_best, ties_survive_the_cut)
+CHECKS: Sequence[Callable[[Any, Tolerances], None]] = (*ENGINE_CHECKS, finds_the_best, ties_survive_the_cut)

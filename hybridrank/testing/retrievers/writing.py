@@ -1,6 +1,6 @@
 """Checks of an index: adding, replacing and deleting documents."""
 
-# ruff: noqa: ARG001  (every check takes the component and the limits)
+# ruff: noqa: ARG001  (every check takes the component and the tolerances)
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from hybridrank.testing.kit import Limits, call, require
+from hybridrank.testing.kit import Tolerances, call, require
 from hybridrank.testing.retrievers.asking import (
     ALL,
     add_documents,
@@ -24,7 +24,7 @@ from hybridrank.types import Document
 __all__ = ["CHECKS"]
 
 
-def empty_index(component: Any, limits: Limits) -> None:
+def empty_index(component: Any, tolerances: Tolerances) -> None:
     """A new index holds nothing and finds nothing; adding or deleting nothing changes nothing."""
     index = new_index(component, ())
     require_held(index, {}, "a new index")
@@ -36,7 +36,7 @@ def empty_index(component: Any, limits: Limits) -> None:
         require(not ranking.ids, f"an empty index found {list(ranking.ids)}, expected nothing")
 
 
-def encode_changes_nothing(component: Any, limits: Limits) -> None:
+def encode_changes_nothing(component: Any, tolerances: Tolerances) -> None:
     """`encode` alone changes no answer and no length; it reports its progress, if it does, in order."""
     index = new_index(component, DOCUMENTS[:4])
     other = new_index(component, DOCUMENTS[:4])
@@ -50,7 +50,7 @@ def encode_changes_nothing(component: Any, limits: Limits) -> None:
     call(lambda: index.encode(DOCUMENTS, progress=progress), "encode() with progress")
     require_held(index, {d.id: d for d in DOCUMENTS[:4]}, "an index, after encode() and before add(),")
     same_answers(
-        index, other, limits, "after encode() and before add()", "encode runs beside searches, without a lock"
+        index, other, tolerances, "after encode() and before add()", "encode runs beside searches, without a lock"
     )
     end = reports[-1][1] if reports else 0
     require(
@@ -63,7 +63,7 @@ def encode_changes_nothing(component: Any, limits: Limits) -> None:
     )
 
 
-def delete_is_complete(component: Any, limits: Limits) -> None:
+def delete_is_complete(component: Any, tolerances: Tolerances) -> None:
     """A deleted document is found no more and held no more, until it is added again."""
     index = new_index(component)
     kept = {document.id: document for document in DOCUMENTS}
@@ -88,13 +88,13 @@ def delete_is_complete(component: Any, limits: Limits) -> None:
     same_answers(
         index,
         new_index(component),
-        limits,
+        tolerances,
         "after deleting everything and adding it again",
         "A deletion must leave no trace in the scores",
     )
 
 
-def add_replaces(component: Any, limits: Limits) -> None:
+def add_replaces(component: Any, tolerances: Tolerances) -> None:
     """Adding under an id that is held puts the new text in place of the old."""
     index = new_index(component)
     new = Document("wing", "Compost heaps need elephants.")
@@ -106,13 +106,13 @@ def add_replaces(component: Any, limits: Limits) -> None:
     same_answers(
         index,
         new_index(component, replaced),
-        limits,
+        tolerances,
         "after one document was replaced, beside an index made with the new one",
         "The old text must not be found, nor weigh in the scores",
     )
 
 
-def updates_equal_a_fresh_index(component: Any, limits: Limits) -> None:
+def updates_equal_a_fresh_index(component: Any, tolerances: Tolerances) -> None:
     """Documents added in several calls, in any order, beside deletions, score as in an index made at once."""
     index = new_index(component, DOCUMENTS[5:])
     add_documents(index, DOCUMENTS[2:5][::-1])
@@ -123,13 +123,13 @@ def updates_equal_a_fresh_index(component: Any, limits: Limits) -> None:
     same_answers(
         index,
         new_index(component, left),
-        limits,
+        tolerances,
         "after additions and deletions, beside an index made at once",
         "Results would depend on the history of a collection, and change when it is rebuilt",
     )
 
 
-def indexes_are_independent(component: Any, limits: Limits) -> None:
+def indexes_are_independent(component: Any, tolerances: Tolerances) -> None:
     """Two indexes of one component know nothing of each other."""
     first, second = new_index(component, DOCUMENTS[:2]), new_index(component, DOCUMENTS[2:5])
     first.delete([DOCUMENTS[2].id])
@@ -137,10 +137,10 @@ def indexes_are_independent(component: Any, limits: Limits) -> None:
     require_held(second, {document.id: document for document in DOCUMENTS[2:5]}, "the second of two indexes")
 
 
-def odd_documents(component: Any, limits: Limits) -> None:
+def odd_documents(component: Any, tolerances: Tolerances) -> None:
     """Empty, blank and unusual texts, and a huge one, are held, and the other documents are found beside them."""
     odd = [Document(f"odd: {name}", text) for name, text in ODD_TEXTS.items()]
-    odd.append(Document("odd: huge", huge_text(limits.huge)))
+    odd.append(Document("odd: huge", huge_text(tolerances.huge)))
     index = new_index(component)
     try:
         add_documents(index, odd, "adding unusual texts")
@@ -166,7 +166,7 @@ def odd_documents(component: Any, limits: Limits) -> None:
     )
 
 
-CHECKS: Sequence[Callable[[Any, Limits], None]] = (
+CHECKS: Sequence[Callable[[Any, Tolerances], None]] = (
     empty_index,
     encode_changes_nothing,
     delete_is_complete,
