@@ -11,6 +11,7 @@ from weakref import finalize
 
 from hybridrank.errors import BackendTimeoutError
 from hybridrank.runtime.deadline import remaining
+from hybridrank.runtime.threads import in_thread
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -63,7 +64,7 @@ class PerLoopClient(Generic[T]):
         try:
             async with scope, own.lock:
                 if not own.made:
-                    own.made.append(await asyncio.to_thread(self._make))
+                    own.made.append(await in_thread(self._make, None, backend=None, purpose="client"))
                     own.closer = _close_with(loop, own.made[0], self._close, self._held)
                     await anext(own.closer)
             return own.made[0]

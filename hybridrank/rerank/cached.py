@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -26,6 +26,7 @@ from hybridrank.rerank.members import (
     score_member,
 )
 from hybridrank.rerank.score_store import KEY_BYTES, Entry, ScoreStore
+from hybridrank.runtime.threads import in_thread
 from hybridrank.types import Candidates, Scores
 
 __all__ = ["Cached"]
@@ -120,11 +121,11 @@ class Cached(Component):
 
     async def ascore(self, batch: Sequence[Candidates]) -> list[Scores]:
         """As `score`; the cache is read and written in a thread."""
-        asked = await asyncio.to_thread(self._look_up, batch)
+        asked = await in_thread(partial(self._look_up, batch), None, backend=None, purpose="cache")
         if not asked.missing:
             return self._answer(asked, [])
         rows = await ascore_member(self.reranker, asked.missing, name=self._name)
-        return await asyncio.to_thread(self._answer, asked, rows)
+        return await in_thread(partial(self._answer, asked, rows), None, backend=None, purpose="cache")
 
     def _look_up(self, batch: Sequence[Candidates]) -> _Asked:
         keys = [self._keys(candidates) for candidates in batch]

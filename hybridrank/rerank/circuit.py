@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from asyncio import Future as AsyncFuture
 from collections.abc import Callable
-from concurrent.futures import Future
 from time import monotonic
-from typing import Any, Literal
-from weakref import WeakSet
+from typing import Literal
 
 from hybridrank.runtime import fork
+from hybridrank.runtime.abandoned import abandoned_calls
 
-__all__ = ["LEFT_BEHIND", "Circuit"]
-
-LEFT_BEHIND = 3
-"""A backend that so many calls are at work that nobody waits for any more is not asked until one ends."""
+__all__ = ["Circuit"]
 
 
 class Circuit:
@@ -22,12 +17,20 @@ class Circuit:
 
     Closed, it lets every call through. After `failure_threshold` in a row it is open, and lets none through for
     `cooldown` seconds. Then it is half-open: one call goes through as a probe, and closes it, or opens it again.
-    It is open too while `LEFT_BEHIND` calls that nobody waits for any more are still at work.
+    It is also open while too many abandoned calls of `backend` are still running (`hybridrank.runtime.abandoned`).
 
     `clock` gives seconds, and never jumps. `reason` is the last failure, in words.
     """
 
-    def __init__(self, *, failure_threshold: int, cooldown: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        backend: object,
+        *,
+        failure_threshold: int,
+        cooldown: float,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._backend = backend
         self._failure_threshold = failure_threshold
         self._cooldown = cooldown
         self._clock = clock
@@ -36,15 +39,12 @@ class Circuit:
         self._opened: float | None = None
         self._probing = False
         self._turn = 0  # of opening and closing: what began before the last one has no say any more
-        # weak, since a task that nothing can wake any more is collected, and no longer at work
-        self._left: WeakSet[Future[Any] | AsyncFuture[Any]] = WeakSet()
         self.reason = ""
         fork.in_child(self._renew)
 
     def _renew(self) -> None:
         """The parent's calls tell a child nothing any more."""
         self._probing = False
-        self._left = WeakSet()
 
     @property
     def state(self) -> Literal["closed", "open", "half-open"]:
@@ -91,10 +91,5 @@ class Circuit:
             if turn == self._turn:
                 self._probing = False
 
-    def leave_behind(self, work: Future[Any] | AsyncFuture[Any]) -> None:
-        """Nobody waits for `work` any more; it is counted until it ends."""
-        with self._lock:
-            self._left.add(work)
-
     def _crowded(self) -> bool:
-        return sum(not work.done() for work in self._left) >= LEFT_BEHIND
+        return abandoned_calls.refusal(self._backend) is not None

@@ -26,8 +26,12 @@ from hybridrank.errors import (
     described,
 )
 from hybridrank.rerank.circuit import Circuit
-from hybridrank.rerank.in_time import ascore_in_time, score_in_time
-from hybridrank.rerank.members import metadata_fields_of, names_of
+from hybridrank.rerank.members import (
+    ascore_member_in_time,
+    metadata_fields_of,
+    names_of,
+    score_member_in_time,
+)
 from hybridrank.runtime.deadline import limited, remaining
 from hybridrank.types import Candidates, Scores
 
@@ -55,8 +59,8 @@ class Fallback(Component):
     `cooldown` seconds, then one search tries it, and puts it back to work or leaves it alone for as long again.
 
     Under a deadline each member but the last gets `time_share` of what is left. One that ignores the deadline is
-    left behind in its thread, which counts as a failure; while `circuit.LEFT_BEHIND` of its calls are still at
-    work it is not asked (searches that asked it before that was known come on top).
+    abandoned in its thread, which counts as a failure. While `runtime.abandoned.MOST_ABANDONED` of its calls are
+    still running it is not called (searches that called it before that was known come on top).
 
     Scores and spans are those of the member that answered. So are the details, with ``used``, its name;
     ``failed``, why each member before it failed; and ``circuit``, the state of each circuit that is not closed.
@@ -90,9 +94,7 @@ class Fallback(Component):
         search = _Search(self._members)
         for member in search.admitted():
             with search.asking(member):
-                search.rows = score_in_time(
-                    member.reranker, batch, name=member.name, leave_behind=member.circuit.leave_behind
-                )
+                search.rows = score_member_in_time(member.reranker, batch, name=member.name)
             if search.rows is not None:
                 return search.answer(member, search.rows)
         raise search.failure()
@@ -102,9 +104,7 @@ class Fallback(Component):
         search = _Search(self._members)
         for member in search.admitted():
             with search.asking(member):
-                search.rows = await ascore_in_time(
-                    member.reranker, batch, name=member.name, leave_behind=member.circuit.leave_behind
-                )
+                search.rows = await ascore_member_in_time(member.reranker, batch, name=member.name)
             if search.rows is not None:
                 return search.answer(member, search.rows)
         raise search.failure()
@@ -116,7 +116,7 @@ class Fallback(Component):
             _Member(
                 name,
                 reranker,
-                Circuit(failure_threshold=self.failure_threshold, cooldown=self.cooldown),
+                Circuit(reranker, failure_threshold=self.failure_threshold, cooldown=self.cooldown),
                 None if number == last else self.time_share,
             )
             for number, (name, reranker) in enumerate(zip(names_of(self.rerankers), self.rerankers, strict=True))

@@ -18,17 +18,19 @@ from hybridrank.component.registry import registered
 from hybridrank.component.validation import checked_scores
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.runtime.deadline import remaining
-from hybridrank.runtime.threads import in_thread
+from hybridrank.runtime.threads import in_task, in_thread, run_in_thread
 from hybridrank.types import Candidates, Scores
 
 __all__ = [
     "ascore_member",
+    "ascore_member_in_time",
     "identity_of",
     "is_pointwise",
     "metadata_fields_of",
     "names_of",
     "provenance_of",
     "score_member",
+    "score_member_in_time",
 ]
 
 
@@ -64,6 +66,29 @@ async def ascore_member(reranker: Reranker, batch: Sequence[Candidates], *, name
         work = partial(reranker.score, batch)
         answer = await in_thread(work, remaining(), backend=reranker, purpose="reranker")
     return checked_scores(answer, batch, source=f"reranker {name!r}")
+
+
+def score_member_in_time(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
+    """As `score_member`, by the deadline: where there is one, the member works in a thread and may be abandoned.
+
+    Raises:
+        BackendTimeoutError: it did not answer by the deadline. Its thread goes on.
+        BackendUnavailableError: too many of its calls are abandoned.
+    """
+    seconds = remaining()
+    work = partial(score_member, reranker, batch, name=name)
+    return work() if seconds is None else run_in_thread(work, seconds, backend=reranker, purpose="member")
+
+
+async def ascore_member_in_time(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
+    """As `score_member_in_time`; a member that waits without a thread is cancelled when it is late, or this is."""
+    seconds = remaining()
+    if seconds is None:
+        return await ascore_member(reranker, batch, name=name)
+    if isinstance(reranker, AsyncReranker):
+        return await in_task(partial(ascore_member, reranker, batch, name=name), seconds, backend=reranker)
+    work = partial(score_member, reranker, batch, name=name)
+    return await in_thread(work, seconds, backend=reranker, purpose="member")
 
 
 def is_pointwise(reranker: Reranker) -> bool:

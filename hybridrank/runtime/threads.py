@@ -14,18 +14,15 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import cache, partial
 from time import monotonic, perf_counter
-from typing import Any, Generic, Protocol, TypeVar
-from weakref import WeakSet
+from typing import Any, Generic, TypeVar
 
-from hybridrank.errors import BackendTimeoutError, BackendUnavailableError
+from hybridrank.errors import BackendTimeoutError
 from hybridrank.runtime import fork
+from hybridrank.runtime.abandoned import abandoned_calls
 
-__all__ = ["Work", "abandon", "abandoned", "in_task", "in_thread", "submit"]
+__all__ = ["Work", "abandon", "abandoned", "in_task", "in_thread", "run_in_thread", "submit"]
 
 T = TypeVar("T")
-
-_LEFT_BEHIND = 4
-"""Calls of one backend that may go on with nobody waiting: past that it is not called, or threads pile up."""
 
 _GRACE = 0.05
 """The part of its time that a task has, once it is cancelled, to come to its end."""
@@ -142,12 +139,12 @@ def _nothing() -> None:
 
 
 def submit(run: Callable[[], T], *, backend: object, purpose: str) -> Work[T]:
-    """Have this run in a thread, in this context; it fails where too many of the backend's calls are left behind.
+    """Have this run in a thread, in this context; it fails where too many of the backend's calls are abandoned.
 
     `purpose` names the workers. What waits for the work of some workers is the work of others: in one pool, those
     who wait could take every thread, and wait for work that finds none. A backend of None is never refused.
     """
-    if refusal := _left_behind.refusal(backend):
+    if refusal := abandoned_calls.refusal(backend):
         return Work.failed(refusal)
     call = partial(copy_context().run, run)
     return _workers(purpose).submit(partial(fork.within, call) if fork.inside() else call)
@@ -159,23 +156,41 @@ def abandon(work: Work[Any], *, backend: object) -> bool:
         return False
     if work._workers is not None:
         work._workers.abandon(work)
-    _left_behind.add(backend, work)
+    abandoned_calls.add(backend, work)
     return True
 
 
 def abandoned(seconds: float) -> BackendTimeoutError:
-    """What to say of a call that was not done after so many seconds."""
-    return BackendTimeoutError(f"left behind at the deadline, after {seconds:.3f} s")
+    """The error of a call that was not done after so many seconds."""
+    return BackendTimeoutError(f"abandoned at the deadline, after {seconds:.3f} s")
+
+
+def run_in_thread(run: Callable[[], T], seconds: float, *, backend: object, purpose: str) -> T:
+    """What `run` gives, in a thread of the workers for `purpose`, within so many seconds; late, it is abandoned.
+
+    Raises:
+        BackendTimeoutError: it is late.
+        BackendUnavailableError: too many of the backend's calls are abandoned.
+        Exception: what `run` raised.
+    """
+    work = submit(run, backend=backend, purpose=purpose)
+    try:
+        if work.wait(seconds):
+            return work.result()
+    finally:
+        if not work.finished:
+            abandon(work, backend=backend)
+    raise abandoned(seconds)
 
 
 async def in_thread(run: Callable[[], T], seconds: float | None, *, backend: object, purpose: str) -> T:
-    """Await what `run` gives, for so many seconds at most; late or cancelled, it is left behind.
+    """Await what `run` gives, for so many seconds at most; late or cancelled, it is abandoned.
 
     Unlike those of `asyncio.to_thread`, its threads keep neither the event loop nor the process from ending.
 
     Raises:
         BackendTimeoutError: it is late.
-        BackendUnavailableError: too many of the backend's calls are left behind.
+        BackendUnavailableError: too many of the backend's calls are abandoned.
         Exception: what `run` raised.
     """
     started = perf_counter()
@@ -209,14 +224,14 @@ def _set(over: asyncio.Future[None]) -> None:
 async def in_task(call: Callable[[], Awaitable[T]], seconds: float, *, backend: object) -> T:
     """Await what ``call()`` gives for so many seconds; late, or when this is cancelled, it is cancelled.
 
-    If it does not heed that, it is left behind.
+    If it ignores that, it is abandoned.
 
     Raises:
         BackendTimeoutError: it is late.
-        BackendUnavailableError: too many of the backend's calls are left behind.
+        BackendUnavailableError: too many of the backend's calls are abandoned.
         Exception: what it raised.
     """
-    if refusal := _left_behind.refusal(backend):
+    if refusal := abandoned_calls.refusal(backend):
         raise refusal
     started = perf_counter()
     task = asyncio.ensure_future(call())
@@ -232,7 +247,7 @@ async def in_task(call: Callable[[], Awaitable[T]], seconds: float, *, backend: 
                 await asyncio.wait({task}, timeout=seconds * _GRACE)
             finally:
                 if not task.done():
-                    _left_behind.add(backend, task)
+                    abandoned_calls.add(backend, task)
     raise abandoned(perf_counter() - started)
 
 
@@ -260,7 +275,7 @@ class _Worker(threading.Thread):
 
 
 class _Workers:
-    """Threads that make calls, at most so many that are at short ones; one whose call is left ends with it."""
+    """Threads that make calls, so many at most at short ones; one whose call is abandoned ends with it."""
 
     def __init__(self, name: str, *, most: int = _MOST) -> None:
         self._name = name
@@ -343,45 +358,10 @@ class _Workers:
             raise
 
 
-class _Call(Protocol):
-    def done(self) -> bool: ...
-
-
-class _LeftBehind:
-    """The calls of each backend that nobody waits for any more."""
-
-    def __init__(self) -> None:
-        self._lock = fork.new_rlock()  # reentrant: the garbage collector may come by with a task
-        # The backend, so that no other gets its id meanwhile. Its calls weakly, since a task that nothing can
-        # wake any more is collected, and then no longer at work.
-        self._calls: dict[int, tuple[object, WeakSet[Any]]] = {}
-
-    def add(self, backend: object, call: _Call) -> None:
-        if backend is not None:
-            with self._lock:
-                self._calls.setdefault(id(backend), (backend, WeakSet()))[1].add(call)
-
-    def refusal(self, backend: object) -> BackendUnavailableError | None:
-        """Why the backend is not called now; None if it may be."""
-        if not self._calls:
-            return None
-        with self._lock:
-            for key, (_, calls) in list(self._calls.items()):
-                if all(call.done() for call in calls):
-                    del self._calls[key]
-            held = self._calls.get(id(backend))
-            if held is None or sum(not call.done() for call in held[1]) < _LEFT_BEHIND:
-                return None
-        return BackendUnavailableError(f"not called: {_LEFT_BEHIND} calls that were left behind are still running")
-
-
 def _look_at_exception(task: asyncio.Future[Any]) -> None:
     """Or the event loop would complain that nobody did."""
     if not task.cancelled():
         task.exception()
-
-
-_left_behind = _LeftBehind()
 
 
 @cache
@@ -392,7 +372,4 @@ def _workers(purpose: str) -> _Workers:
 def _renew() -> None:
     global _left_behind
     _workers.cache_clear()  # a forked child inherits no threads
-    _left_behind = _LeftBehind()
-
-
-fork.in_child(_renew)
+    fork.in_child(_renew)
