@@ -20,8 +20,7 @@ from typing import Any, Self
 
 from hybridrank import Component, Document, Query, Ranking
 from hybridrank.errors import BackendUnavailableError
-from hybridrank.filters import FilterSupport, split_filter, visit
-from hybridrank.filters.expressions import key_token, keys_of
+from hybridrank.filters import FilterSupport, key_token, keys_of, split_filter, visit
 from hybridrank.remote.calls import trust_needed_by_service
 from hybridrank.remote.over_fetch import OverFetch
 
@@ -205,6 +204,46 @@ class FtsRetriever(Component):
             (answer,) = post(self.url, "/search", [search])["answers"]
             fetch.take(to_ranking(answer))
         return fetch.ranking()
+
+
+class FtsMulti(Component):
+    """All arms of the engine, in one request."""
+
+    use = "fts-multi"
+    url: str
+
+    def retrieve_many(self, queries: Mapping[str, Sequence[Query]], *, k: int) -> dict[str, list[Ranking]]:
+        fetches = {arm: [_Fetch(arm, query, k) for query in some] for arm, some in queries.items()}
+        while waiting := [each for some in fetches.values() for each in some if each.over.wanted]:
+            answers = post(self.url, "/search", [each.search() for each in waiting])["answers"]
+            for each, answer in zip(waiting, answers, strict=True):
+                each.over.take(to_ranking(answer))
+        return {arm: [each.over.ranking() for each in some] for arm, some in fetches.items()}
+
+
+class _Fetch:
+    """One query of one arm, on its way."""
+
+    def __init__(self, arm: str, query: Query, k: int) -> None:
+        native, rest = split_filter(query.filters, SUPPORT)
+        self.arm, self.query, self.over = arm, query, OverFetch(rest, k=k)
+        self.where = native and visit(native.expression, Conditions())
+
+    def search(self) -> dict[str, Any]:
+        return to_search(self.arm, self.query, self.where, self.over.wanted)
+
+
+class FtsArm(FtsRetriever):
+    """One arm of the engine, which can be asked together with the others."""
+
+    use = "fts-arm"
+
+    @property
+    def engine(self) -> FtsMulti:
+        return FtsMulti(url=self.url)
+
+    def retrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
+        return self.engine.retrieve_many({self.arm: queries}, k=k)[self.arm]
 
 
 def to_search(arm: str, query: Query, where: Any, limit: int) -> dict[str, Any]:

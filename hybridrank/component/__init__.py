@@ -14,6 +14,7 @@ _HOME = {
     "Adjuster": "protocols",
     "AdjusterOption": "registry",
     "AsyncExpander": "protocols",
+    "AsyncMultiRetriever": "protocols",
     "AsyncReranker": "protocols",
     "AsyncRetriever": "protocols",
     "BatchedFusion": "protocols",
@@ -25,6 +26,7 @@ _HOME = {
     "DocumentStore": "protocols",
     "Embedder": "protocols",
     "EmbedderOption": "registry",
+    "EngineArm": "protocols",
     "Expander": "protocols",
     "ExpanderOption": "registry",
     "FieldReader": "protocols",
@@ -33,6 +35,7 @@ _HOME = {
     "ImprovingIndex": "protocols",
     "Index": "protocols",
     "IndexedRetriever": "protocols",
+    "MultiRetriever": "protocols",
     "PointwiseReranker": "protocols",
     "ReadsMetadata": "protocols",
     "Registration": "registry",
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from hybridrank.component.base import once as once
     from hybridrank.component.protocols import Adjuster as Adjuster
     from hybridrank.component.protocols import AsyncExpander as AsyncExpander
+    from hybridrank.component.protocols import AsyncMultiRetriever as AsyncMultiRetriever
     from hybridrank.component.protocols import AsyncReranker as AsyncReranker
     from hybridrank.component.protocols import AsyncRetriever as AsyncRetriever
     from hybridrank.component.protocols import BatchedFusion as BatchedFusion
@@ -77,12 +81,14 @@ if TYPE_CHECKING:
     from hybridrank.component.protocols import DeclaresTrust as DeclaresTrust
     from hybridrank.component.protocols import DocumentStore as DocumentStore
     from hybridrank.component.protocols import Embedder as Embedder
+    from hybridrank.component.protocols import EngineArm as EngineArm
     from hybridrank.component.protocols import Expander as Expander
     from hybridrank.component.protocols import FieldReader as FieldReader
     from hybridrank.component.protocols import Fusion as Fusion
     from hybridrank.component.protocols import ImprovingIndex as ImprovingIndex
     from hybridrank.component.protocols import Index as Index
     from hybridrank.component.protocols import IndexedRetriever as IndexedRetriever
+    from hybridrank.component.protocols import MultiRetriever as MultiRetriever
     from hybridrank.component.protocols import PointwiseReranker as PointwiseReranker
     from hybridrank.component.protocols import ReadsMetadata as ReadsMetadata
     from hybridrank.component.protocols import Reranker as Reranker

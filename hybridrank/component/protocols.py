@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adjuster",
     "AsyncExpander",
+    "AsyncMultiRetriever",
     "AsyncReranker",
     "AsyncRetriever",
     "BatchedFusion",
@@ -28,12 +29,14 @@ __all__ = [
     "DeclaresTrust",
     "DocumentStore",
     "Embedder",
+    "EngineArm",
     "Expander",
     "FieldReader",
     "Fusion",
     "ImprovingIndex",
     "Index",
     "IndexedRetriever",
+    "MultiRetriever",
     "PointwiseReranker",
     "ReadsMetadata",
     "Reranker",
@@ -68,6 +71,44 @@ class AsyncRetriever(Protocol):
 
     async def aretrieve(self, queries: Sequence[Query], *, k: int) -> Sequence[Ranking]:
         """Like `Retriever.retrieve`, with the same results."""
+        ...
+
+
+@runtime_checkable
+class MultiRetriever(Protocol):
+    """An engine that ranks for several arms in one call."""
+
+    def retrieve_many(self, queries: Mapping[str, Sequence[Query]], *, k: int) -> Mapping[str, Sequence[Ranking]]:
+        """Rank the best `k` documents for each query of each arm; the keys are the engine's names for its arms.
+
+        The answers are those of each `EngineArm`. The arms' queries may differ in their vectors.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncMultiRetriever(Protocol):
+    """An engine of several arms that waits without a thread."""
+
+    async def aretrieve_many(
+        self, queries: Mapping[str, Sequence[Query]], *, k: int
+    ) -> Mapping[str, Sequence[Ranking]]:
+        """As `MultiRetriever.retrieve_many`, with the same answer."""
+        ...
+
+
+@runtime_checkable
+class EngineArm(Retriever, Protocol):
+    """One arm of an engine: a pipeline asks equal engines once for all of their arms."""
+
+    @property
+    def engine(self) -> MultiRetriever:
+        """The engine; it compares equal to the engine of another arm where one call can serve both."""
+        ...
+
+    @property
+    def arm(self) -> str:
+        """The engine's name for this arm."""
         ...
 
 

@@ -26,6 +26,7 @@ from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.pipeline.latency_model import LatencyModel, LatencyModels
 from hybridrank.pipeline.local_arms import LocalArms
 from hybridrank.pipeline.observers import Observers
+from hybridrank.pipeline.remote_arms import RemoteArms
 from hybridrank.pipeline.scoring import Scorer
 from hybridrank.result.usage import Usage
 
@@ -66,6 +67,7 @@ class Setup:
             for name, arm in config.retrievers.items()
             if name not in self.local and isinstance(arm, Retriever)
         }
+        self.remote_arms = RemoteArms(self.remote)
         self.arms = LocalArms(self.local, collection, remote=self.remote)
 
     def fused_weight(self, scores: Sequence[float]) -> float:

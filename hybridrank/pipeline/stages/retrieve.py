@@ -7,16 +7,18 @@ held while they answer: if the collection has changed by then, the local arms ar
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.collection.indexes.view import View
-from hybridrank.component.protocols import AsyncRetriever, Retriever, VectorSource
-from hybridrank.component.validation import checked_rankings, checked_vectors
-from hybridrank.errors import BackendResponseError, BackendTimeoutError, BackendUnavailableError, described
+from hybridrank.component.protocols import Retriever, VectorSource
+from hybridrank.component.validation import checked_vectors
+from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, described
+from hybridrank.pipeline.arm_calls import retrieve_from
 from hybridrank.pipeline.local_arms import Rankings, Retrieve
+from hybridrank.pipeline.remote_arms import absent, matching
 from hybridrank.pipeline.setup import Setup
 from hybridrank.pipeline.stages.fuse import Asked, Retrieved, fuse, is_late
 from hybridrank.pipeline.state import QueryState, SearchOptions
@@ -83,9 +85,7 @@ class _Retrieval:
     def with_remote_arms(self) -> Plan[list[QueryState]]:
         """Ask the remote arms and, beside them, the local ones; then fuse, and fetch what is missing."""
         setup = self.setup
-        calls = [
-            _remote_call(name, arm, self.asked.queries, self.options.fetch_k) for name, arm in setup.remote.items()
-        ]
+        calls = setup.remote_arms.calls(self.asked.queries, self.options.fetch_k)
         with limited(all_but(_RESERVE)):
             if setup.local:
                 both: list[Call[Any]] = [*calls, Call(self._retrieve_local)]
@@ -94,7 +94,7 @@ class _Retrieval:
             else:
                 outcomes = yield from ask_all(calls)
                 local = _Local({})
-        remote: dict[str, Outcome[Rankings]] = dict(zip(setup.remote, outcomes, strict=True))
+        remote = setup.remote_arms.by_arm(outcomes)
         joined = yield from ask(Call(partial(self._join, local, remote)))
         if is_late(joined):
             return self._fuse(Retrieved({**local.arms, **remote}, local.documents, complete=False))
@@ -150,7 +150,7 @@ class _Retrieval:
         states = self._joined(local, remote)
         if states is None:  # the collection has changed since the local arms were asked
             with self._retrieving() as (view, arms):
-                ids = _found_by(arms) | _absent(remote)
+                ids = _found_by(arms) | absent(remote)
                 vectors = self._vectors(view, ids)
                 view.retrieved(ids)
                 local = _Local(arms, _found_by(arms), None, dict(view.units(ids)), vectors)
@@ -164,13 +164,13 @@ class _Retrieval:
         """
         held, vectors = dict(local.documents), dict(local.vectors)
         filtered = any(query.filters is not None for query in self.asked.queries)
-        wanted = _absent(remote) - held.keys() - (frozenset() if filtered else local.found)
+        wanted = absent(remote) - held.keys() - (frozenset() if filtered else local.found)
         if wanted:
             with self.setup.collection.reading() as view:
                 if local.is_past(view):
                     return None
                 held.update(view.units(wanted))
-        arms = {**local.arms, **_matching(self.asked.queries, remote, held)}
+        arms = {**local.arms, **matching(self.asked.queries, remote, held)}
         states = self._fuse(Retrieved(arms, held, local.found, complete=False))
         ids = self._shown(states)
         missing = ids.difference(*(state.found for state in states))
@@ -199,43 +199,15 @@ class _Retrieval:
         return {}
 
 
-def _validated(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Rankings:
-    source = f"retriever {name!r}"
-    checked = checked_rankings(rankings, queries=len(queries), k=k, source=source)
-    for query, ranking in zip(queries, checked, strict=True):
-        if query.ids is not None and not query.ids.issuperset(ranking.ids):
-            raise BackendResponseError(f"{source} returned documents that are not among the query's ids")
-    return checked
-
-
-def _answerable(queries: Sequence[Query]) -> list[Query]:
-    """The queries that an arm can search for: with neither a text nor a vector for it, it finds nothing."""
-    return [query for query in queries if query.vector is not None or not query.is_blank]
-
-
-def _spread(rankings: Rankings, queries: Sequence[Query], answered: Sequence[Query]) -> Rankings:
-    """The rankings in the order of `queries`, empty for those that were not asked."""
-    if len(answered) == len(queries):
-        return rankings
-    found = {id(query): ranking for query, ranking in zip(answered, rankings, strict=True)}
-    return [found.get(id(query), Ranking()) for query in queries]
-
-
-def _retrieve(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Rankings:
-    asked = _answerable(queries)
-    found = _validated(name, arm.retrieve(asked, k=k), asked, k) if asked else []
-    return _spread(found, queries, asked)
-
-
 def _retriever(options: SearchOptions, view: View) -> Retrieve:
-    return _retrieve_parents if options.per_document and view.splits else _retrieve
+    return _retrieve_parents if options.per_document and view.splits else retrieve_from
 
 
 def _retrieve_parents(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Rankings:
     """As many of the best passages as it takes for `k` documents to be among them."""
     depth = k
     while True:
-        rankings = _retrieve(name, arm, queries, depth)
+        rankings = retrieve_from(name, arm, queries, depth)
         parents = [[unit.rpartition("#")[0] for unit in ranking.ids] for ranking in rankings]
         if all(len(units) < depth or len(set(units)) >= k for units in parents):
             return [_down_to(ranking, units, k) for ranking, units in zip(rankings, parents, strict=True)]
@@ -250,44 +222,7 @@ def _down_to(ranking: Ranking, parents: Sequence[str], k: int) -> Ranking:
     return replace(ranking, ids=ranking.ids[:end], scores=ranking.scores[:end])
 
 
-def _remote_call(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Call[Rankings]:
-    mine = [query.for_arm(name) for query in queries]
-    run = partial(_retrieve, name, arm, mine, k)
-    if not isinstance(arm, AsyncRetriever):
-        return Call(run, backend=arm)
-    native = arm
-
-    async def arun() -> Rankings:
-        asked = _answerable(mine)
-        found = _validated(name, await native.aretrieve(asked, k=k), asked, k) if asked else []
-        return _spread(found, mine, asked)
-
-    return Call(run, arun, backend=arm)
-
-
-def _matching(
-    queries: Sequence[Query], remote: Mapping[str, Outcome[Rankings]], held: Mapping[str, Document]
-) -> dict[str, Outcome[Rankings]]:
-    """The outcomes of the remote arms; one that returned documents outside of a filter has failed."""
-    arms = dict(remote)
-    for name, arm in remote.items():
-        for query, ranking in zip(queries, arm.value or (), strict=arm.error is None):
-            if query.filters is None:
-                continue
-            known = [ranking.documents.get(doc_id) or held.get(doc_id) for doc_id in ranking.ids]
-            if not all(query.filters.matches(document.metadata) for document in known if document is not None):
-                problem = f"retriever {name!r} returned documents that do not match the query's filters"
-                arms[name] = Outcome(None, BackendResponseError(problem), arm.seconds, arm.started)
-    return arms
-
-
 def _found_by(arms: Mapping[str, Outcome[Rankings]]) -> frozenset[str]:
     """The ids that arms have found, for all queries."""
     rankings = [ranking for arm in arms.values() if arm.error is None for ranking in arm.get()]
     return frozenset().union(*(ranking.ids for ranking in rankings))
-
-
-def _absent(remote: Mapping[str, Outcome[Rankings]]) -> Set[str]:
-    """The ids of documents that remote arms have found and did not return."""
-    rankings = [ranking for arm in remote.values() if arm.error is None for ranking in arm.get()]
-    return {doc_id for ranking in rankings for doc_id in ranking.ids if doc_id not in ranking.documents}
