@@ -136,9 +136,10 @@ class Isotonic(_Curve):
         """Probability that a document of this raw score is relevant."""
         first, last = self.knots[0][0] / 2, self.knots[-1][0] / 2
         rising = 0.5 + atan((score - (first + last)) / (last - first or 1.0)) / pi
-        return _off_the_edge((1.0 - _TILT) * self._on_steps(score) + _TILT * rising)
+        return _off_the_edge((1.0 - _TILT) * self.on_steps(score) + _TILT * rising)
 
-    def _on_steps(self, score: float) -> float:
+    def on_steps(self, score: float) -> float:
+        """The fitted step function at a score, linear between its knots; it may be level, as `__call__` is not."""
         at = bisect_right(self.knots, (score, inf))
         if at in (0, len(self.knots)):
             return self.knots[min(at, len(self.knots) - 1)][1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -67,9 +69,15 @@ def test_costs_are_kept_with_a_collection(tmp_path) -> None:
     with Pipeline.build(TOPICS, path=tmp_path / "c", retrievers={"bm25": BM25()}, reranker=SharedWords()) as built:
         for _ in range(3):
             built.search("waste")
+    first = json.loads((tmp_path / "c" / "costs.json").read_text())
+    assert [len(calls) for calls in first.values()] == [2]  # not the call that may have loaded a model
     with Pipeline.open(tmp_path / "c", reranker=SharedWords()) as opened:
-        assert opened._setup.latency_model.known
-        assert not opened.replace(reranker="cross-encoder")._setup.latency_model.known
+        for _ in range(2):
+            opened.search("waste")
+    ((name, calls),) = json.loads((tmp_path / "c" / "costs.json").read_text()).items()
+    assert name in first
+    assert calls[:2] == first[name]
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize(

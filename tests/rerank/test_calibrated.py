@@ -96,7 +96,7 @@ def test_isotonic_steps_are_those_of_the_closed_form(seed):
     scores, relevant = judged(seed, n=40)
     curve = Isotonic.fit(scores, relevant)
     raw, expected = min_max(scores, relevant)
-    assert [curve._on_steps(score) for score in raw] == pytest.approx(expected, abs=1e-12)
+    assert [curve.on_steps(score) for score in raw] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -106,8 +106,8 @@ def test_isotonic_steps_are_scikit_learns_also_between_and_beyond_the_knots(seed
     reference.fit(scores, relevant.astype(float))
     curve = Isotonic.fit(scores, relevant)
     points = np.random.default_rng(seed).uniform(-20, 20, 1000)
-    np.testing.assert_allclose([curve._on_steps(point) for point in points], reference.predict(points), atol=1e-9)
-    assert all(abs(curve(point) - curve._on_steps(point)) <= 1e-3 for point in points.tolist())
+    np.testing.assert_allclose([curve.on_steps(point) for point in points], reference.predict(points), atol=1e-9)
+    assert all(abs(curve(point) - curve.on_steps(point)) <= 1e-3 for point in points.tolist())
 
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])

@@ -53,7 +53,7 @@ def test_what_is_deleted_and_compacted_meanwhile_does_not_come_back(tmp_path: Pa
 
 
 def test_a_closed_collection_takes_over_nothing_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loading, go_on = threading.Event(), threading.Event()
+    loading, go_on, loaded = threading.Event(), threading.Event(), threading.Event()
     with Collection.create(tmp_path / "collection", arms()) as writer:
         reader = Collection.open(writer.path, arms())
         load = reader._live.generations.load
@@ -61,7 +61,10 @@ def test_a_closed_collection_takes_over_nothing_any_more(tmp_path: Path, monkeyp
         def slowly(*args: Any) -> Any:
             loading.set()
             go_on.wait(30)
-            return load(*args)
+            try:
+                return load(*args)
+            finally:
+                loaded.set()
 
         writer.add([Document("d0", "copy d0")])
         reader.refresh()
@@ -76,7 +79,7 @@ def test_a_closed_collection_takes_over_nothing_any_more(tmp_path: Path, monkeyp
         assert closing.is_alive()  # the other one still reads the files
         go_on.set()
         closing.join()
-        assert not reader._live._reloading.locked()
+        assert loaded.is_set()
         thread.join()
 
 

@@ -249,14 +249,13 @@ class Stubborn(Bad):
 def test_what_ignores_its_cancellation_is_left_behind_and_then_not_called(around, tmp_path):
     member = Stubborn()
     reranker = AROUND[around](member, tmp_path)
-    pipeline = Pipeline.build(DOCUMENTS, retrievers={"bm25": BM25()}, reranker=reranker)
+    pipeline = Pipeline.build(DOCUMENTS, retrievers={"bm25": BM25()}, reranker=reranker, max_searches=1)
 
     async def run() -> None:
         try:
-            for _ in range(8):
+            for _ in range(8):  # each after the one before: there is room for one at a time
                 check_degraded(await pipeline.asearch("waste", deadline=0.3), around)
             assert 1 <= len(member.waits) <= 4
-            assert len(pipeline._admission._holds) == 0
         finally:
             member.heeds = True
         for event in member.waits:

@@ -65,8 +65,7 @@ def test_cancelled_at_each_of_its_turns(member, around, deadline, tmp_path):
                 )  # there is room: max_searches is 1
             assert result.degraded == {}
             assert [hit.document.id for hit in result.hits] == expected
-            if isinstance(reranker, Fallback):
-                assert [each.circuit.state for each in reranker._members] == ["closed"]
+            assert "circuit" not in result.trace.stage("rerank").details  # no circuit is open
             late += not early
             if late == 2:
                 return turns
