@@ -369,6 +369,8 @@ class PipelineConfig(BaseModel):
                 parts[name] = dumped(part).get(name)
             except ConfigError:
                 parts[name] = None
+        if self.expand is None:
+            del parts["expand"]
         return {**parts, "reranker": "none" if self.reranker is None else parts["reranker"]}
 
 

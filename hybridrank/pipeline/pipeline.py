@@ -6,16 +6,15 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from collections.abc import Collection as Sized
 from contextlib import aclosing, closing
 from functools import partial
-from os import fspath
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.indexes.live_index import LiveIndex
 from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.component.protocols import Retriever
-from hybridrank.errors import ConfigError, HybridrankError, InputError
+from hybridrank.errors import ConfigError, InputError
 from hybridrank.filters.language import Filter
+from hybridrank.pipeline.building import BUILT_IN, build_collection, open_collection
 from hybridrank.pipeline.config import (
     OpenOptions,
     PipelineConfig,
@@ -28,7 +27,7 @@ from hybridrank.pipeline.latency_model import LatencyModels
 from hybridrank.pipeline.observers import Observer, Observers
 from hybridrank.pipeline.plan import plan
 from hybridrank.pipeline.scope import Scope
-from hybridrank.pipeline.setup import Setup, Shared, check_setup, indexed_retrievers
+from hybridrank.pipeline.setup import Setup, Shared, check_setup
 from hybridrank.pipeline.state import SearchOptions
 from hybridrank.result.hits import SearchResult
 from hybridrank.result.usage import Usage
@@ -102,28 +101,7 @@ class Pipeline:
         """
         settings = PipelineConfig.load(config, **options)
         check_setup(settings)
-        local = indexed_retrievers(settings)
-        if path is None:
-            memory = MemoryCollection(
-                {name: arm.create_index() for name, arm in local.items()},
-                splitter=settings.splitter,
-                fields=settings.fields,
-            )
-            memory.add(documents, vectors=vectors, progress=progress)
-            return cls(settings, memory)
-        collection = Collection.create(
-            path,
-            local,
-            splitter=settings.splitter,
-            indexed_fields=settings.indexed_fields,
-            fields=settings.fields,
-            config=settings.nameable(),
-        )
-        try:
-            collection.add(documents, vectors=vectors, progress=progress)
-        except BaseException as error:
-            _discard(collection, error)
-            raise
+        collection = build_collection(settings, documents, path=path, vectors=vectors, progress=progress)
         return cls(settings, collection)
 
     @classmethod
@@ -149,22 +127,7 @@ class Pipeline:
             ConfigError: an option is wrong or has to be given; or an arm's vectors are another embedder's.
             StorageError: there is no collection, it is damaged, or a newer version of hybridrank wrote it.
         """
-        for fixed in ("splitter", "indexed_fields", "fields"):
-            if fixed in options:
-                raise ConfigError(
-                    "a collection keeps what it was built with: build another one", path=f"$.{fixed}"
-                )
-        stored = Collection.stored_config(path)
-        for part in ("retrievers", "fusion", "reranker", "adjust"):
-            if part in stored and stored[part] is None and part not in options:
-                raise ConfigError(
-                    "it was an object that has no registered name when this was built; give it again",
-                    path=f"$.{part}",
-                )
-        source = f"the collection at {fspath(path)}"
-        settings = PipelineConfig.load_stored(stored, source=source, trust=trust, **options)
-        check_setup(settings)
-        return cls(settings, Collection.open(path, indexed_retrievers(settings), trust=trust, progress=progress))
+        return cls(*open_collection(path, trust=trust, progress=progress, options=options))
 
     def replace(self, **options: Unpack[ReplaceOptions]) -> Self:
         """Make a pipeline over the same documents and indexes with another fusion, reranker, adjusters or depth.
@@ -194,7 +157,7 @@ class Pipeline:
         )
 
     def _replaced(self, options: Mapping[str, Any]) -> PipelineConfig:
-        for fixed in ("retrievers", "splitter", "indexed_fields", "fields"):
+        for fixed in ("retrievers", *BUILT_IN):
             if fixed in options:
                 raise ConfigError("that needs other indexes: use Pipeline.build()", path=f"$.{fixed}")
         kept = {name: getattr(self.config, name) for name in PipelineConfig.model_fields}
@@ -457,18 +420,6 @@ def _several(queries: Iterable[str | Query], method: str) -> Iterable[str | Quer
     if isinstance(queries, Mapping) or not isinstance(queries, Iterable):
         raise InputError(f"queries must be several queries in their order, not one {type(queries).__name__}")
     return queries
-
-
-def _discard(collection: Collection, error: BaseException) -> None:
-    """Remove a collection that could not be filled; where it stays, the exception says so."""
-    reason = "others have written to it meanwhile"
-    try:
-        if collection.discard():
-            return
-    except HybridrankError as problem:
-        reason = str(problem)
-        collection.close()
-    error.add_note(f"the collection at {collection.path} was not removed: {reason}")
 
 
 def _seconds(deadline: float | None) -> float | None:

@@ -224,6 +224,24 @@ def test_a_failing_expander_degrades_the_search(pipeline, expander, problem):
     assert result.trace.stage("fusion").ids == pipeline.search(QUESTION).trace.stage("fusion").ids
 
 
+def test_a_collection_keeps_its_expander(tmp_path):
+    class Unnamed:
+        def expand(self, queries):
+            return [[Formulation("humus")] for _ in queries]
+
+    options = {"retrievers": {"bm25": BM25()}, "reranker": None}
+    table = {"use": "synonyms", "table": {"waste": ["humus"]}}
+    for name, expander in (("named", table), ("none", None), ("object", Unnamed())):
+        Pipeline.build(TOPICS, path=tmp_path / name, expand=expander, **options).close()
+    with Pipeline.open(tmp_path / "named") as named, Pipeline.open(tmp_path / "none") as without:
+        assert stages(named.search(QUESTION).trace, "expand") == ["expand"]
+        assert stages(without.search(QUESTION).trace, "expand") == []
+    with pytest.raises(ConfigError, match=r"\$\.expand: it was an object"):
+        Pipeline.open(tmp_path / "object")
+    with Pipeline.open(tmp_path / "object", expand=None) as chosen:
+        assert stages(chosen.search(QUESTION).trace, "expand") == []
+
+
 def test_an_async_expander_is_awaited(pipeline):
     result = asyncio.run(pipeline.replace(expand=Waiting()).asearch(QUESTION))
     assert stages(result.trace, "retrieve") == ["bm25", "bm25 #2", "dense", "dense #2"]

@@ -1,0 +1,93 @@
+"""Build a collection for a pipeline, or open one with the configuration that is stored in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import fspath
+from typing import TYPE_CHECKING, Any
+
+from hybridrank.collection import Collection, MemoryCollection
+from hybridrank.collection.protocol import SearchableCollection
+from hybridrank.errors import ConfigError, HybridrankError
+from hybridrank.pipeline.config import PipelineConfig
+from hybridrank.pipeline.setup import check_setup, indexed_retrievers
+from hybridrank.types import Document, Progress
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["BUILT_IN", "build_collection", "open_collection"]
+
+BUILT_IN = ("splitter", "indexed_fields", "fields")
+"""Options that a collection keeps as it was built."""
+
+_OBJECTS = ("retrievers", "expand", "fusion", "reranker", "adjust")
+"""Options that may be objects without a registered name, which no stored configuration can hold."""
+
+
+def build_collection(
+    settings: PipelineConfig,
+    documents: Iterable[Document],
+    *,
+    path: str | PathLike[str] | None,
+    vectors: Mapping[str, NDArray[np.float32]] | None,
+    progress: Progress | None,
+) -> SearchableCollection:
+    """Index documents: in memory, or in the new directory `path`, which is removed again where that fails."""
+    local = indexed_retrievers(settings)
+    if path is None:
+        memory = MemoryCollection(
+            {name: arm.create_index() for name, arm in local.items()},
+            splitter=settings.splitter,
+            fields=settings.fields,
+        )
+        memory.add(documents, vectors=vectors, progress=progress)
+        return memory
+    collection = Collection.create(
+        path,
+        local,
+        splitter=settings.splitter,
+        indexed_fields=settings.indexed_fields,
+        fields=settings.fields,
+        config=settings.nameable(),
+    )
+    try:
+        collection.add(documents, vectors=vectors, progress=progress)
+    except BaseException as error:
+        _discard(collection, error)
+        raise
+    return collection
+
+
+def open_collection(
+    path: str | PathLike[str], *, trust: bool, progress: Progress | None, options: Mapping[str, Any]
+) -> tuple[PipelineConfig, SearchableCollection]:
+    """Open the collection at `path`; gives its configuration too, which `options` override."""
+    for fixed in BUILT_IN:
+        if fixed in options:
+            raise ConfigError("a collection keeps what it was built with: build another one", path=f"$.{fixed}")
+    stored = Collection.stored_config(path)
+    for part in _OBJECTS:
+        if part in stored and stored[part] is None and part not in options:
+            raise ConfigError(
+                "it was an object that has no registered name when this was built; give it again", path=f"$.{part}"
+            )
+    source = f"the collection at {fspath(path)}"
+    settings = PipelineConfig.load_stored(stored, source=source, trust=trust, **options)
+    check_setup(settings)
+    return settings, Collection.open(path, indexed_retrievers(settings), trust=trust, progress=progress)
+
+
+def _discard(collection: Collection, error: BaseException) -> None:
+    """Remove a collection that could not be filled; where it stays, the exception says so."""
+    reason = "others have written to it meanwhile"
+    try:
+        if collection.discard():
+            return
+    except HybridrankError as problem:
+        reason = str(problem)
+        collection.close()
+    error.add_note(f"the collection at {collection.path} was not removed: {reason}")
