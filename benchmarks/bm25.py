@@ -1,4 +1,5 @@
-"""BM25 beside bm25s (numba and numpy) and rank_bm25: the same texts, the same queries, one process, one thread.
+"""BM25 compared with bm25s (numba and numpy) and rank_bm25: the same texts, the same queries, one process, one
+thread.
 
 Words are numbered by rank; the word of rank r is drawn with probability proportional to 1/r (Zipf's law with
 exponent 1, no word left out), each draw independent of all others, from NumPy's default_rng(--seed). The word of

@@ -1,4 +1,4 @@
-"""The durable collection beside LanceDB, txtai and Milvus Lite: load, reopen, search, filter, add, delete.
+"""The durable collection compared with LanceDB, txtai and Milvus Lite: load, reopen, search, filter, add, delete.
 
     pip install lancedb "txtai[ann,scoring]" pymilvus milvus-lite
     python benchmarks/collection.py --documents 20000
@@ -266,7 +266,7 @@ class LanceDB:
     """IVF_RQ, which it recommends for more than 256 dimensions and for filters, with a partition for every 4,096
     rows; candidates are scored again by their own vectors (`refine_factor`), without which recall is 0.82.
 
-    IVF_HNSW_SQ has a recall of 0.99, is no quicker in a hybrid query, and takes 80 times as long to build.
+    IVF_HNSW_SQ has a recall of 0.99, is no faster in a hybrid query, and takes 80 times as long to build.
     """
 
     def __init__(self) -> None:

@@ -221,7 +221,7 @@ def compare(name: str, all_of: Mapping[str, Score], searches: list[Search], repe
 
 
 def crowd(score: Score, searches: list[Search], repeat: int) -> None:
-    """Print what becomes of hybridrank's throughput when several threads search at once."""
+    """Print what happens to hybridrank's throughput when several threads search at once."""
     counts = (1, 2, 8)
     seconds: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(repeat):

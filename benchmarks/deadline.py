@@ -31,7 +31,7 @@ NDCG = ir_measures.nDCG @ 10
 
 
 class Passing:
-    """Documents' vectors are kept on disk, queries are embedded anew: that is part of a search."""
+    """Documents' vectors are kept on disk; queries are embedded in each search, as a part of it."""
 
     def __init__(self, kept: KeptEmbedder, fresh: OnnxEmbedder) -> None:
         self.kept, self.fresh = kept, fresh

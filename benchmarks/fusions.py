@@ -2,10 +2,10 @@
 
     python benchmarks/fusions.py RECORDING [RECORDING …]    # hybridrank record … --deep 100 --to RECORDING
 
-Recorded searches of two arms are fused anew: 50 candidates of each arm, of which the first 20 are reranked and
+Recorded searches of two arms are fused again: 50 candidates of each arm, of which the first 20 are reranked and
 blended by default. nDCG@10 of the fused order, recall@20 of it (what the reranker is shown), and nDCG@10 of the
 reranked one, where there was a reranker. Differences are to the default fusion; * marks those with p < .05 by the
-paired randomisation test, not corrected for their number.
+paired randomization test, not corrected for their number.
 """
 
 from __future__ import annotations

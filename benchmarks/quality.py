@@ -1,4 +1,4 @@
-"""nDCG@10 and recall@100 of each arm and of RRF, on test collections in BEIR's layout; BM25 beside bm25s.
+"""nDCG@10 and recall@100 of each arm and of RRF, on test collections in BEIR's layout; BM25 compared with bm25s.
 
     python benchmarks/quality.py DIRECTORY [DIRECTORY …]      # needs bm25s and "hybridrank[evaluate]"
 

@@ -5,7 +5,7 @@
 
 Prints the seconds of tuning, by the clock and of the processor alone (a busy machine makes the first longer), and
 what was found. Made-up searches have the size of real ones: two arms with 100 candidates each, all of them scored,
-and judgments of so many documents a query as are told.
+and judgments of so many documents a query as given.
 """
 
 from __future__ import annotations

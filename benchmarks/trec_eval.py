@@ -77,7 +77,7 @@ def largest(ours: Mapping[str, Mapping[str, float]], theirs: Mapping[str, Mappin
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directories", type=Path, nargs="+")
-    parser.add_argument("--queries", type=int, default=1000, help="at most so many of a split, by chance")
+    parser.add_argument("--queries", type=int, default=1000, help="at most so many of a split, at random")
     parser.add_argument("--language", default="english", help="of BM25's analysis; numbers need no good search")
     options = parser.parse_args()
     print(f"{'collection':28}{'queries':>8}{'nDCG@10':>9}   largest difference from trec_eval, from the textbook")

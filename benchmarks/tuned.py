@@ -6,7 +6,7 @@ nDCG@10 on recordings of the default models, 100 candidates deep: of each arm, o
 depths, and blended by default; and of what `tune` answers, under bounds on the 95th percentile of a search's time.
 Queries are cut into five folds; what `tune` answers from four of them, the default (or what of it keeps within the
 bound) if nothing else is shown to be better, is measured on the fifth. Differences to the better arm come with the
-paired randomisation test; all intervals are bootstrapped.
+paired randomization test; all intervals are bootstrapped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def values(recording: Recording, variant: Variant, measure: str = MEASURE) -> li
 
 @dataclass(frozen=True)
 class Row:
-    """The values of one way to search, query by query, beside those of the better arm."""
+    """The values of one way to search, query by query, compared with those of the better arm."""
 
     numbers: Sequence[float]
     others: Sequence[float]

@@ -75,7 +75,7 @@ class AsyncSharedWords(SharedWords):
 
 
 class Broken:
-    """A part that fails the way it is told to: raises an exception, or returns what it should not."""
+    """A part that fails as configured: raises an exception, or returns what it should not."""
 
     def __init__(self, failure: Any) -> None:
         self.failure = failure

@@ -24,7 +24,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     ],
     "cross-encoder": [{"activation": "sigmoid", "max_tokens": 64}],
 }
-"""Configurations beside the default one, by name."""
+"""Configurations besides the default one, by name."""
 
 
 ADJUSTERS = [

@@ -96,7 +96,7 @@ def test_toml_is_a_configuration(page):
 def test_commands_run(page, tmp_path, monkeypatch, capsys):
     from hybridrank.cli import main
 
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")  # what the commands read; what they write goes beside it
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")  # what the commands read; what they write goes next to it
     monkeypatch.chdir(tmp_path)
     for line in "".join(blocks(page, "sh")).splitlines():
         program, *arguments = shlex.split(line, comments=True) or [""]

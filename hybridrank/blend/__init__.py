@@ -1,4 +1,4 @@
-"""The reranker's order and the fused order, weighed: a reranker outside of its domain then does less harm."""
+"""Blending of the reranker's scores with the fused order, which limits the loss of a reranker out of domain."""
 
 from hybridrank.blend.confidence import ConfidenceBlend, confidence_range_of, effective_blend
 from hybridrank.blend.interpolation import blend, blended

@@ -1,4 +1,4 @@
-"""How much the fused order weighs beside the reranker's scores, by how confident the reranker is."""
+"""The weight of the fused order relative to the reranker's scores, by the reranker's confidence."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ _debug = False
 def main() -> None:
     """Run the command line.
 
-    Exits with 0 for success; 1 where a check failed, a file could not be read or an id is not held, and all
+    Exits with 0 for success; 1 where a check failed, a file could not be read or an id is not held, and everything
     else was done; 2 for an error, reported in one line.
     """
     logging.getLogger("hybridrank").addHandler(logging.NullHandler())  # its warnings are printed here anyway

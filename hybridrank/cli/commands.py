@@ -1,8 +1,8 @@
 """Commands that plugins bring, looked up when they are asked for.
 
 An entry point in the group ``hybridrank.commands`` names a command, and refers to a `typer.Typer` with what it
-does. The program's own commands go before it. Nothing of a plugin is imported but for its own command: help names
-a command's distribution, from the metadata alone.
+does. The program's own commands take precedence. Nothing of a plugin is imported but for its own command: help
+names a command's distribution, from the metadata alone.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Commands(TyperGroup):
     """The program's own commands, and behind them those of plugins."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        """Parse the program's own options; what is wrong is told in printable characters."""
+        """Parse the program's own options; errors are reported in printable characters."""
         with _printable_errors():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parse a command's arguments and run it; what is wrong is told in printable characters."""
+        """Parse a command's arguments and run it; errors are reported in printable characters."""
         with _printable_errors():
             return super().invoke(ctx)
 

@@ -102,7 +102,7 @@ def delete(
 
 
 def compact(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOption = False) -> None:
-    """Reorganize a collection and save its indexes: smaller, and quicker to open."""
+    """Reorganize a collection and save its indexes: smaller, and faster to open."""
     with open_if_possible(path, trust=trust) as collection:
         before = sum(collection.statistics()["bytes"].values())
         collection.compact()
@@ -177,7 +177,7 @@ def import_documents(
     """Add the documents that export wrote to a collection, new or old; for any other file there is index.
 
     A document replaces the one that is held under its id. Should a line be wrong, what stands before it may have
-    been stored: mend it, and import the file again.
+    been stored: fix it, and import the file again.
     """
     documents = _imported(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read

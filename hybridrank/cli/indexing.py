@@ -39,7 +39,7 @@ _MOST_SHOWN = 10  # files, and records of a file
 
 @dataclass
 class Report:
-    """What became of the files, by their absolute paths."""
+    """The outcome for each file, by its absolute path."""
 
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Adding documents: the slow part beside searches and other writers, batch after batch."""
+"""Adding documents in batches: the slow part runs concurrently with searches and other writers."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ class _Behind:
         if kind is None:
             self._finish()
         elif issubclass(kind, Exception):
-            with suppress(Exception):  # what failed first is told
+            with suppress(Exception):  # the first failure is reported
                 self._finish()
         elif self._last is not None:
             self._last.cancel()

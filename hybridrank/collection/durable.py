@@ -167,7 +167,7 @@ class Collection:
         """Open a collection. `retrievers` override those that it was created with: same vectors, other options.
 
         Without any (``{}``) there is nothing to search by and nothing to embed with; documents are read, deleted
-        and exported all the same. Adding takes every embedder whose vectors the collection holds.
+        and exported anyway. Adding takes every embedder whose vectors the collection holds.
 
         `trust` is as for `Pipeline.open`: without it, stored retrievers that could do harm are not built.
         `progress` is called with (units, total) while indexes have to be made again.
@@ -570,8 +570,8 @@ def _located(path: str | PathLike[str]) -> Path:
 def _draft(folder: Path, doing: str) -> Iterator[Path | None]:
     """A database to be written, which becomes that of a directory at the end, unless something is raised.
 
-    None where the directory holds anything but what somebody left behind who was killed in here. The lock keeps
-    two from making one collection. What was raised leaves nothing behind.
+    None where the directory holds anything except the files of a creation that was killed. The lock keeps
+    two processes from creating one collection. An exception leaves no files.
     """
     draft = folder / f".{_DATABASE}"
     written = _files(draft.name)
@@ -606,7 +606,7 @@ def _draft(folder: Path, doing: str) -> Iterator[Path | None]:
 
 
 def _files(database: str) -> tuple[str, ...]:
-    """A database, and what SQLite keeps beside it."""
+    """A database, and what SQLite keeps next to it."""
     return tuple(f"{database}{ending}" for ending in ("", "-wal", "-shm", "-journal"))
 
 

@@ -39,14 +39,14 @@ _CAREFUL = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_N
 
 
 class ReadWriteLock:
-    """Many readers or one writer. A waiting writer goes before new readers, so that searches cannot starve it.
+    """Many readers or one writer. A waiting writer precedes new readers, so that searches cannot starve it.
 
     ``with lock.reading():`` holds it together with other readers, ``with lock.writing():`` alone. Not reentrant: a
     thread that reads must not read again before it is done. While a reader has been at it for more than a second
     (an arm that hangs, say) new readers do not wait for the writer that waits for that one.
 
     A reader's hold belongs to the object that `reading` gives, and ends with it, so that no signal handler's
-    exception can leave it behind. In a forked child, those of other threads have ended.
+    exception can leave it locked. In a forked child, those of other threads have ended.
     """
 
     def __init__(self) -> None:
@@ -193,7 +193,7 @@ class WriterLock:
 
     @contextmanager
     def holding(self, doing: str, *, timeout: float | None = None) -> Iterator[None]:
-        """Have the lock; `doing` says what for, to those who wait in vain (`timeout` in seconds).
+        """Hold the lock; `doing` is the purpose, for the error of a process that times out (`timeout` in seconds).
 
         Raises:
             LockedError: another thread or process still had it when the time was up; `holder` says which.
@@ -280,7 +280,7 @@ class WriterLock:
 
 def _lock(descriptor: int) -> None:
     if sys.platform == "win32":
-        os.lseek(descriptor, _MOST, os.SEEK_SET)  # beyond what is told there, which others read
+        os.lseek(descriptor, _MOST, os.SEEK_SET)  # beyond the holder's name, which other processes read
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

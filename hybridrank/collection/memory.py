@@ -256,7 +256,7 @@ class MemoryCollection:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Exclude searches: what is changed inside is changed whole, or, where nobody waits for it, not at all."""
+        """Exclude searches: a change inside is atomic, and is skipped if its caller has abandoned it."""
         with self._lock.writing(_PATIENCE), committing():
             yield
 

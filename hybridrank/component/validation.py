@@ -111,8 +111,8 @@ def _corrected(ranking: Any, k: int, source: str) -> Ranking:
             raise BackendResponseError(
                 f"{source} ranked document {below!r} below {above!r}, which it scored lower"
             )
-    mended = Ranking.of(pairs, k=k)
-    return Ranking(mended.ids, mended.scores, ranking.documents, ranking.details)
+    repaired = Ranking.of(pairs, k=k)
+    return Ranking(repaired.ids, repaired.scores, ranking.documents, ranking.details)
 
 
 def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> Sequence[Scores]:
@@ -182,7 +182,7 @@ def checked_vectors(
     if dim is not None and matrix.shape[1] != dim:
         raise BackendResponseError(
             f"{source} returned vectors of {matrix.shape[1]} dimensions, but the index holds {dim}; "
-            "an index keeps the embedder that it was built with: build it anew to change it"
+            "an index keeps the embedder that it was built with: rebuild it to change it"
         )
     if not np.isfinite(matrix).all():
         row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])

@@ -214,7 +214,7 @@ class _Parser:
         if not isinstance(name, str):
             _wrong(path, f"a field's name is a str, not {_kind(name)}")
         if name in _OPERATORS:
-            _wrong(path, f'stands inside of a field: {{"<field>": {{"{name}": …}}}}')
+            _wrong(path, f'stands inside a field: {{"<field>": {{"{name}": …}}}}')
         if name.startswith("$"):
             _wrong(path, f'a field\'s name does not begin with "$"{_near(name, _COMBINERS)}')
         if not is_sound(name):
@@ -256,7 +256,7 @@ class _Parser:
                     _wrong(path, f"takes true or false, not {_kind(value)}")
                 return Exists(name) if value else Not(Exists(name))
         if word in _COMBINERS:
-            _wrong(path, f'stands outside of a field: {{"{word}": …}} with the field inside')
+            _wrong(path, f'stands outside a field: {{"{word}": …}} with the field inside')
         _wrong(
             path, f"there is no such operator{_near(str(word), _OPERATORS)} (operators: {', '.join(_OPERATORS)})"
         )

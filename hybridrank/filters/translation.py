@@ -180,7 +180,7 @@ def split_filter(filter: Filter | None, support: FilterSupport) -> SplitFilter: 
 
     The native part narrows as far as it soundly can. Of a disjunction with an unsupported operand, the native part
     is the disjunction of the operands' native parts, where each has one, and the rest is the whole disjunction. A
-    negation with an unsupported operand is moved towards the leaves by De Morgan's laws, and split there.
+    negation with an unsupported operand is moved toward the leaves by De Morgan's laws, and split there.
     """
     if filter is None:
         return SplitFilter(None, None)

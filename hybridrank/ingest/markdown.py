@@ -47,7 +47,7 @@ class FrontMatter(NamedTuple):
 
 
 class Heading(NamedTuple):
-    """A heading outside of lists and quotes: its lines, from `first` to before `end`, its level, and its text."""
+    """A heading outside lists and quotes: its lines, from `first` to before `end`, its level, and its text."""
 
     first: int
     end: int

@@ -27,7 +27,7 @@ FACT_FILES = (
     "sentence_bert_config.json",
     "tokenizer_config.json",
 )
-"""The files that `read_facts` reads where they exist, beside each module's own ``config.json``."""
+"""The files that `read_facts` reads where they exist, besides each module's own ``config.json``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Running a text encoder with ONNX Runtime: a tokenizer, a graph, and worker threads over sequences of tokens.
 
-Each sequence, or batch of sequences of about one length, runs on one thread, and as many threads run beside
-each other as there are CPUs: no thread waits for another inside an operator, so nothing spins. Searches that run
-at once take turns, sequence by sequence, first come, first served.
+Each sequence, or batch of sequences of about one length, runs on one thread, and as many threads run concurrently
+as there are CPUs: no thread waits for another inside an operator, so nothing spins. Searches that run at once take
+turns, sequence by sequence, first come, first served.
 
 Most 8-bit graphs quantize their activations as they run, with one scale for the whole tensor. In a padded
 batch of such a graph a sequence's result depends on its neighbors (by up to 0.3 logits for a cross-encoder),
@@ -59,10 +59,10 @@ class Tokens(NamedTuple):
 class Graph:
     """An ONNX graph from tokens to numbers, loaded once and shared by threads.
 
-    At most `threads` sequences or batches run at once, whoever asks (None: one for each CPU that this process
-    may use). `batch_tokens` bounds a batch, padding included; None is 512, and one sequence at a time for a
-    graph that quantizes its activations as it runs, or without a `pad_id`. (Up to 512 the time for a token is the
-    same within 3 %, past it padding and caches cost ever more: benchmarks/README.md has the figures.)
+    At most `threads` sequences or batches run at once, whichever caller asks (None: one for each CPU that this
+    process may use). `batch_tokens` bounds a batch, padding included; None is 512, and one sequence at a time for
+    a graph that quantizes its activations as it runs, or without a `pad_id`. (Up to 512 the time for a token is
+    the same within 3 %, past it padding and caches cost ever more: benchmarks/README.md has the figures.)
 
     Raises:
         ModelError: the file is no graph, or wants inputs other than tokens.
@@ -163,7 +163,7 @@ def _map(
 ) -> Iterator[NDArray[np.float32]]:
     """`map` over threads of its own, each call in the caller's context, which has the deadline.
 
-    None is left behind, and a forked process has no dead ones to wait for.
+    None is abandoned, and a forked process has no dead ones to wait for.
     """
     workers = min(threads, len(batches))
     if workers <= 1:

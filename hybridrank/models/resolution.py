@@ -162,7 +162,7 @@ def trust_needed_for(
     if not _is_id(model, revision):
         return {option: f"it reads the files at {model!r:.200}"}
     if revision is None and _offer(model) is not None:
-        return {}  # loading it would verify all of its files: that is for whoever uses it
+        return {}  # loading it would verify all of its files: that is left to the caller
     try:
         resolve(model, revision=revision, choose=choose, local_only=True)
     except ModelError:

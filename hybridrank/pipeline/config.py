@@ -54,7 +54,7 @@ _STAGES = ("expand", "fusion", "rerank", "blend")
 
 
 def _default_fusion(config: Mapping[str, Any]) -> Any:
-    """RRF, in which an arm called ``dense`` weighs 2, and the first of either arm are among the first of all.
+    """RRF with weight 2 for an arm called ``dense``, and each arm's top hits near the top of the fused list.
 
     With a `k` of 60, what is first for BM25 alone would come behind the first 61 of the vectors alone, where no
     reranker sees it. With 5 it is among the first eight.
@@ -84,7 +84,7 @@ class SearchOverrides(TypedDict, total=False):
 
 
 class SearchArguments(SearchOverrides, total=False):
-    """What `Pipeline.search` and its siblings take beside the query."""
+    """What `Pipeline.search` and its siblings take besides the query."""
 
     k: int
     filters: Filter | Mapping[str, Any] | None
@@ -124,11 +124,11 @@ class PipelineConfig(BaseModel):
     and equal weights. `on_rerank_error` says what a search does when the
     reranker fails: give the fused order and say so (``"fused"``), or raise.
 
-    `blend` is what the fused order weighs beside the reranker's: a share, of which 0 is the reranker alone, or a
-    `ConfidenceBlend`, the default (docs/blending.md). `stop` ends reranking before `rerank_k` when the best have
-    settled; it takes a reranker that is pointwise. Without a reranker neither has anything to do.
+    `blend` is what the fused order weighs relative to the reranker's: a share, of which 0 is the reranker alone,
+    or a `ConfidenceBlend`, the default (docs/blending.md). `stop` ends reranking before `rerank_k` when the top k
+    is stable; it takes a reranker that is pointwise. Without a reranker neither has anything to do.
 
-    `adjust` are adjusters, which score anew, in their order, what the reranker scored, or all that was fused where
+    `adjust` are adjusters, which rescore, in their order, what the reranker scored, or all that was fused where
     there is none.
 
     `expand` is an expander, which adds formulations to each query; the arms are asked for all of them.
@@ -303,7 +303,7 @@ class PipelineConfig(BaseModel):
         source: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None,
         **options: Unpack[PipelineOptions],
     ) -> Self:
-        """Read a configuration from a TOML file, or take it from a mapping; `options` go before what it says.
+        """Read a configuration from a TOML file, or take it from a mapping; `options` override it.
 
         Raises:
             ConfigError: the file cannot be read, is not TOML, or holds an unknown or wrong option.
@@ -334,7 +334,7 @@ class PipelineConfig(BaseModel):
     ) -> Self:
         """Build a configuration that came with data, such as a collection's. `options` are the caller's own.
 
-        What could run code, reach a network, or read a file outside of the model caches and the collection takes
+        What could run code, reach a network, or read a file outside the model caches and the collection takes
         `trust` (`hybridrank.component.trust`), unless `options` replace it. `source` is for messages: "the
         collection at …". Of the fields `only_made` nothing will be used, so only classes that declare nothing take
         `trust` there.

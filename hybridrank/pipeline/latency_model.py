@@ -52,7 +52,7 @@ class LinearLatency:
     ) -> LinearLatency:
         """Fit (characters, seconds) of calls by weighted least squares, with both parts at least zero.
 
-        A call weighs `decay` times as much as the one after it. Seconds are in proportion to characters where
+        A call has `decay` times the weight of the next one. Seconds are in proportion to characters where
         there are fewer than `least` calls, where all sizes are about the same, or where the fixed part is less
         than `errors` times its standard error (0: any fixed part counts).
         """

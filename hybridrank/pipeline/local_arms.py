@@ -1,6 +1,6 @@
 """Ask the local arms, on one state of the collection, and embed queries while no state is held.
 
-An embedder is third-party code and may hang, and whoever holds a state keeps writers waiting. So queries are
+An embedder is third-party code and may hang, and a call that holds a state keeps writers waiting. So queries are
 embedded while the arms that need no vectors run, and only calls that read an index hold a state.
 """
 

@@ -118,8 +118,8 @@ class Pipeline:
         `options` are fields of `PipelineConfig` and override it; parts that were objects without a registered name
         have to be given again. `progress` is called where indexes have to be rebuilt.
 
-        Whoever made the collection wrote its configuration. Parts of it that could run code, reach a network, or
-        read a file outside of the model caches and the collection are built with ``trust=True`` alone: remote
+        The author of the collection wrote its configuration. Parts of it that could run code, reach a network, or
+        read a file outside the model caches and the collection are built with ``trust=True`` alone: remote
         rerankers, models at a path or not on this machine yet, caches at a path, plugins that declare nothing.
 
         Raises:
@@ -146,8 +146,8 @@ class Pipeline:
         """Make a pipeline over the documents that match `filters` alone: those of one tenant, for example.
 
         No argument of its methods widens the scope: the filters of a search, of a `delete` and of a further
-        `scoped` narrow it. `get` finds nothing outside of it, `len` counts what is inside, and `add` takes only
-        documents that match. `collection` is the whole collection, for whoever may have it.
+        `scoped` narrow it. `get` finds nothing outside it, `len` counts what is inside, and `add` takes only
+        documents that match. `collection` is the whole collection, for trusted callers.
 
         Raises:
             InputError: `filters` are wrong; the message has the path.
@@ -369,7 +369,7 @@ class Pipeline:
         `Collection.add` has the details of a durable one.
 
         Raises:
-            InputError: something is not a `Document`, two share an id, or one is outside of the pipeline's scope.
+            InputError: something is not a `Document`, two share an id, or one is outside the pipeline's scope.
         """
         return self.collection.add(self._scope.check(documents), vectors=vectors, progress=progress)
 

@@ -141,7 +141,7 @@ def _of_arm(name: str, outcome: Outcome[_Answers]) -> Outcome[Rankings]:
 def matching(
     queries: Sequence[Query], remote: Mapping[str, Outcome[Rankings]], held: Mapping[str, Document]
 ) -> dict[str, Outcome[Rankings]]:
-    """The outcomes of the remote arms; one that returned documents outside of a filter has failed."""
+    """The outcomes of the remote arms; one that returned documents outside a filter has failed."""
     arms = dict(remote)
     for name, arm in remote.items():
         for query, ranking in zip(queries, arm.value or (), strict=arm.error is None):

@@ -66,7 +66,7 @@ class Scope:
         """The documents, as they are taken.
 
         Raises:
-            InputError: one is outside of the scope, or would replace a document that is.
+            InputError: one is outside the scope, or would replace a document that is.
         """
         return documents if self.filters is None else self._checked(documents, self.filters)
 
@@ -78,12 +78,12 @@ class Scope:
             ids = [document.id for document in some if isinstance(document, Document)]
             for held in self.collection.get(ids).values():
                 if not filters.matches(held.metadata):
-                    raise InputError(f"the id {held.id!r} is taken by a document outside of this pipeline's scope")
+                    raise InputError(f"the id {held.id!r} is taken by a document outside this pipeline's scope")
             for document in some:
                 if isinstance(document, Document) and not filters.matches(
                     normal_metadata(document.id, document.metadata, types)
                 ):
-                    raise InputError(f"document {document.id!r} is outside of this pipeline's scope")
+                    raise InputError(f"document {document.id!r} is outside this pipeline's scope")
                 yield document
 
     def delete(self, ids: Iterable[str], filters: Filter | Mapping[str, Any] | None) -> int:

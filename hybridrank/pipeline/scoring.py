@@ -193,7 +193,7 @@ class _Progress:
                 self._stable.add(n)
 
     def scored(self) -> Scored:
-        """What there is so far."""
+        """The scores so far."""
         scores = [_joined(parts) for parts in self._parts]
         stable, started = frozenset(self._stable), self._started or 0.0
         return Scored(scores, self._seconds, self._error, self.late, stable, started)

@@ -71,7 +71,7 @@ class Setup:
         self.arms = LocalArms(self.local, collection, remote=self.remote)
 
     def fused_weight(self, scores: Sequence[float]) -> float:
-        """The weight of the fused order beside these scores of the reranker."""
+        """The weight of the fused order relative to these scores of the reranker."""
         if not isinstance(self.blend, ConfidenceBlend):
             return self.blend
         return self.blend.weight(scores, declared=self.confidence_range)

@@ -42,7 +42,7 @@ class ServiceClient:
     def __init__(self, limits: Limits, *, name: str) -> None:
         self._limits = limits
         self._name = name
-        self._quickest = 0.0  # seconds that the quickest answer took; 0.0 before there is one
+        self._quickest = 0.0  # seconds that the fastest response took; 0.0 before there is one
         self._renew()
         fork.in_child(self._renew)
 
@@ -55,7 +55,7 @@ class ServiceClient:
         An attempt is stopped (cancelled) when its time is up. One that times out, finds the service failing or
         is refused for its rate is tried again: after what the service asked for, waited in full, or else after a
         pause that doubles, less up to half of it at random. It is not where that pause is over the limits, or
-        would leave less time before the deadline than the quickest answer took. Any other failure is final.
+        would leave less time before the deadline than the fastest response took. Any other failure is final.
 
         Raises:
             BackendTimeoutError: the deadline has passed, or the last attempt took too long.

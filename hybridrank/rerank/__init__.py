@@ -59,7 +59,7 @@ else:
     __getattr__, __dir__ = lazy(__name__, _HOME)
 
     class _Callable(ModuleType):
-        """A module that is a function too: whoever imports the name gets both, in any order of imports."""
+        """A module that is a function too: an import of the name gets both, in any order of imports."""
 
         def __call__(self, *args: Any, **options: Any) -> Any:
             from hybridrank.rerank.texts import rerank

@@ -166,5 +166,5 @@ def _judgments(batch: Sequence[Candidates], relevance: Sequence[Sequence[bool | 
             raise InputError(f"a judgment is 1 (relevant) or 0, not {value!r}: say which grades are relevant")
     relevant = np.array(values, bool)
     if relevant.all() or not relevant.any():
-        raise InputError("fitting takes relevant documents and others, and these judgments are all the same")
+        raise InputError("fitting takes relevant documents and others, and these judgments are identical")
     return relevant

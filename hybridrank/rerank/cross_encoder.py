@@ -39,7 +39,7 @@ class CrossEncoder(Component):
     across queries as far as the model makes them so. `activation="sigmoid"` maps them into 0…1, in the same order.
 
     `max_tokens` is the window for query and document together, special tokens included (None: the model's). A
-    document that does not fit beside the query is read in overlapping windows, the overlap an eighth of what
+    document that does not fit with the query is read in overlapping windows, the overlap an eighth of what
     fits, and its score is that of its best window (`on_long="window"`); or its beginning is
     (`"truncate"`); or it is an error (`"raise"`). A query gets at most half of the window: a longer one is cut
     there, or is an error with `"raise"`. Each `Scores.details` has ``tokens_read`` and ``tokens_total`` (of the
@@ -96,7 +96,7 @@ class CrossEncoder(Component):
 
     @once
     def fingerprint(self) -> str:
-        """What decides the score of a pair beside the configuration: the model's files, and what runs them.
+        """What decides the score of a pair besides the configuration: the model's files, and what runs them.
 
         The CPU is part of that: 8-bit products overflow on one that lacks VNNI, and not on one that has it.
         """

@@ -1,4 +1,4 @@
-"""When to stop reranking: the best have settled, and more would hardly change them."""
+"""When to stop reranking: the top k is stable, and more scores would hardly change it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EarlyStopping(Component):
         return {}
 
     def should_stop(self, scores: Sequence[float], *, k: int) -> bool:
-        """Whether the best `k` have settled. `scores` are in the order in which the documents were scored.
+        """Whether the top `k` is stable. `scores` are in the order in which the documents were scored.
 
         A score that equals the k-th best is not among the best, if it comes later.
         """

@@ -52,7 +52,7 @@ class _Member:
 class Fallback(Component):
     """Asks the `rerankers` in order until one answers; its scores are the result, whole, as they are.
 
-    A member that raises, or whose answer cannot be believed, has failed, and the next one is asked. Errors that
+    A member that raises, or whose response is invalid, has failed, and the next one is asked. Errors that
     another member would only hide are raised: `ConfigError`, `InputError`, `MissingDependencyError`, `ModelError`.
 
     Each member has a circuit breaker, shared by threads: after `failure_threshold` in a row it is not asked for

@@ -1,8 +1,8 @@
 """What a composite reranker does with its members: it names, asks and identifies them.
 
 A reranker may have an `identity`, a str that says what decides its scores, as configured; without it, a
-component's whole configuration does. And it may have a `fingerprint`, a str that says what decides them beside the
-configuration: the content of its model's files, the versions of the libraries that run it.
+component's whole configuration does. And it may have a `fingerprint`, a str that says what decides them besides
+the configuration: the content of its model's files, the versions of the libraries that run it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def score_member(reranker: Reranker, batch: Sequence[Candidates], *, name: str) 
     """The member's answer, checked.
 
     Raises:
-        BackendResponseError: it cannot be believed.
+        BackendResponseError: the response is invalid.
     """
     return checked_scores(reranker.score(batch), batch, source=f"reranker {name!r}")
 
@@ -126,7 +126,7 @@ def identity_of(reranker: Reranker) -> str:
 
 
 def provenance_of(reranker: Reranker) -> Iterator[str]:
-    """What decides the scores beside the configuration: the distribution's version, the files' `fingerprint`.
+    """What decides the scores besides the configuration: the distribution's version, the files' `fingerprint`.
 
     Both of the reranker, then of those that it holds.
 

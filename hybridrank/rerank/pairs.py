@@ -66,7 +66,7 @@ class PairTokenizer:
         self._tokenizer = tokenizer
         self._joining = Joining(tokenizer, model=model)
         self._room = window - tokenizer.num_special_tokens_to_add(is_pair=True)
-        least = self._room - self._room // 2  # the room beside the longest query
+        least = self._room - self._room // 2  # the room next to the longest query
         self._documents = DocumentTokens(tokenizer, offsets_from=least if on_long == "window" else None)
         self._on_long = on_long
         self._model = model
@@ -112,7 +112,7 @@ class PairTokenizer:
         most, length = self._room // 2, len(ids)
         if length > most and self._on_long == "raise":
             raise InputError(
-                f"the query has {length} tokens, and {self._model} has room for {most} beside a document "
+                f"the query has {length} tokens, and {self._model} has room for {most} next to a document "
                 f'("{query.text[:40]}…"); shorten it, or set on_long="truncate"'
             )
         return ids[:most], max(0, length - most)
@@ -122,7 +122,7 @@ class PairTokenizer:
         room = self._room - query
         if total > room and self._on_long == "raise":
             raise InputError(
-                f"document {document.id!r} has {total} tokens, and {self._model} reads {room} beside this query; "
+                f"document {document.id!r} has {total} tokens, and {self._model} reads {room} next to this query; "
                 'split it, or set on_long="window"'
             )
         if self._on_long == "truncate":

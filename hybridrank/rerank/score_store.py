@@ -9,7 +9,7 @@ a row that was used since it last came by is kept, and marked as unused; any oth
 again and again stays, and a hit writes only where the mark is not there yet.
 
 **Damage** is what SQLite complains of, and a wrong checksum; a power cut may do some, since nothing is synced. The
-file stays where it is, for whoever wants to look at it, and the store goes on with the next one:
+file stays where it is, for inspection, and the store goes on with the next one:
 ``scores-2-7.sqlite3`` is file 7 of format 2. No file is ever put in the place of another, since other processes
 may have it open; only the last damaged one is kept.
 """
@@ -61,7 +61,7 @@ class ScoreStore:
     """Scores by key in `folder`, in about `max_bytes` (the write-ahead log, some 4 MiB, comes on top).
 
     Nothing is opened before the first use. Both methods wait no more than a moment for others, and raise
-    `StorageError` where the store cannot be used now: there is a score to make all the same.
+    `StorageError` where the store cannot be used now: there is a score to compute anyway.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
@@ -92,7 +92,7 @@ class ScoreStore:
                     found[key] = _unpack(key, value)
                     if not used:
                         fresh.append(key)
-            if fresh and self._writing.acquire(blocking=False):  # whoever writes may go first: marks can wait
+            if fresh and self._writing.acquire(blocking=False):  # writers come first: marks can wait
                 try:
                     with suppress(sqlite3.OperationalError):
                         connection.execute("PRAGMA busy_timeout = 0")

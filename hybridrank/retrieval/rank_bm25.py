@@ -1,4 +1,4 @@
-"""The package rank_bm25 as a retriever: pure Python, built anew after every change; for comparison."""
+"""The package rank_bm25 as a retriever: pure Python, rebuilt after every change; for comparison."""
 
 from __future__ import annotations
 

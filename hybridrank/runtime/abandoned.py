@@ -1,4 +1,4 @@
-"""The calls of each backend that nobody waits for any more: past a bound, the backend is not called."""
+"""The abandoned calls of each backend: beyond a bound, the backend is not called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hybridrank.runtime import fork
 __all__ = ["MOST_ABANDONED", "abandoned_calls"]
 
 MOST_ABANDONED = 4
-"""Calls of one backend that may go on with nobody waiting: past that it is not called, or threads pile up."""
+"""Maximum number of abandoned calls of one backend: beyond it, the backend is not called, so that threads do not
+pile up.
+"""
 
 
 class _Call(Protocol):
@@ -19,7 +21,7 @@ class _Call(Protocol):
 
 
 class _AbandonedCalls:
-    """The calls of each backend that nobody waits for any more."""
+    """The abandoned calls of each backend."""
 
     def __init__(self) -> None:
         self._lock = fork.new_rlock()  # reentrant: the garbage collector may come by with a task

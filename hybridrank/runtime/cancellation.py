@@ -10,7 +10,7 @@ __all__ = ["Cancellation", "Cancelled", "cancelled_by", "check_cancelled", "comm
 
 
 class Cancelled(BaseException):
-    """Nobody waits for this work any more."""
+    """This work was abandoned."""
 
 
 class Cancellation:

@@ -59,7 +59,7 @@ def check(what: str) -> None:
 
     Raises:
         BackendTimeoutError: it is; `what` says who had no time left.
-        Cancelled: nobody waits for this work any more.
+        Cancelled: this work was abandoned.
     """
     check_cancelled()
     if remaining() == 0.0:

@@ -2,7 +2,7 @@
 
 A plan is a generator. It yields calls, receives their outcomes, and continues, so that one plan serves a sync and
 an async driver. It may also yield a `Partial`, which `stream` and `astream` pass on and `drive` ignores. Within
-`hybridrank.runtime.deadline.limited`, late calls are abandoned: a thread runs to its end with nobody waiting, and
+`hybridrank.runtime.deadline.limited`, late calls are abandoned: an abandoned thread runs to its end, and
 what runs on the event loop is cancelled.
 """
 

@@ -141,7 +141,7 @@ def appending(path: Path, *, what: str) -> Iterator[AppendOnlyFile]:
     """Open a file for appending, alone; it and its directory are made. `what` says in messages what it is.
 
     The operating system keeps the lock, so that a killed process loses it at once; where a file system has no
-    locks there is none. While it is held, a file beside says to others by whom.
+    locks there is none. While it is held, a file next to it tells other processes the holder.
 
     Raises:
         LockedError: another process or thread is writing it; `holder` says which.

@@ -91,8 +91,8 @@ def _call_all(calls: dict[object, Callable[[], None]]) -> None:
 class held_off:
     """``with held_off():`` a fork waits until this is done.
 
-    Reentrant. Whoever waits in here for another thread must see that the other one can go on: a thread that has to
-    enter while a fork is waiting stays outside, unless it works for one that is inside (`within`).
+    Reentrant. A thread that waits in here for another thread must see that the other one can go on: a thread that
+    has to enter while a fork is waiting stays outside, unless it works for one that is inside (`within`).
     """
 
     __slots__ = ("__weakref__", "_hold")

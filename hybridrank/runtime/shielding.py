@@ -96,7 +96,7 @@ def shielded(
 ) -> T:
     """Call ``run()``, or ``run(progress=…)``, where no signal handler can raise: in another thread if need be.
 
-    `undo` takes back what an interrupted call has made all the same.
+    `undo` takes back what an interrupted call has made anyway.
     """
     if _is_exposed():
         try:

@@ -37,8 +37,9 @@ _LONG = 0.5
 class Work(Generic[T]):
     """A call made in a thread, and what it came to.
 
-    A signal handler may raise between any two steps of whoever waits. Each step here is one for the interpreter,
-    so that the thread goes on whatever happens there; a `concurrent.futures.Future` can be left locked.
+    A signal handler may raise between any two steps of the waiting thread. Each step here is one for the
+    interpreter, so that the thread goes on whatever happens there; a `concurrent.futures.Future` can be left
+    locked.
     """
 
     __slots__ = ("__weakref__", "_callbacks", "_claim", "_error", "_run", "_value", "_workers", "finished")
@@ -151,7 +152,7 @@ def submit(run: Callable[[], T], *, backend: object, purpose: str) -> Work[T]:
 
 
 def abandon(work: Work[Any], *, backend: object) -> bool:
-    """Nobody waits for this any more: it is not begun, if it was not. True if it goes on."""
+    """Abandon this work: if it has not started, it never does. True if it is still running."""
     if work.cancel() or work.finished:
         return False
     if work._workers is not None:

@@ -141,7 +141,7 @@ def equal_when_made_twice(component: Any, tolerances: Tolerances) -> None:
     require(
         first == second,
         f"two components made from {config} are unequal ({first!r}, {second!r}): caches and tests compare "
-        "components by their options, so an option must not be drawn anew (time, random) at each making",
+        "components by their options, so an option must not differ (time, random) each time",
     )
 
 
@@ -194,7 +194,7 @@ def making_it_does_no_work(component: Any, tolerances: Tolerances) -> None:
         raise skip(f"the module {cls.__module__} is not installed, so no new interpreter can import it")
     require(
         not answer["heavy"],
-        f"making {component!r} imported {', '.join(answer['heavy'])}: whoever only lists or configures components "
+        f"making {component!r} imported {', '.join(answer['heavy'])}: a program that only lists components "
         "would wait for that. Import it in the method that needs it",
     )
     require(

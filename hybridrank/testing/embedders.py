@@ -151,7 +151,7 @@ def input_is_unmutated(embedder: Embedder, tolerances: Tolerances) -> None:
     vectors = call(lambda: embedder.embed(texts, role="document"), "embed()")
     require(
         texts == list(_TEXTS),
-        f"embed() changed its input: it was {list(_TEXTS)}, and is {texts}. Whoever calls still pairs it with the "
+        f"embed() changed its input: it was {list(_TEXTS)}, and is {texts}. The caller still pairs it with the "
         "vectors",
     )
     _same(

@@ -91,7 +91,7 @@ def one_document(fusion: Fusion, tolerances: Tolerances) -> None:
     for what, arms in (
         ("one document in one arm", {"bm25": one}),
         ("one document in two arms", {"bm25": one, "dense": Ranking(("only",), (7.5,))}),
-        ("one document beside an empty arm", {"bm25": one, "dense": Ranking()}),
+        ("one document next to an empty arm", {"bm25": one, "dense": Ranking()}),
     ):
         found = _fuse(fusion, arms, what)
         require(

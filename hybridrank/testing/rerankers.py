@@ -187,7 +187,7 @@ def pointwise_as_said(reranker: Reranker, tolerances: Tolerances) -> None:
         tolerances,
         f"with {len(DOCUMENTS)} documents at once",
         "It says `pointwise`, so that its scores are kept, replayed, and mixed from several calls: leave that out "
-        "where a score depends on what is beside the document",
+        "where a score depends on what is next to the document",
     )
 
 

@@ -15,7 +15,7 @@ from hybridrank.training.mined import Mined, MinedCandidate, MinedQuery
 __all__ = ["Example", "Sampling", "Selected", "select"]
 
 Sampling: TypeAlias = Literal["random", "hardest"]
-"""Negatives by chance from all that were mined, or those that retrieval ranked best."""
+"""Negatives at random from all that were mined, or those that retrieval ranked best."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Adjusters in a pipeline: what they are shown, what becomes of their answers, and how it is told."""
+"""Adjusters in a pipeline: what they are shown, what happens to their answers, and how it is reported."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Turned:
 
 
 class Fails:
-    """An adjuster that fails the way it is told to."""
+    """An adjuster that fails as configured."""
 
     def __init__(self, failure):
         self.failure = failure
@@ -55,7 +55,7 @@ class Fails:
 
 
 class Waits:
-    """An adjuster that answers when it is told to."""
+    """An adjuster that responds when released."""
 
     def __init__(self):
         self.go = threading.Event()

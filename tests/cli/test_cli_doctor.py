@@ -27,7 +27,7 @@ def test_it_prints_and_writes(run, made, tmp_path):
     )  # fmt: skip
     assert code == 0, err
     assert out.startswith("Diagnosis of run on waste\n")
-    assert "What became of the relevant documents" in out
+    assert "Fates of the relevant documents" in out
     assert "missed: ranks by stage" in out
     lines = [json.loads(line) for line in (tmp_path / "q.jsonl").read_text().splitlines()]
     assert {line["query_id"] for line in lines} == set(QUERIES)

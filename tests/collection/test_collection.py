@@ -31,7 +31,7 @@ Build = Callable[..., Pipeline]
 
 @pytest.fixture(params=["memory", "disk"])
 def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
-    """Build a pipeline over documents; on disk, one that was opened anew."""
+    """Build a pipeline over documents; on disk, one that was opened again."""
 
     def built(documents: list[Document], **options: Any) -> Pipeline:
         options = {"retrievers": ARMS, "reranker": None, **options}
@@ -412,7 +412,7 @@ def test_what_is_deleted_and_compacted_is_embedded_again_and_only_that(tmp_path:
     with Collection.create(tmp_path / "c", {"dense": Faiss(embedder=Counting())}) as collection:
         collection.add([Document("a", "air"), Document("b", "boat")])
         collection.delete(["a"])
-        collection.add([Document("c", "air")])  # the text is known, whoever had it
+        collection.add([Document("c", "air")])  # the text is known, whichever document had it
         collection.delete(["c"])
         collection.compact()
         collection.add([Document("d", "air"), Document("e", "boat")])

@@ -1,4 +1,6 @@
-"""A collection, or a snapshot, is in its directory whole or not at all, whoever is killed or comes in between."""
+"""A collection, or a snapshot, is in its directory whole or not at all, whichever process is killed or comes in
+between.
+"""
 
 from __future__ import annotations
 

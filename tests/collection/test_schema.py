@@ -168,7 +168,7 @@ def test_a_signal_during_a_statement_is_no_damage(path: Path, monkeypatch: pytes
         with closing(schema.connect(path / "collection.db")) as connection:
             signal.setitimer(signal.ITIMER_REAL, 0.02)
             connection.execute(f"{ENDLESS} count(*) FROM (SELECT i FROM n LIMIT 800000)").fetchone()
-            time.sleep(60)  # where the statement was quicker than the signal
+            time.sleep(60)  # where the statement was faster than the signal
 
     monkeypatch.setattr(schema, "_LOOK", 1000)
     before = signal.signal(signal.SIGALRM, handler)

@@ -50,7 +50,7 @@ def words(tmp_path: Path) -> Path:
 
 
 def rewrite(collection: Path, **changes: Any) -> Path:
-    """Change what is stored as a collection's configuration, as whoever hands it on can."""
+    """Change what is stored as a collection's configuration, as anyone who passes it on can."""
     with sqlite3.connect(collection / "collection.db") as database:
         (text,) = database.execute("SELECT value FROM settings WHERE name = 'config'").fetchone()
         text = json.dumps({**json.loads(text), **changes})
@@ -455,7 +455,7 @@ def test_a_stored_configuration_that_makes_no_sense_is_a_configuration_error(sto
         PipelineConfig.load_stored(stored, source="it")
 
 
-# ── what becomes of it later ─────────────────────────────────────────────────────────────────────────────────
+# ── what happens to it later ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_what_was_not_trusted_never_downloads(cache, monkeypatch):
@@ -656,7 +656,7 @@ def test_a_recorded_reranker_is_made_and_never_asked(recording, run, tmp_path):
     status, _, err = run("replay", recording)
     assert status == 0, err
     status, _, err = run("tune", recording, "--folds", "2", "--write", tmp_path / "tuned.toml")
-    assert status == 2  # a file is the caller's word to whoever reads it
+    assert status == 2  # a file is the caller's word for every reader
     assert "$.reranker.url" in err
     assert not (tmp_path / "tuned.toml").exists()
     status, _, err = run("tune", recording, "--folds", "2", "--write", tmp_path / "tuned.toml", "--trust")

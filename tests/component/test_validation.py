@@ -45,9 +45,9 @@ def test_what_can_only_mean_one_thing_is_put_right():
     assert check(Ranking(("a", "b"), (3.0, 2.0)), k=1).ids == ("a",)
     assert check(Ranking(("a",), (np.float32(0.5),))).scores == (0.5,)
     assert type(check(Ranking((np.str_("a"),), (0.5,))).ids[0]) is str
-    mended = check(Ranking(("b", "a"), (1.0, 1.0), {"a": Document("a", "")}, {"note": 1}))
-    assert mended.details == {"note": 1}
-    assert set(mended.documents) == {"a"}
+    repaired = check(Ranking(("b", "a"), (1.0, 1.0), {"a": Document("a", "")}, {"note": 1}))
+    assert repaired.details == {"note": 1}
+    assert set(repaired.documents) == {"a"}
 
 
 @pytest.mark.parametrize(

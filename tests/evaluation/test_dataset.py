@@ -1,4 +1,4 @@
-"""Datasets: every format gives the same one, and what is wrong is told with its file and line."""
+"""Datasets: every format gives the same one, and what is wrong is reported with its file and line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_beir_directory(tmp_path):
     assert found.queries == QUERIES
     assert found.qrels == QRELS
     assert [document.id for document in found.documents()] == [document.id for document in TOPICS]
-    assert [d.id for d in found.documents()] == [d.id for d in found.documents()]  # anew each time
+    assert [d.id for d in found.documents()] == [d.id for d in found.documents()]  # again each time
     assert found.unjudged == ()
 
 

@@ -1,4 +1,4 @@
-"""What became of each relevant document: every case, exactly one of them each, and shares that add up."""
+"""The fate of each relevant document: every case, exactly one of them each, and shares that add up."""
 
 from __future__ import annotations
 

@@ -300,7 +300,7 @@ def test_what_is_not_held_is_kept(pipeline, tmp_path):
         "q1": set(), "q2": {"gone"}, "q3": set(), "q4": set(),
     }  # fmt: skip
     assert Recording.load(path).searches == made.searches
-    again = record(pipeline, dataset(), path=path)  # judged anew, nothing is missing
+    again = record(pipeline, dataset(), path=path)  # judged again, nothing is missing
     assert again.searches["q2"].unheld == frozenset()
     assert Recording.load(path).searches["q2"].unheld == frozenset()
 

@@ -91,7 +91,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
 
 
 def extrapolated(ranking, other, p):
-    """Equation 32 of Webber, Moffat and Zobel, with every overlap counted anew."""
+    """Equation 32 of Webber, Moffat and Zobel, with every overlap counted again."""
     short, long = sorted((ranking, other), key=len)
     s, n = len(short), len(long)
     x = [len(set(short[:d]) & set(long[:d])) for d in range(n + 1)]

@@ -60,7 +60,7 @@ def made(
     config=CONFIG,
     name="made",
 ):
-    """A recording, of searches in which one arm ranks the relevant document high and the other by chance.
+    """A recording, of searches in which one arm ranks the relevant document high and the other at random.
 
     `hint` is what both arms know. `reranker` is how much of the truth its scores have; `scored` how many of the
     fused were scored.

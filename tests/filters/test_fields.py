@@ -77,7 +77,7 @@ def test_moments_are_ordered_as_in_time(one, other):
     try:
         normal = [fields.normalize({"f": each.isoformat()}, what="m")["f"] for each in (one, other)]
     except InputError:
-        return  # outside of the years 1 to 9999 in UTC
+        return  # outside the years 1 to 9999 in UTC
     utc = [datetime.fromisoformat(each.isoformat()).astimezone(UTC) for each in (one, other)]
     assert (normal[0] < normal[1]) == (utc[0] < utc[1])
     assert (normal[0] == normal[1]) == (utc[0] == utc[1])

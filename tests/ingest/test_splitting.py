@@ -407,7 +407,7 @@ def test_a_sentence_ends_without_a_space_where_none_is_written():
 
 def test_blocks_before_sentences_before_lines_before_words():
     words = "one two three four five six seven"
-    splitter = Splitter(max_tokens=32, overlap=0)  # 30 beside the special tokens
+    splitter = Splitter(max_tokens=32, overlap=0)  # 30 next to the special tokens
     assert texts(splitter, f"{words} eight. Nine ten\n{words}.\n\nOne two. {words} eight {words}.") == [
         f"{words} eight. Nine ten\n{words}.",
         f"One two. {words} eight {words}.",
@@ -450,7 +450,7 @@ def test_nothing_is_repeated_where_the_next_sentence_would_be_cut():
     assert parts == ["First one here. Second one here.", long, "Last one here."]
     short = [
         "Here are four."
-    ] * 7  # of 4 tokens, of which an overlap of 16 holds four, and two fit beside the next
+    ] * 7  # of 4 tokens, of which an overlap of 16 holds four, and two fit next to the next
     twenty = "This sentence has " + "so " * 14 + "many words."
     parts = texts(Splitter(max_tokens=32, overlap=16), " ".join([*short, twenty]))
     assert parts == [" ".join(short), " ".join([*short[:2], twenty])]

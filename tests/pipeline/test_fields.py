@@ -55,7 +55,7 @@ def test_a_scope_compares_dates():
     assert ids(scoped.search("air")) == {"may"}
     assert (len(scoped), set(scoped.get(["may", "april"]))) == (1, {"may"})
     scoped.add([Document("june", "air", metadata={"published": date(2024, 6, 1)})])
-    with pytest.raises(InputError, match="'x' is outside of this pipeline's scope"):
+    with pytest.raises(InputError, match="'x' is outside this pipeline's scope"):
         scoped.add([Document("x", "air", metadata={"published": "2024-05-01T01:00:00+02:00"})])
     assert ids(scoped.search("air")) == {"may", "june"}
 

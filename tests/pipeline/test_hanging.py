@@ -1,4 +1,4 @@
-"""A call that hangs keeps its own search waiting, or is left behind: all others go on, writers too."""
+"""A call that hangs keeps its own search waiting, or is abandoned: all others go on, writers too."""
 
 from __future__ import annotations
 

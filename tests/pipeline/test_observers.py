@@ -1,4 +1,4 @@
-"""Observers are told of stages, searches and errors, and change nothing."""
+"""Observers are notified of stages, searches and errors, and change nothing."""
 
 from __future__ import annotations
 

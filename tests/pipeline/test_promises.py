@@ -81,7 +81,7 @@ def test_a_threshold_leaves_out_what_was_not_come_to(pipeline):
     result = pipeline.replace(reranker=OneCall()).search(QUESTION, min_score=0.0, deadline=60)
     assert set(ids(result)) == set(result.trace.stage("rerank").ids)
     assert 0 < len(result.hits) < len(TOPICS)
-    assert result.degraded == {"rerank": "BackendUnavailableError: gone"}  # it was applied to what there is
+    assert result.degraded == {"rerank": "BackendUnavailableError: gone"}  # it was applied to the fused scores
 
 
 # Numbers

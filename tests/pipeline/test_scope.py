@@ -79,7 +79,7 @@ def test_documents_outside_are_not_got_deleted_or_replaced(pipeline):
     assert mine.delete(filters={"tenant": "globex"}) == 0
     assert mine.delete(filters={"n": {"$gte": 3}}) == 1
     assert len(pipeline) == 6
-    with pytest.raises(InputError, match="'new' is outside of this pipeline's scope"):
+    with pytest.raises(InputError, match="'new' is outside this pipeline's scope"):
         mine.add([Document("new", "x", metadata={"tenant": "globex"})])
     with pytest.raises(InputError, match="'globex-1' is taken by a document outside"):
         mine.add([Document("globex-1", "mine now", metadata=ACME)])

@@ -1,4 +1,4 @@
-"""What there is in sync there is in async, with the same arguments and answers."""
+"""Every sync method has an async one, with the same arguments and answers."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_a_passing_failure_is_tried_again(call, failure):
 
 
 @pytest.mark.parametrize(
-    "failure", [BackendResponseError("rubbish"), AuthenticationError("key"), BackendError("no"), ValueError("bug")]
+    "failure", [BackendResponseError("invalid"), AuthenticationError("key"), BackendError("no"), ValueError("bug")]
 )
 def test_any_other_failure_is_final(call, failure):
     service = Service(failure)
@@ -502,7 +502,7 @@ def test_an_interrupted_caller_stops_the_call():
 
 def test_a_fork_starts_with_every_slot_free_and_leaves_the_parents_alone():
     code = """
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: here, on purpose
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with running threads: here, on purpose
         threading.Thread(target=call_hang, daemon=True).start()
         called.wait()
         child = os.fork()

@@ -202,8 +202,8 @@ def test_curves_that_do_not_rise_are_refused(calibration, problem):
         ([[1, 0]], "one judgment for each document"),
         ([[1, 0, 1], [0]], "one judgment for each document"),
         ([[1, 2, 0]], "1 .relevant. or 0, not 2"),
-        ([[1, 1, 1]], "all the same"),
-        ([[0, 0, 0]], "all the same"),
+        ([[1, 1, 1]], "identical"),
+        ([[0, 0, 0]], "identical"),
         ([[1, 0, 0]], "documents with higher scores are not more relevant"),
     ],
 )

@@ -160,7 +160,7 @@ def test_a_relevant_end_of_a_long_document_is_found_or_lost_as_told(default):
     assert window.details["tokens_read"] == window.details["tokens_total"] == cut.details["tokens_total"]
     assert (window.details["truncated"], cut.details["truncated"], cut.details["windows"]) == (0, 1, 1)
     assert cut.details["tokens_read"] == 512 - 3 - 6  # the window without special tokens and the query's six
-    with pytest.raises(InputError, match=r"document 'only' has \d+ tokens, and .* reads 503 beside this query"):
+    with pytest.raises(InputError, match=r"document 'only' has \d+ tokens, and .* reads 503 next to this query"):
         _one(CrossEncoder(on_long="raise"), QUERY.text, text)
 
 
@@ -248,7 +248,9 @@ def test_a_long_query_leaves_half_of_the_window(tiny):
     scores = _one(reranker, " ".join(words), "rich soil")
     assert scores[0] == pytest.approx(logit(" ".join(words[:room]), "rich soil"), abs=1e-4)
     assert scores.details["query_tokens_cut"] == 50 - room
-    with pytest.raises(InputError, match=f"the query has 50 tokens, and .* has room for {room} beside a document"):
+    with pytest.raises(
+        InputError, match=f"the query has 50 tokens, and .* has room for {room} next to a document"
+    ):
         _one(CrossEncoder(model=model, on_long="raise"), " ".join(words), "rich soil")
 
 

@@ -1,4 +1,4 @@
-"""Reranking that ends when the best have settled."""
+"""Reranking that ends when the top k is stable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCORES = st.lists(st.floats(-50, 50), max_size=40)
 
 
 class Told:
-    """A pointwise reranker whose scores are told it by place in fused order, counted from 0."""
+    """A pointwise reranker whose scores are given by place in fused order, counted from 0."""
 
     pointwise = True
 

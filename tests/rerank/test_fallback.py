@@ -41,7 +41,7 @@ LONG = 20.0  # … seconds: the next has time enough on any machine
 
 
 class Moody(SharedWords):
-    """Fails as long as it is told to, and counts how often it is asked."""
+    """Fails while configured to, and counts how often it is asked."""
 
     def __init__(self, failure: BaseException | None = None) -> None:
         super().__init__()
@@ -346,7 +346,7 @@ def test_asynchronously_what_is_late_is_cancelled():
 
     for number in range(1, 6):
         asyncio.run(search())
-        assert hanging.cancelled == number  # and none is left behind
+        assert hanging.cancelled == number  # and none is abandoned
 
 
 def test_asynchronously_what_ignores_its_cancellation_is_left_behind():

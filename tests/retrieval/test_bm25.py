@@ -241,7 +241,7 @@ def test_only_documents_with_a_term_of_the_query_are_found(component):
 
 
 def test_a_term_in_exactly_half_of_the_documents_is_found(component):
-    """Okapi's idf is 0 there, and negative in more than half: such documents match all the same."""
+    """Okapi's idf is 0 there, and negative in more than half: such documents match anyway."""
     index = build(component, {"a": "wind", "b": "snow"})
     assert index.retrieve([Query("wind")], k=9)[0].ids == ("a",)
     index = build(component, {"a": "wind", "b": "wind snow", "c": "wind rain"})

@@ -40,7 +40,7 @@ def build(component, held):
 
 
 class Changes(RuleBasedStateMachine):
-    """An index beside a plain dict of what it should hold."""
+    """An index, and a plain dict of what it should hold."""
 
     @initialize(
         variant=st.sampled_from(["lucene", "okapi", "bm25l", "bm25+"]),
@@ -312,11 +312,11 @@ def test_threads_that_search_a_cold_index_at_once_find_what_one_finds(variant):
             return index.encode([Document(f"new{n}", f"word{n} ant") for n in range(2000)])
 
         with ThreadPoolExecutor(17) as threads:
-            beside = threads.submit(encode)
+            other = threads.submit(encode)
             answers = list(threads.map(search, range(16)))
         for answer in answers:
             assert [answer[n] for n in range(len(queries))] == expected
-        index.add([f"new{n}" for n in range(2000)], beside.result())
+        index.add([f"new{n}" for n in range(2000)], other.result())
         assert index.retrieve([Query("word1999")], k=5)[0].ids == ("new1999",)
 
 

@@ -1,4 +1,4 @@
-"""BM25 beside rank_bm25 and bm25s, on real text: the docstrings of this Python's standard library."""
+"""BM25 compared with rank_bm25 and bm25s, on real text: the docstrings of this Python's standard library."""
 
 import ast
 import sysconfig

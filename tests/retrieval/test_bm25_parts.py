@@ -1,4 +1,4 @@
-"""BM25's parts beside plain Python: the numbers of words, merged postings, the rows of a query's ids."""
+"""BM25's parts compared with plain Python: the numbers of words, merged postings, the rows of a query's ids."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -97,14 +97,14 @@ def test_other_options_may_be_given_but_not_another_language(saved):
     assert BM25Index.load(saved, other).retrieve(QUERIES, k=9) == build(other, HELD).retrieve(QUERIES, k=9)
     with pytest.raises(StorageError, match=r"built with the analyzer .*english"):
         BM25Index.load(saved, BM25(language="german"))
-    with pytest.raises(StorageError, match=r"folded.*not .*unfolded.*index the documents anew"):
+    with pytest.raises(StorageError, match=r"folded.*not .*unfolded.*index the documents again"):
         BM25Index.load(saved, BM25(fold_accents=False))
 
 
 def test_an_index_of_another_analyzer_is_refused(saved):
     header = json.loads((saved / "index.json").read_text())
     (saved / "index.json").write_text(json.dumps({**header, "analyzer": "words-0/of-old"}))
-    with pytest.raises(StorageError, match=r"words-0/of-old.*index the documents anew"):
+    with pytest.raises(StorageError, match=r"words-0/of-old.*index the documents again"):
         BM25Index.load(saved)
 
 
@@ -112,7 +112,7 @@ def test_an_index_of_another_analyzer_is_refused(saved):
 def test_another_format_is_refused(saved, version):
     header = json.loads((saved / "index.json").read_text())
     (saved / "index.json").write_text(json.dumps({**header, "format": version}))
-    with pytest.raises(StorageError, match=rf"format {version}.*upgrade hybridrank, or index the documents anew"):
+    with pytest.raises(StorageError, match=rf"format {version}.*upgrade hybridrank, or index the documents again"):
         BM25Index.load(saved)
 
 

@@ -45,7 +45,7 @@ CALLS = []
 
 
 class Given:
-    """An embedder whose next vectors a test can set, to see what becomes of wrong ones."""
+    """An embedder whose next vectors a test can set, to see what happens to wrong ones."""
 
     def __init__(self, vectors):
         self.vectors = vectors
@@ -193,7 +193,7 @@ def test_an_approximate_factory_finds_most_and_only_what_it_may(factory):
 
     floor = 0.5 if factory in ("IVF1,PQ16x4np", "PCA24,Flat") else 0.75  # random vectors: nothing to compress
     many, few = frozenset(ids[::2]), frozenset(ids[::50])  # more and fewer than are scored one by one
-    for dropped in ([], ids[:100], ids[100:1400]):  # nothing, rows to pass over, so many that it is filled anew
+    for dropped in ([], ids[:100], ids[100:1400]):  # nothing, rows to pass over, so many that it is filled again
         index.delete(dropped)
         improve(index)
         held = {doc_id: vector for doc_id, vector in held.items() if doc_id not in dropped}

@@ -22,7 +22,7 @@ texts = st.sampled_from(TEXTS)  # so few that equal vectors are common
 
 
 class Changes(RuleBasedStateMachine):
-    """An index beside a plain dict of what it should hold."""
+    """An index, and a plain dict of what it should hold."""
 
     factory = "Flat"
     search = {}

@@ -1,4 +1,4 @@
-"""Ids by row and rows by id, beside plain lists and dicts; and in both indexes, saved and mapped."""
+"""Ids by row and rows by id, compared with plain lists and dicts; and in both indexes, saved and mapped."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,7 +38,7 @@ def reloaded(table, folder):
 
 
 class Changes(RuleBasedStateMachine):
-    """A table beside the ids of its rows, None where a row is dead, as `living`, and all of them, as `names`."""
+    """A table, and the ids of its rows, None where a row is dead, as `living`, and all of them, as `names`."""
 
     @initialize(ids=some_ids)
     def start(self, ids):

@@ -1,4 +1,4 @@
-"""Searches under a deadline: what is late is left behind, what fits is done, and nothing is silent."""
+"""Searches under a deadline: what is late is abandoned, what fits is done, and nothing is silent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MANY = [Document(f"d{number:02}", f"waste number {number} " + "of soil " * 10) f
 
 
 class Waiting:
-    """A part that answers when it is told to, and not before."""
+    """A part that responds when released, and not before."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -100,8 +100,8 @@ def build() -> Iterator[Callable[..., Pipeline]]:
         return Pipeline.build(documents, **{"retrievers": arms, "rerank_k": 40, "blend": 0, **options})
 
     yield make
-    for thread in threading.enumerate():  # what was left behind has come to its end
-        if thread.name == "hybridrank-left-behind":
+    for thread in threading.enumerate():  # what was abandoned has come to its end
+        if thread.name == "hybridrank-abandoned":
             thread.join(10)
             assert not thread.is_alive()
 

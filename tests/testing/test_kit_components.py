@@ -228,7 +228,7 @@ def test_no_declaration_of_trust_is_no_failure(install):
 def test_heavy_import_is_caught(install):
     # in the new interpreter alone: this one may have the real torch
     module = install("import sys\nif 'pytest' not in sys.modules:\n    sys.modules['torch'] = sys\n" + RIGHT)
-    with pytest.raises(AssertionError, match="imported torch: whoever only lists"):
+    with pytest.raises(AssertionError, match="imported torch: a program that only lists"):
         run("making_it_does_no_work", module.Zeros())
 
 

@@ -370,7 +370,7 @@ def test_right(component, check):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """What never happens is waited for in vain."""
+    """What never happens times out."""
     monkeypatch.setattr("hybridrank.testing.served.PATIENCE", 4.0)
     monkeypatch.setattr("hybridrank.testing.remote.stopping.PATIENCE", 4.0)
     monkeypatch.setattr("hybridrank.testing.server._MEETING", 1.0)

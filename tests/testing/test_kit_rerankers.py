@@ -166,7 +166,7 @@ class ScoresById(Right):
 
 
 class SaysPointwise(Right):
-    """Scores beside the mean of the list, and says that it scores each document for itself."""
+    """Scores next to the mean of the list, and says that it scores each document for itself."""
 
     pointwise: ClassVar[bool] = True
 

@@ -353,7 +353,7 @@ BROKEN = [
     ("sound_rankings", BringsTheWrong, "'other'"),
     ("sound_rankings", OneRanking, "1 rankings, expected 3"),
     ("finds_the_best", Distances, "a higher score is better"),
-    ("k_is_a_cut", ScoresDependOnK, "beside the first 1 of the best 1000"),
+    ("k_is_a_cut", ScoresDependOnK, "compared with the first 1 of the best 1000"),
     ("k_is_a_cut", WantsManyDocuments, "kth out of bounds"),
     ("ties_survive_the_cut", CutsByPlace, "select the k best by (-score, id)"),
     ("filter_by_ids", IgnoresFilter, "filter"),

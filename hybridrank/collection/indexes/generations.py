@@ -29,7 +29,7 @@ _ARM = re.compile(r"[0-9a-f]{16}|\.[0-9a-f]{16}\.[0-9a-f]{32}")  # finished or n
 
 
 class Generations:
-    """The directory that saved indexes lie in. The database says which of them counts; the others are rubbish.
+    """The directory that saved indexes lie in. The database says which of them counts; the others are stale.
 
     The directory may be a link to one on another disk, where other files may lie. So nothing is removed but what
     has the name of a generation, belongs to this collection (by `identity`), and is listed in its manifest. No

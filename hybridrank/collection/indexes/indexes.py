@@ -25,8 +25,8 @@ class Indexes:
     """One index for each arm, all of them at the same `version` of the database.
 
     `embedders` tells for an arm whose index holds vectors which of the stored ones it takes. `unsaved` counts the
-    units that changed since the indexes were loaded or saved, as the `generation` of that name; `mended` says
-    that those saved could not be used. Whoever searches reads the `lock`; `chosen` is what filters chose in this
+    units that changed since the indexes were loaded or saved, as the `generation` of that name; `repaired` says
+    that those saved could not be used. Searches read the `lock`; `chosen` is what filters chose in this
     state. `broken` indexes are not to be used: they know nothing yet, or a change failed half way.
     """
 
@@ -35,7 +35,7 @@ class Indexes:
         self.version = Version(0, b"")
         self.generation = ""
         self.unsaved = 0
-        self.mended = False
+        self.repaired = False
         self.broken = False
         self.lock = ReadWriteLock()
         self.chosen = Chosen()
@@ -56,7 +56,7 @@ class Indexes:
         }
 
     def missed(self, reader: Reader) -> tuple[list[str], list[Added]] | None:
-        """What the database removed and added since, ready for `apply`; None where to begin anew takes less."""
+        """What the database removed and added since, ready for `apply`; None if a rebuild is cheaper."""
         removed = self._removed(reader)
         if removed is None:
             return None
@@ -97,7 +97,7 @@ class Indexes:
                     index.add([unit.id for unit in units[:old]], encoded[name])
 
     def catch_up(self, reader: Reader, *, progress: Progress | None = None) -> bool:
-        """Follow the database batch by batch, while nobody searches here; False where to begin anew takes less."""
+        """Follow the database batch by batch, while nobody searches here; False if a rebuild is cheaper."""
         state = reader.state()
         removed = self._removed(reader)
         if removed is None:

@@ -167,7 +167,7 @@ class LiveIndexes:
         """Bring the indexes to the state that a transaction sees, or to a later one.
 
         `known` is their version before the transaction began. Where the state did not come of it, the database was
-        put back to an older one: the indexes are loaded anew.
+        put back to an older one: the indexes are reloaded.
         """
         with self._catching_up:
             missed = None
@@ -192,7 +192,7 @@ class LiveIndexes:
             indexes = self._loaded(progress)
             self._last, self.alone = indexes.version, not indexes.sequence
             self._indexes = indexes
-        self.maintain(mend=indexes.mended)
+        self.maintain(repair=indexes.repaired)
 
     def _loaded(self, progress: Progress | None = None) -> Indexes:
         """New indexes at the newest state: the saved ones and what came after, or all from the database."""
@@ -223,7 +223,7 @@ class LiveIndexes:
             reader.check_counts()
             if not indexes.agree(reader):
                 raise damaged("units are missing, or there are others than its table state counts")
-            indexes.generation, indexes.mended = str(tried), problem is not None
+            indexes.generation, indexes.repaired = str(tried), problem is not None
             return indexes
 
     def _reload(self) -> None:
@@ -237,27 +237,27 @@ class LiveIndexes:
                     self._indexes = indexes
         except StorageError as error:
             if not self._store.closed:
-                _log.warning("the indexes of %s cannot be loaded anew: %s", self._folder, error)
+                _log.warning("the indexes of %s cannot be reloaded: %s", self._folder, error)
         finally:
             self._reloading.release()
 
-    def maintain(self, *, mend: bool = False) -> None:
-        """Reorganize and save the indexes when enough has changed since they were, or to mend what was saved.
+    def maintain(self, *, repair: bool = False) -> None:
+        """Reorganize and save the indexes when enough has changed since they were, or to repair what was saved.
 
         A process that changes much in many small steps spends a tenth of its time here at most; `finish` does
         what is then left.
         """
         if self._store.read_only or not self._retrievers:
             return
-        if monotonic() < self._rests_until and not mend:
+        if monotonic() < self._rests_until and not repair:
             return
         try:
-            if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not mend:
+            if self._indexes.unsaved < max(_SAVE_AFTER, self._units() // 20) and not repair:
                 return
             with self._writer.holding("saving the indexes", timeout=0):
                 self._improve_and_save()
         except LockedError:
-            pass  # whoever is writing will come to it
+            pass  # the process that is writing will do it
         except StorageError as error:  # the documents are safe; the indexes can be made again
             _log.warning("the indexes of %s could not be saved: %s", self._folder, error)
 
@@ -268,7 +268,9 @@ class LiveIndexes:
             self.maintain()
 
     def settle(self) -> None:
-        """Wait until no indexes are taken over any more: for some seconds, as whoever waits may be in the way."""
+        """Wait until no indexes are taken over any more: for some seconds, as the waiting thread may be in the
+        way.
+        """
         if self._reloading.acquire(timeout=_SETTLES):
             self._reloading.release()
 

@@ -84,7 +84,7 @@ class View:
         self._hold.__exit__()
 
     def abandon(self, works: Sequence[Work[Any]]) -> None:
-        """Leave the indexes to calls that nobody waits for any more: nothing changes them until those are done."""
+        """Leave the indexes to abandoned calls: nothing changes them until those are done."""
         hold, last = self._hold.handed_on(), threading.Lock()
 
         def done() -> None:

@@ -39,7 +39,9 @@ class Version(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a database says of itself; tombstones up to the number `floor` are gone: who knows less begins anew."""
+    """What a database says of itself; tombstones up to the number `floor` are gone: a process that knows less
+    starts over.
+    """
 
     version: Version
     floor: int

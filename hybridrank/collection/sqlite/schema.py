@@ -86,8 +86,9 @@ ALTER TABLE documents ADD COLUMN edits TEXT;
 """What makes the next format of each: a new collection is made in the same steps as an old one is upgraded.
 
 `identity` is that of the collection, for good. Each transaction that takes numbers gets a random `token`, and
-`history` has those of the past, back to the last generation but one. Whoever knows a number and its token can tell
-whether the database is a later state of what they know, or was put back to an older one and went another way.
+`history` has those of the past, back to the last generation but one. A process that knows a number and its token
+can tell whether the database is a later state of what they know, or was put back to an older one and went another
+way.
 
 A document's `metadata` is what is read and filtered by. Where `update_metadata` was called, `edits` has the fields
 that it set, as a JSON object in which null stands for a field that it removed: when the document's source is put
@@ -173,7 +174,7 @@ class _Bounded(sqlite3.Connection):
 def _size(file: str) -> int:
     try:
         return os.stat(file).st_size
-    except OSError:  # it is gone: whoever uses the connection is told
+    except OSError:  # it is gone: the user of the connection gets the error
         return 0
 
 

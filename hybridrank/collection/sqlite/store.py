@@ -45,7 +45,7 @@ class Store:
         self._idle: list[sqlite3.Connection] = []
         self._lent = 0  # connections
         self._keeper: sqlite3.Connection | None = None  # see `_shut`; after `_idle`, so that it goes last
-        self._lost = False  # forked all the same
+        self._lost = False  # forked anyway
         self.closed = False
         fork.before(self._close_idle)
         fork.in_child(self._forked)

@@ -130,7 +130,7 @@ class Writer(Reader):
         return units, removed
 
     def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Insert rows, many with one statement: it runs without Python's lock, beside what other threads do."""
+        """Insert rows, many with one statement: it runs without Python's lock, concurrently with other threads."""
         waiting = iter(rows)
         while some := list(islice(waiting, _ROWS)):
             marks = ", ".join(["(" + ", ".join("?" * len(some[0])) + ")"] * len(some))

@@ -47,7 +47,7 @@ class Example:
 class Difference:
     """How a pipeline's results differ from the baseline's in one measure.
 
-    `interval` is of the mean difference; `p` is of the paired randomisation test, and `adjusted_p` that by Holm's
+    `interval` is of the mean difference; `p` is of the paired randomization test, and `adjusted_p` that by Holm's
     method over all pipelines that are compared in this measure. All three are None with one query.
     """
 
@@ -132,7 +132,7 @@ class Comparison:
             "queries": len(self.dataset),
             "baseline": self.baseline,
             "statistics": {
-                "test": "paired randomisation, two-sided; Holm over the pipelines of a measure",
+                "test": "paired randomization, two-sided; Holm over the pipelines of a measure",
                 "interval": "bootstrap (BCa) of the mean",
                 "confidence": self.confidence,
                 "resamples": self.resamples,

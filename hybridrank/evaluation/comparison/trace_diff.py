@@ -1,4 +1,4 @@
-"""Two searches for one query beside each other: what moved, and at which stage they part."""
+"""Comparison of two searches for one query: what moved, and at which stage they part."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def load_beir(
     """A directory as BEIR publishes them; documents are read when they are asked for.
 
     Queries of other splits, which the same file holds, are left out. `ignored` is a file of documents to take
-    out of every ranking, by query, with the columns ``query-id`` and ``corpus-id``. Beside judgments that a model
+    out of every ranking, by query, with the columns ``query-id`` and ``corpus-id``. Next to judgments that a model
     made lies ``qrels/<split>.synthetic.json``, which says which model that was.
 
     Thakur et al., "BEIR: a heterogeneous benchmark for zero-shot evaluation of information retrieval models",

@@ -28,7 +28,7 @@ class Dataset:
 
     `queries` maps a query's id to its text, and holds exactly those that `qrels` judges. `ignored` are documents
     that the judges set aside, by query: they are taken out of every ranking before it is measured. `source` gives
-    the documents, anew each time that it is called, or is a sequence of them; None where a collection holds them.
+    the documents, a new iterable on each call, or is a sequence of them; None where a collection holds them.
 
     `synthetic` says what made the judgments, where no person did: every report then says so. `unjudged` are
     queries that came with the others and that nobody judged: they are left out. `places` says where a judgment
@@ -115,7 +115,7 @@ class Dataset:
         return len(self.queries)
 
     def documents(self) -> Iterator[Document]:
-        """The documents, read anew.
+        """The documents, read from the start.
 
         Raises:
             InputError: it has none of its own, or one cannot be read.
@@ -162,7 +162,7 @@ class Dataset:
         )
 
     def sample(self, queries: int, *, seed: int = 0) -> Dataset:
-        """The same with so many of the queries, chosen by chance; all, where there are no more.
+        """The same with so many of the queries, chosen at random; all, where there are no more.
 
         A larger sample of the same seed holds every smaller one, so that what was done for that is of use.
         """

@@ -1,4 +1,4 @@
-"""Building judgments line by line, so that what is wrong is told with its file and line."""
+"""Building judgments line by line, so that what is wrong is reported with its file and line."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class QueriesBuilder:
         self._places: dict[str, str] = {}
 
     def add(self, query_id: Any, text: Any, where: str) -> None:
-        """Take one query. A text that is blank is told of by the dataset, if the query is judged.
+        """Take one query. The dataset reports a blank text, if the query is judged.
 
         Raises:
             InputError: the id is empty, text or id is no str, or the id stands for another text already.

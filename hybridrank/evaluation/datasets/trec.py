@@ -49,7 +49,7 @@ def load_trec(
     """Queries and judgments as TREC writes them; `read_topics` and `read_qrels` say how.
 
     `documents` are a file or a directory (as `hybridrank.ingest.files.load_documents` takes it), a sequence, or
-    what gives them anew each time that it is called; None where a collection holds them. `ignored` is as in
+    a function that returns them on each call; None where a collection holds them. `ignored` is as in
     `load_beir`.
 
     Raises:

@@ -34,7 +34,7 @@ _DEPTHS = (5, 10, 20, 50, 100, 200)
 class Evidence:
     """A mean over the queries, above or below 0, and whether that may be chance.
 
-    `p` is of the paired randomisation test, `adjusted_p` that by Holm's method over all of a diagnosis. None where
+    `p` is of the paired randomization test, `adjusted_p` that by Holm's method over all of a diagnosis. None where
     there are fewer than two queries.
     """
 

@@ -1,4 +1,4 @@
-"""What became of each relevant document in a recorded search: found, or lost, and where."""
+"""The fate of each relevant document in a recorded search: found, or lost, and where."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FateKind: TypeAlias = Literal[
 """
 
 IN_RETRIEVAL: tuple[FateKind, ...] = ("not held", "beyond fetch_k", "missed", "dropped")
-"""Losses that no reordering mends."""
+"""Losses that no reordering can fix."""
 
 IN_RANKING: tuple[FateKind, ...] = ("demoted", "not reranked", "left low")
 """Losses of documents that were fetched."""
@@ -53,7 +53,7 @@ and this is among as many of the longest, or lengths are not known. *no*: none, 
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of one relevant document of one query.
+    """The fate of one relevant document of one query.
 
     `ranks` are by stage, from 1, for the stages in whose order it stood; `deeper` the same for the arms of a
     deeper recording. `stage` is the one that lost it, "" where none did. `truncated` is None where the reranker

@@ -306,7 +306,7 @@ class Truncated(Finding):
 
 @dataclass(frozen=True, kw_only=True)
 class IdleArm(Finding):
-    """An arm that finds next to nothing that no other arm finds: the share of the relevant documents."""
+    """An arm that contributes almost nothing of its own: the share of the relevant documents."""
 
     kind = "idle arm"
 

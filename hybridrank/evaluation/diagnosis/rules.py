@@ -314,7 +314,7 @@ class _Rules:
         )
 
     def _idle_arms(self) -> Iterator[Finding]:
-        """Arms that find next to nothing that no other arm finds."""
+        """Arms that contribute almost nothing of their own."""
         if len(self.seen.arms) < 2 or len(self.fates) < _ENOUGH:
             return
         for arm in self.seen.arms:

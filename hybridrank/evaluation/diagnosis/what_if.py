@@ -81,14 +81,14 @@ def fuse_with(
 
 
 def fixed_weight(searches: Sequence[RecordedSearch]) -> float | None:
-    """What the fused order weighed beside the reranker's in all searches; None where that differs."""
+    """What the fused order weighed relative to the reranker's in all searches; None where that differs."""
     blends = [stage for s in searches for stage in s.trace.stages if stage.kind == "blend"]
     weights = {float(stage.details.get("fused", 0.0)) for stage in blends} or {0.0}
     return weights.pop() if len(weights) == 1 else None
 
 
 def blend_with(searches: Sequence[RecordedSearch], weight: float) -> dict[str, tuple[str, ...]]:
-    """The order of each query, had the fused order weighed so much beside the reranker's."""
+    """The order of each query, had the fused order had this weight relative to the reranker's."""
     return rerank_to(searches, None, blend=weight)
 
 
@@ -97,7 +97,7 @@ def rerank_to(
 ) -> dict[str, tuple[str, ...]]:
     """The order of each query, had only the first `depth` fused candidates been shown (None: those that were).
 
-    `blend` is what the fused order then weighed beside the reranker's.
+    `blend` is what the fused order then weighed relative to the reranker's.
     """
     orders = {}
     for search in searches:
@@ -118,7 +118,7 @@ def rerank_to(
 
 
 def reads_each_alone(settings: Mapping[str, Any]) -> bool:
-    """Whether the configured reranker scores each document for itself, so that a lesser depth can be replayed."""
+    """Whether the configured reranker scores each document for itself, so that a smaller depth can be replayed."""
     said = settings.get("reranker")
     if not isinstance(said, Mapping):
         return False
@@ -134,8 +134,8 @@ def held_out_gains(
 ) -> dict[str, float] | None:
     """What each query would have gained by a choice that was made on the others.
 
-    `choices` are a measure's values by setting, then by query; `current` is what there is, and stays where none
-    is better on the other queries. None where there are fewer than two queries a fold.
+    `choices` are a measure's values by setting, then by query; `current` is the current value, and stays where
+    none is better on the other queries. None where there are fewer than two queries a fold.
     """
     queries = list(current)
     if len(queries) < 2 * folds or not choices:

@@ -18,7 +18,7 @@ PerQuery: TypeAlias = Mapping[str, float]
 
 
 def default_measures(fetch_k: int) -> tuple[str, ...]:
-    """What is measured unless told otherwise: `DEFAULT_MEASURES`, and the recall at `fetch_k`."""
+    """What is measured by default: `DEFAULT_MEASURES`, and the recall at `fetch_k`."""
     return (*DEFAULT_MEASURES, f"R@{fetch_k}")
 
 

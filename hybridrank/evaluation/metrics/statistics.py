@@ -80,9 +80,9 @@ def _bootstrap(values: tuple[float, ...], confidence: float, resamples: int, see
 def paired_test(
     values: Sequence[float], others: Sequence[float], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> float | None:
-    """How probable a difference of means as large as this is, if it were all the same which is which of each pair.
+    """How probable a difference of means as large as this is, under random exchange within each pair.
 
-    It is the two-sided p-value of the paired randomisation test: exact where there are no more than `resamples`
+    It is the two-sided p-value of the paired randomization test: exact where there are no more than `resamples`
     ways to swap, and else estimated, never below 2 / (resamples + 1). None of fewer than two pairs.
 
     Smucker, Allan and Carterette, "A comparison of statistical significance tests for information retrieval

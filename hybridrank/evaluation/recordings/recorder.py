@@ -58,7 +58,7 @@ def record(
     pipeline, its models, the documents and the queries' texts may not.
 
     Queries are searched for one at a time, as users' are, so that their times are what a search takes; `batch`
-    sends more at once, which is quicker and leaves no latencies. `k` results are asked for (recordings hold all
+    sends more at once, which is faster and leaves no latencies. `k` results are asked for (recordings hold all
     candidates, whatever it is). Where documents are split into passages, documents are what is found.
 
     With `deep` each arm fetches so many candidates, and the reranker scores all of them: what `tune` and `replay`

@@ -33,8 +33,8 @@ _WITHOUT_EFFECT = ("max_searches", "indexed_fields", "on_rerank_error")  # on wh
 class Header:
     """The first line of a recording: everything that decides its searches, except the queries.
 
-    `settings` is the pipeline's configuration; `models` says, by stage, what decides its scores beside that:
-    versions, and digests of the models' files where they are told. `documents` is how many there were, and their
+    `settings` is the pipeline's configuration; `models` says, by stage, what decides its scores besides that:
+    versions, and digests of the models' files where they are known. `documents` is how many there were, and their
     digest. `machine` is where latencies come from. `own` is the configuration of a pipeline that was recorded
     deeper than it searches, so that it can be tuned.
     """
@@ -88,7 +88,7 @@ class Header:
 
 
 def settings_of(config: PipelineConfig) -> dict[str, Any]:
-    """A configuration as JSON values; an object that no configuration can name is told by its class."""
+    """A configuration as JSON values; an object that no configuration can name is represented by its class."""
     return {
         name: _described(getattr(config, name)) if value is None else value
         for name, value in config.nameable().items()

@@ -293,7 +293,7 @@ class _Recorded:
 
 
 def _seconds(trace: Trace, stages: Sequence[Stage]) -> float:
-    """What the search would have taken: the arms run beside each other, the rest one after the other."""
+    """What the search would have taken: the arms run in parallel, the rest one after the other."""
 
     def parts(of: Sequence[Stage]) -> float:
         arms = [stage.seconds for stage in of if stage.kind == "retrieve"]

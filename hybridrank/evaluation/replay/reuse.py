@@ -58,7 +58,7 @@ class Reuse:
     def search(
         self, pipeline: Pipeline, query: str, *, k: int, per_document: bool, documents: str
     ) -> SearchResult:
-        """As `Pipeline.search`, taking over what there is; `documents` tells them, and how they are split."""
+        """As `Pipeline.search`, reusing existing results; `documents` tells them, and how they are split."""
         settings = pipeline.config
         fetch_k = max(settings.fetch_k, k)
         found: dict[str, _Retrieved] = {}

@@ -37,8 +37,8 @@ def count_characters(ids: Sequence[str], *, query: str, chars: Mapping[str, int]
 def scale_details(details: Mapping[str, Any], *, read: float, pairs: float) -> dict[str, Any]:
     """What a reranker counts, where it reads only these shares of the characters and of the documents.
 
-    Tokens are in proportion to characters, all else to documents; what comes in whole numbers is rounded up, as
-    the units are that an API bills.
+    Tokens are in proportion to characters, everything else to documents; what comes in whole numbers is rounded
+    up, as the units are that an API bills.
     """
     return {
         name: scale_detail(name, value, read=read, pairs=pairs) if type(value) in (int, float) else value

@@ -1,4 +1,4 @@
-"""What of a pipeline can be changed without searching anew: its fusion, depths, blend and stopping rule."""
+"""What of a pipeline can be changed without searching again: its fusion, depths, blend and stopping rule."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Variant:
         return cls.of(wanted)
 
     def weight(self, scores: Sequence[float]) -> float:
-        """What the fused order weighs beside these scores of the reranker's."""
+        """What the fused order weighs relative to these scores of the reranker's."""
         rule = self.effective_blend
         return rule.weight(scores, declared=self.confidence_range) if isinstance(rule, ConfidenceBlend) else rule
 
@@ -125,7 +125,7 @@ class Variant:
         return effective_blend(self.blend, self.confidence_range)
 
     def settings(self, *, other: Variant | None = None) -> dict[str, Any]:
-        """The choices as values of a configuration; beside an `other`, those alone that differ."""
+        """The choices as values of a configuration; next to an `other`, those alone that differ."""
         said = _choices(self)
         if other is None:
             return said

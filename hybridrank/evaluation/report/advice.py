@@ -222,7 +222,7 @@ def _(finding: Truncated) -> str:
 @_says.register
 def _(finding: IdleArm) -> str:
     return (
-        f"{finding.arm} adds next to nothing to what is fetched: {finding.share:.2%} of the relevant documents "
+        f"{finding.arm} adds almost nothing to what is fetched: {finding.share:.2%} of the relevant documents "
         f"are found by it alone ({_between(finding.interval, percent=True)})."
     )
 

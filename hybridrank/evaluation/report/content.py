@@ -35,7 +35,7 @@ def title(report: Report) -> str:
 
 
 def sections(report: Report) -> list[Section]:
-    """What there is to say, the most important first."""
+    """The content of the report, the most important first."""
     if isinstance(report, Diagnosis):
         made = sections_of_diagnosis(report)
     elif isinstance(report, Tuning):
@@ -77,7 +77,7 @@ def _of_comparison(comparison: Comparison) -> Iterator[Section]:
     yield Section(
         f"Differences from {comparison.baseline}",
         [
-            "p is of the paired randomisation test, and beside it as Holm's method raises it over the pipelines "
+            "p is of the paired randomization test, then corrected by Holm's method over the pipelines "
             f"of one measure; where that is below {_LEVEL} the last column says better or worse."
         ],
         [_differences(comparison)],

@@ -29,7 +29,7 @@ _MEANS = {
 
 
 def sections_of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
-    """What there is to say, the most important first."""
+    """The content of the report, the most important first."""
     seen = diagnosis.examination
     number = sum(loss.documents for loss in diagnosis.losses)
     yield Section("To be said first", [*diagnosis.warnings], anchor="warnings")
@@ -39,7 +39,7 @@ def sections_of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
         "Tested, and not shown", [describe(finding).says for finding in diagnosis.findings if not finding.shown]
     )
     yield Section(
-        "What became of the relevant documents",
+        "Fates of the relevant documents",
         [
             f"{counted(number, 'relevant document', 'relevant documents')} of "
             f"{counted(len(diagnosis.queries), 'query', 'queries')}. A query has as many places among the "
@@ -174,7 +174,7 @@ def _measured(diagnosis: Diagnosis) -> str:
         f"Relevant is what has grade {diagnosis.grade} or more. A document was lost by the stage after the last "
         f"one in whose order it stood among the first {diagnosis.k}.{judged} Measures are those of trec_eval, "
         f"through ir_measures; intervals are BCa bootstrap intervals of the mean over queries ({CONFIDENCE:.0%}); "
-        "tests are paired randomisation tests, two-sided, with Holm's correction over all of this report, and "
+        "tests are paired randomization tests, two-sided, with Holm's correction over all of this report, and "
         f"shown is what is below {LEVEL}; settings are chosen on four fifths of the queries and measured on the "
         f"other, in turn; {RESAMPLES:,} resamples, seed {SEED}."
     )

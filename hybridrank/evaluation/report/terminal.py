@@ -21,7 +21,7 @@ _NARROW = 26  # columns of words are wrapped to no less
 
 
 def print_report(report: Report, console: Console, *, full: bool = True) -> None:
-    """Print what there is to say; if not `full`, but of an evaluation neither the examples nor every stage."""
+    """Print the report; if not `full`, but of an evaluation neither the examples nor every stage."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
     from rich.text import Text

@@ -141,7 +141,7 @@ def _done(tuning: Tuning) -> str:
         f"{tuning.tried:,} choices on {tuning.queries:,} recorded queries, {within}. Seconds are predicted from "
         "those recorded, by the characters that the reranker reads. The simplest is chosen of those within "
         f"{tuning.tolerance:g} standard error(s) of the best; queries are cut into {len(tuning.folds)} folds. The "
-        f"interval is a BCa bootstrap interval ({CONFIDENCE:.0%}) and the test the paired randomisation test, "
+        f"interval is a BCa bootstrap interval ({CONFIDENCE:.0%}) and the test the paired randomization test, "
         f"two-sided, of held-out queries; {RESAMPLES:,} resamples, seed {tuning.seed}. "
         f"{_baseline(tuning).capitalize()} is kept unless p is below 0.05."
     )

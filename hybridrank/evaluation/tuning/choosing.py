@@ -46,8 +46,8 @@ class Goal:
 class Table:
     """Variants by queries: how good each was on each, how many seconds it took, and what it cost.
 
-    Row 0 is the default. `timed` are the queries whose times count. Whether a variant keeps within the bounds is
-    told from all queries.
+    Row 0 is the default. `timed` are the queries whose times count. All queries determine whether a variant keeps
+    within the bounds.
     """
 
     def __init__(

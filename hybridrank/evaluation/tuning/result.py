@@ -57,7 +57,7 @@ class Tuning:
     (`default_feasible` is False), what of it is best within the bounds, with less reranking or with one arm alone;
     where nothing of it is, the default still. `best` is what was chosen on all queries. `gain` is the mean
     difference between what was chosen and the baseline, on queries that chose neither: each fold's own, by the
-    other folds' choices. `interval` and `p`, of the paired randomisation test, are of these differences.
+    other folds' choices. `interval` and `p`, of the paired randomization test, are of these differences.
 
     `kept` says that the baseline stays, since the gain is not significant, or nothing better was chosen; one that
     breaks a bound never does. `answer` is what to use. `frontier` has the best of each number of documents
@@ -101,7 +101,7 @@ class Tuning:
     def config(self, *, trust: bool = False) -> dict[str, Any]:
         """The configuration of the answer: the recorded pipeline's, with what was chosen.
 
-        Whoever uses it vouches for it, so what could do harm of a recorded configuration takes `trust`.
+        The caller vouches for it, so what could do harm of a recorded configuration takes `trust`.
 
         Raises:
             UntrustedConfigError: the recorded configuration takes `trust` (`hybridrank.component.trust`).
@@ -181,7 +181,7 @@ class Tuning:
             "answer": self.answer.to_dict(),
             "frontier": [figures.to_dict() for figures in self.frontier],
             "statistics": {
-                "test": "paired randomisation, two-sided",
+                "test": "paired randomization, two-sided",
                 "interval": "bootstrap (BCa) of the mean",
                 "confidence": CONFIDENCE,
                 "resamples": RESAMPLES,

@@ -21,7 +21,7 @@ class Space:
     """Every combination of these is tried; what is None is made for the recording.
 
     `arms` are sets of arms: all of them, and each alone. `fusions` are for two arms and more: RRF (with k 60 and
-    5) and min-max score fusion, with equal weights and with each arm weighing 2, 3 and 5. `rerank_k` 0 reranks
+    5) and min-max score fusion, with equal weights and with weight 2, 3 and 5 for each arm. `rerank_k` 0 reranks
     nothing. Depths that a recording does not reach are left out; the largest `fetch_k` is then the recorded one.
     """
 
@@ -43,7 +43,7 @@ class Space:
 
         `fetch_k` and `rerank_k` are how deep was recorded.
 
-        Those that give the same are told once: a `fetch_k` below `k` is `k`, a blend is nothing where nothing is
+        Those that give the same are listed once: a `fetch_k` below `k` is `k`, a blend is nothing where nothing is
         reranked, and a fusion where there is one arm.
         """
         shown = sorted({depth for depth in self.rerank_k if depth <= rerank_k})

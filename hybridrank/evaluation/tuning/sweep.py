@@ -309,7 +309,7 @@ def _replayed(
     latency: LinearLatency,
     counting: _Counting,
 ) -> Outcome:
-    """The outcome of a variant that stops when the best have settled, search by search."""
+    """The outcome of a variant that stops when the top k is stable, search by search."""
     import numpy as np
 
     rows, seconds, costs, pairs, unscored = [], [], [], 0, 0

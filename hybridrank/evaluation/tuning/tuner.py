@@ -54,10 +54,10 @@ def tune(
     and b, an embedder, a reranker): which one is then a choice too. `default` is what the gain is measured from;
     None is what the first recording's pipeline does. `k` is how many results are asked for.
 
-    Queries are cut into `folds` by chance (`seed`). In each, the choice is made on the other folds' queries, and
-    measured on its own: see `Tuning`. Among variants within `tolerance` standard errors of the best the simplest
-    is chosen. Bounds are kept over all queries. A variant of which more than one in a hundred of the documents
-    that it shows the reranker have no recorded score is left out.
+    Queries are divided into `folds` at random (`seed`). In each, the choice is made on the other folds' queries,
+    and measured on its own: see `Tuning`. Among variants within `tolerance` standard errors of the best the
+    simplest is chosen. Bounds are kept over all queries. A variant of which more than one in a hundred of the
+    documents that it shows the reranker have no recorded score is left out.
 
     `unsupervised` tunes by the scores of the first recording's reranker, see `agree`; its blend is then left
     alone, and without a bound no more documents are reranked than the default does.
@@ -261,7 +261,7 @@ def _range(count: int) -> NDArray[np.int64]:
 
 
 def _cut(count: int, folds: int, seed: int) -> list[NDArray[np.int64]]:
-    """The queries' places, cut by chance."""
+    """The queries' places, divided at random."""
     import numpy as np
 
     order = list(range(count))
@@ -293,7 +293,7 @@ def _said(dataset: Dataset, judged: Sequence[Recording], outcomes: Sequence[Outc
         said.append(f"{len(dataset)} queries are few: a gain has to be large to be told from chance")
     if not all(outcome.variant.pointwise for outcome in outcomes):
         said.append(
-            "the reranker does not say that it scores each document for itself: beside other documents its scores "
+            "the reranker is not declared pointwise: with other documents its scores "
             "may be others than those recorded"
         )
     if any(recording.degraded for recording in judged):

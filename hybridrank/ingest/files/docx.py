@@ -49,7 +49,7 @@ _DAMAGED = (
 def read_docx(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
     """The body's text with footnotes, as Markdown, and the title from the file's properties or first heading.
 
-    Text in fields, equations and text boxes is read, and hidden and deleted text is not. `note` is told what
+    Text in fields, equations and text boxes is read, and hidden and deleted text is not. `note` receives what
     mammoth left out.
 
     Raises:

@@ -58,8 +58,8 @@ _STRUCTURE = "h1, h2, h3, h4, h5, h6, ul, ol, pre, table"
 def read_html(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
     """What the page says, and its ``<title>``, or else its first ``<h1>``, or else its first heading.
 
-    Where it has one ``<main>``, all else is left out; and always scripts, styles, forms' controls, images,
-    ``<nav>``, what is ``hidden``, and the footers and asides outside of ``<main>`` and ``<article>``.
+    Where it has one ``<main>``, everything else is left out; and always scripts, styles, forms' controls, images,
+    ``<nav>``, what is ``hidden``, and the footers and asides outside ``<main>`` and ``<article>``.
 
     Raises:
         InputError: it cannot be read, or its encoding is unknown.

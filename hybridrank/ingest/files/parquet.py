@@ -27,7 +27,7 @@ def rows(path: Path, label: str, *, on_bad: OnBad = refuse) -> Iterator[tuple[st
     NaN what they are in JSON: a number, and null. Bytes are text where they are UTF-8, otherwise an error.
 
     Raises:
-        InputError: the file is no Parquet or damaged; `on_bad` is told of a row with a value that has no
+        InputError: the file is no Parquet or damaged; `on_bad` receives of a row with a value that has no
             JSON form.
         MissingDependencyError: pyarrow is not installed.
     """

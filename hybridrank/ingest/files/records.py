@@ -51,7 +51,7 @@ def json_lines(
     Where it is `bounded`, a line may have no more than `MOST_LINE` characters.
 
     Raises:
-        InputError: the file cannot be read; of a line that is no JSON object, `on_bad` is told.
+        InputError: the file cannot be read; of a line that is no JSON object, `on_bad` receives.
     """
     with opened(path, encoding=encoding, lines=True) as file:
         lines = bounded_lines(file) if bounded else file

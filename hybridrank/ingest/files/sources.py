@@ -92,7 +92,7 @@ class Source:
         return self.path.suffix.lower() in _TABLES
 
     def digest(self) -> str:
-        """A hash of the bytes and of all else that its documents depend on; the file is read in pieces.
+        """A hash of the bytes and of everything else that its documents depend on; the file is read in pieces.
 
         Raises:
             InputError: the file cannot be read.
@@ -110,7 +110,7 @@ class Source:
         """Read the documents, a table's one by one.
 
         A record that cannot be used, or that repeats an id, is left out, and `on_skip` told which and why; where
-        that is None, or `reading` says so, it is an error. `on_note` is told what was assumed or lost: the types
+        that is None, or `reading` says so, it is an error. `on_note` receives what was assumed or lost: the types
         of columns, what a library left out.
 
         Raises:
@@ -206,8 +206,8 @@ def find_files(
 
     They come in the order of `paths`, a directory's sorted, each file once. In a directory, files of unknown
     endings are counted; what is hidden (its name begins with a dot), ``node_modules``, ``__pycache__`` and links
-    to directories are not looked at; what cannot be read is told to `on_skip`, and so is the second of two files
-    whose names differ only in Unicode's normalization. `load_documents` describes the other options.
+    to directories are not looked at; what cannot be read is reported to `on_skip`, and so is the second of two
+    files whose names differ only in Unicode's normalization. `load_documents` describes the other options.
 
     Raises:
         InputError: a path does not exist, or is a file of unknown kind; or two files would be one document,
@@ -259,7 +259,7 @@ def load_documents(
 
     `encoding` is that of text files which have no byte order mark and declare none (by default UTF-8). `types` are
     those of the columns of CSV and TSV, by name or one for all: ``str``, ``int``, ``float``, ``bool`` or ``date``.
-    The types of other columns are inferred, and `on_note` is told which. `quotes` says whether quotation marks
+    The types of other columns are inferred, and `on_note` receives which. `quotes` says whether quotation marks
     enclose fields: by default in CSV, and not in TSV.
 
     A record that cannot be used, or a file in a directory that cannot be read, is left out, and `on_skip` told

@@ -37,7 +37,7 @@ def comma_separated(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row by the header's names, and its place, ``label:line`` of its first line.
 
-    The delimiter is the most frequent in the header outside of quotation marks, of comma, semicolon, tab and bar;
+    The delimiter is the most frequent in the header outside quotation marks, of comma, semicolon, tab and bar;
     or what a line ``sep=`` before it says. A column without a name is called ``column_<place>``, and its empty
     fields are left out.
 
@@ -59,7 +59,7 @@ def typed_rows(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """A table's rows with typed values, for documents; the file is read twice.
 
-    `note` is told the types of the columns that are no text.
+    `note` receives the types of the columns that are no text.
     """
     delimiter = "\t" if path.suffix.lower() == ".tsv" else None
     types, odd = _types(path, label, delimiter, reading)
@@ -227,7 +227,7 @@ class _Rows:
 
 
 def _delimiter(header: str, *, quotes: bool) -> str:
-    """The most frequent delimiter in a table's first line, outside of quotation marks."""
+    """The most frequent delimiter in a table's first line, outside quotation marks."""
     outside = "".join(header.split('"')[::2]) if quotes else header
     return max(_DELIMITERS, key=outside.count) if any(map(outside.count, _DELIMITERS)) else ","
 

@@ -1,9 +1,9 @@
 """HTML's tags within limits that keep a parser's time in proportion to the page's length.
 
 By the standard, a parser looks through all open elements, or all of an element's attributes, at many a tag: the
-time grows with the square of the nesting. Browsers limit it, and so does this: what is nested more deeply is put
-beside. Formatting that is never closed is repeated in each paragraph that follows, with all that was before it, so
-there is a lower limit to it; it says nothing anyway.
+time grows with the square of the nesting. Browsers limit it, and so does this: deeper elements become
+siblings. Formatting that is never closed is repeated in each paragraph that follows, with all that was before it,
+so there is a lower limit to it; it says nothing anyway.
 """
 
 from __future__ import annotations

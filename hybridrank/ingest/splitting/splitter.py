@@ -7,8 +7,8 @@ that follows.
 
 A section that is too long for one passage is cut between blocks (paragraphs, list items, code, tables), else
 between sentences (of code and tables: lines), else between lines, between words, within a word. Sentences are
-told by their punctuation, in any script: in small by Unicode's rules (UAX #29: a full stop before a lower-case
-letter ends nothing), and common abbreviations are known.
+recognized by their punctuation, in any script: in small by Unicode's rules (UAX #29: a full stop before a
+lower-case letter ends nothing), and common abbreviations are known.
 
 Tokens are counted with a model's own tokenizer, twice: each distinct word once, to lay the passages out, and then
 each passage whole, as the model will read it. A section in which a passage proves too long, because the tokenizer
@@ -43,7 +43,7 @@ class Splitter(Component):
 
     `max_tokens` bounds a passage's content (title, headings and text), special tokens included, as the `tokenizer`
     counts: that of a model, by id or directory; best the embedder's own. Title and headings count for at most
-    half of it. Longer ones are kept whole all the same: the text then has its half, and the content runs over by
+    half of it. Longer ones are kept whole anyway: the text then has its half, and the content runs over by
     what they are too long.
 
     `overlap` is how many tokens of whole sentences, at most, a passage repeats from the end of the one before it

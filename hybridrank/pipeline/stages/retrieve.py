@@ -83,7 +83,7 @@ class _Retrieval:
         return self._fuse(Retrieved(dict.fromkeys(self.setup.local, late)))
 
     def with_remote_arms(self) -> Plan[list[QueryState]]:
-        """Ask the remote arms and, beside them, the local ones; then fuse, and fetch what is missing."""
+        """Ask the remote arms and, in parallel, the local ones; then fuse, and fetch what is missing."""
         setup = self.setup
         calls = setup.remote_arms.calls(self.asked.queries, self.options.fetch_k)
         with limited(all_but(_RESERVE)):

@@ -63,7 +63,7 @@ def language_name(language: object) -> str:
     """The name in `LANGUAGES` for a name or an ISO 639-1 code; "none" for None and for "none".
 
     Raises:
-        ValueError: there is no such language; the message says what there is, and the nearest match.
+        ValueError: there is no such language; the message has the known ones, and the nearest match.
     """
     if language is None or language == NONE:
         return NONE

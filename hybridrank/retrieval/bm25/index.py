@@ -238,7 +238,7 @@ class BM25Index:
         counts = dict(self._vocabulary.query(query.text).values())
         among = None if query.ids is None else self._ids.selected(query.ids)
         stop_words = [-1 - key for key in counts if isinstance(key, int) and key < 0]
-        if stop_words:  # a query of these alone: one of them says next to nothing
+        if stop_words:  # a query of these alone: one of them says almost nothing
             all_held = self._inverted.holding_all(stop_words)
             if among is not None:
                 all_held = np.intersect1d(among, all_held, assume_unique=True)
@@ -322,7 +322,7 @@ class BM25Index:
         if version != _FORMAT:
             raise StorageError(
                 f"{folder} has format {version!r}, and this version of hybridrank reads format {_FORMAT}: "
-                "upgrade hybridrank, or index the documents anew"
+                "upgrade hybridrank, or index the documents again"
             )
         try:
             index = cls(BM25.from_config(options) if component is None else component)
@@ -334,7 +334,7 @@ class BM25Index:
         if words.identity != identity:
             raise StorageError(
                 f"the index at {folder} was built with the analyzer {identity}, not {words.identity}: "
-                "index the documents anew, or use the language and accents that it was built with"
+                "index the documents again, or use the language and accents that it was built with"
             )
         try:
             ids, terms = IdTable.load(folder / "ids"), _read(folder, "terms")

@@ -112,7 +112,7 @@ class Scorer:
     and the margin within which a row counts as one of the best k grows by as much as they can be off.
     """
 
-    _DRIFT = 2.0**-7  # of the average length, and of a term's idf, until impacts are made anew
+    _DRIFT = 2.0**-7  # of the average length, and of a term's idf, until impacts are recomputed
 
     def __init__(self, formula: Formula, inverted: InvertedIndex) -> None:
         self._formula = formula
@@ -128,7 +128,7 @@ class Scorer:
 
     @property
     def outdated(self) -> bool:
-        """Whether the index has changed so much that a new scorer is quicker."""
+        """Whether the index has changed so much that a new scorer is faster."""
         rows = self._first_rows
         return (
             len(self._inverted.dropped) - self._first_dropped > rows // 16

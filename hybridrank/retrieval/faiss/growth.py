@@ -47,7 +47,7 @@ def list_count(size: int) -> int:
 def build(
     factory: str, vectors: Vectors, rows: Rows, *, search: Mapping[str, float], recall_target: float | None
 ) -> tuple[Any, bytes, Built]:
-    """Train an index on a sample of some rows and fill it with all of them: rows count from 0 anew.
+    """Train an index on a sample of some rows and fill it with all of them: rows count from 0 again.
 
     Returns it, itself serialized when it was trained and empty, and how it was built. Its probes are tuned where
     there is a recall target.
@@ -74,7 +74,7 @@ def build(
 
 
 def rebuild(empty: bytes, vectors: Vectors, rows: Rows) -> Any:
-    """Fill a trained and empty index with some rows, which count from 0 anew; inverted lists are copied."""
+    """Fill a trained and empty index with some rows, which count from 0 again; inverted lists are copied."""
     library = faiss()
     bound_allocations(len(empty))
     index = library.deserialize_index(np.frombuffer(empty, np.uint8))
@@ -134,7 +134,7 @@ def tune(index: Any, built: Built, vectors: Vectors, rows: Rows, *, recall_targe
 def _queries(vectors: Vectors, rows: Rows) -> Floats:
     """What recall is measured on: shape (up to 256, dim), unit length.
 
-    Queries lie beside the documents, further from their neighbors than documents do. So each is a stored vector
+    Queries are further from their neighbors than documents are. So each is a stored vector
     and half of another, drawn at random: of the mixtures tried it takes the probes that the real queries of four
     test collections take, or some more (`benchmarks/recall.py`).
     """

@@ -56,7 +56,7 @@ FINAL: Mapping[str, type[BackendError]] = {
     "echo": AuthenticationError,
     "not json": BackendResponseError,
 }
-"""What no second request would mend."""
+"""Errors that a second request cannot fix."""
 
 PASSING: Mapping[str, type[BackendError]] = {
     "408": BackendTimeoutError,
@@ -144,7 +144,7 @@ def one_failure_stops_the_batch(served: Served, tolerances: Tolerances) -> None:
             error = failure(way, make(), [*BATCH] * 2, what="one call of two that is refused")
             require(kind_of(error) is BackendError, f"of two calls one answered 400, and came {error!r}")
             what = f"one call failed, and the others of {way.__name__}() went on"
-            require(soon(lambda: server.left == 1), f"{what}: nobody waits for them")
+            require(soon(lambda: server.left == 1), f"{what}: the search has failed")
 
 
 def retry_after_is_kept(served: Served, tolerances: Tolerances) -> None:

@@ -56,7 +56,7 @@ def searchable(component: Any) -> Retriever:
 
 
 def retrieve(retriever: Retriever, queries: Sequence[Query], k: int, what: str = "retrieve()") -> list[Ranking]:
-    """Retrieve, and check what came, to the letter of the contract."""
+    """Retrieve, and check what came, exactly against the contract."""
     return validated(call(lambda: retriever.retrieve(queries, k=k), what), queries, k, what)
 
 

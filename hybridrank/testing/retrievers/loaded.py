@@ -163,7 +163,7 @@ def filters_and_ids_together(loaded: Loaded, tolerances: Tolerances) -> None:
                     _among(whole, EXPECTED[name] & ids, k),
                     tolerance=tolerances.tolerance,
                     what=f"{dict(FILTERS[name])} and every other id, with k = {k}, in a batch of {len(asked)}",
-                    why="Whoever may see few documents would see others, or fewer",
+                    why="A user who may see few documents would see others, or fewer",
                 )
 
 

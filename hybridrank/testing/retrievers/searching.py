@@ -82,7 +82,7 @@ def k_is_a_cut(component: Any, tolerances: Tolerances) -> None:
                 retrieve(retriever, [query], k)[0],
                 Ranking(full.ids[:k], full.scores[:k]),
                 tolerance=tolerances.tolerance,
-                what=f"the best {k} for {query.text!r}, beside the first {k} of the best {ALL}",
+                what=f"the best {k} for {query.text!r}, compared with the first {k} of the best {ALL}",
                 why="Pages of results would overlap or leave documents out",
             )
 

@@ -50,7 +50,11 @@ def encode_changes_nothing(component: Any, tolerances: Tolerances) -> None:
     call(lambda: index.encode(DOCUMENTS, progress=progress), "encode() with progress")
     require_held(index, {d.id: d for d in DOCUMENTS[:4]}, "an index, after encode() and before add(),")
     same_answers(
-        index, other, tolerances, "after encode() and before add()", "encode runs beside searches, without a lock"
+        index,
+        other,
+        tolerances,
+        "after encode() and before add()",
+        "encode runs concurrently with searches, without a lock",
     )
     end = reports[-1][1] if reports else 0
     require(
@@ -107,13 +111,13 @@ def add_replaces(component: Any, tolerances: Tolerances) -> None:
         index,
         new_index(component, replaced),
         tolerances,
-        "after one document was replaced, beside an index made with the new one",
+        "after one document was replaced, compared with an index made with the new one",
         "The old text must not be found, nor weigh in the scores",
     )
 
 
 def updates_equal_a_fresh_index(component: Any, tolerances: Tolerances) -> None:
-    """Documents added in several calls, in any order, beside deletions, score as in an index made at once."""
+    """Documents added in several calls, in any order, mixed with deletions, score as in an index made at once."""
     index = new_index(component, DOCUMENTS[5:])
     add_documents(index, DOCUMENTS[2:5][::-1])
     index.delete([DOCUMENTS[6].id, DOCUMENTS[3].id])
@@ -124,7 +128,7 @@ def updates_equal_a_fresh_index(component: Any, tolerances: Tolerances) -> None:
         index,
         new_index(component, left),
         tolerances,
-        "after additions and deletions, beside an index made at once",
+        "after additions and deletions, compared with an index made at once",
         "Results would depend on the history of a collection, and change when it is rebuilt",
     )
 
@@ -138,7 +142,7 @@ def indexes_are_independent(component: Any, tolerances: Tolerances) -> None:
 
 
 def odd_documents(component: Any, tolerances: Tolerances) -> None:
-    """Empty, blank and unusual texts, and a huge one, are held, and the other documents are found beside them."""
+    """Empty, blank and unusual texts, and a huge one, are held, and the other documents are found next to them."""
     odd = [Document(f"odd: {name}", text) for name, text in ODD_TEXTS.items()]
     odd.append(Document("odd: huge", huge_text(tolerances.huge)))
     index = new_index(component)
@@ -162,7 +166,7 @@ def odd_documents(component: Any, tolerances: Tolerances) -> None:
     found = {doc_id for ranking in retrieve(index, queries(), ALL) for doc_id in ranking.ids}
     require(
         {"soil", "wing"} <= found,
-        f"beside unusual texts, only {sorted(found)} were found, expected 'soil' and 'wing' among them",
+        f"next to unusual texts, only {sorted(found)} were found, expected 'soil' and 'wing' among them",
     )
 
 

@@ -30,7 +30,7 @@ BATCH = [Candidates(Query("how to process organic waste"), DOCUMENTS)]
 
 @pytest.fixture
 def encoded(monkeypatch, runtime):
-    """Texts that the library encodes: ("query" or "document", text), in order. It does its work all the same."""
+    """Texts that the library encodes: ("query" or "document", text), in order. It does its work anyway."""
     seen = []
     if runtime == "pylate":
         from pylate.models import ColBERT

@@ -1,4 +1,4 @@
-"""Whatever a server does, the deadline holds; what is interrupted, forked or let go leaves nothing behind."""
+"""Whatever a server does, the deadline holds; what is interrupted, forked or let go leaves no trace."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def save_bert(
 
 @pytest.fixture(scope="session")
 def save_model() -> Callable[..., Path]:
-    """Saves a tiny BERT where it is told to, of any architecture, seed and configuration."""
+    """Saves a tiny BERT at a given path, of any architecture, seed and configuration."""
     return save_bert
 
 

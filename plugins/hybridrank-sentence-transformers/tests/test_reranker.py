@@ -85,8 +85,8 @@ def test_titles_are_read(bert):
 def test_a_long_document_scores_as_its_best_window(path):
     (scores,) = SentenceTransformerReranker(model=str(path)).score([candidates(TEXTS[0], LONG)])
     tokenizer = AutoTokenizer.from_pretrained(path)
-    beside = len(tokenizer([QUERY], [""])["input_ids"][0])
-    window = {"truncation": "only_second", "max_length": 64, "stride": (64 - beside) // 8}
+    other = len(tokenizer([QUERY], [""])["input_ids"][0])
+    window = {"truncation": "only_second", "max_length": 64, "stride": (64 - other) // 8}
     windows = reference(path, QUERY, LONG, return_overflowing_tokens=True, **window)
     assert len(windows) > 3
     assert scores == pytest.approx([reference(path, QUERY, TEXTS[0])[0], max(windows)], abs=1e-4)

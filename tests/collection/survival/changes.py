@@ -47,7 +47,7 @@ class Change:
 
 
 def change(seed: int, number: int) -> Change:
-    """The change of this number: the same whoever asks."""
+    """The change of this number: the same whichever caller asks."""
     rng = random.Random(f"{seed}/{number}")
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
 

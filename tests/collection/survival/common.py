@@ -38,7 +38,7 @@ def arms(embedder: Any = None) -> dict[str, Any]:
 
 
 def child(script: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start one of the scripts beside this file, in a process group of its own."""
+    """Start one of the scripts next to this file, in a process group of its own."""
     tests = HERE.parent.parent
     return subprocess.Popen(
         [sys.executable, str(HERE / script), *map(str, arguments)],

@@ -1,4 +1,4 @@
-"""Run as a script: fork again and again while other threads are at work, and see what becomes of the children.
+"""Run as a script: fork again and again while other threads are at work, and see what happens to the children.
 
 Prints how many children answered rightly, of how many.
 """

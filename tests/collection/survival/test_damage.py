@@ -93,7 +93,7 @@ def test_each_saved_file(saved: Path, tmp_path: Path, damage: Callable[[Path], N
         assert {record.levelno for record in caplog.records} == {logging.WARNING}
         caplog.clear()
         assert answers(path) == before, file
-        assert caplog.messages == [], f"{file} was not mended"
+        assert caplog.messages == [], f"{file} was not repaired"
         assert len(list((path / "indexes").iterdir())) == 1
         shutil.rmtree(path)
 

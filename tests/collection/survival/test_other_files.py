@@ -26,7 +26,7 @@ LATER = Document("later", "copy later")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A collection, with a backup beside it that lacks the last change."""
+    """A collection, with a backup next to it that lacks the last change."""
     with Collection.create(tmp_path / "c", arms()) as collection:
         collection.add(OLD.values())
         collection.compact()

@@ -28,7 +28,7 @@ BOUND = 20.0  # seconds, on the busiest machine; nothing here takes so long by i
 
 
 class Bad:
-    """A reranker that goes wrong the way that it is told to."""
+    """A reranker that fails as configured."""
 
     identity = "bad"
     pointwise = True
@@ -115,7 +115,7 @@ def nothing_left() -> Iterator[Callable[[Bad], None]]:
         bad.let_go.set()
     ends = time.monotonic() + BOUND
     while busy := [
-        t.name for t in threading.enumerate() if t.name in ("hybridrank-member", "hybridrank-left-behind")
+        t.name for t in threading.enumerate() if t.name in ("hybridrank-member", "hybridrank-abandoned")
     ]:
         assert time.monotonic() < ends, busy
         time.sleep(0.01)

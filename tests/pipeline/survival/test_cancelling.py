@@ -1,4 +1,4 @@
-"""A search that is cancelled wherever it waits leaves nothing behind, and the next one is right."""
+"""A search that is cancelled wherever it waits leaves no trace, and the next one is right."""
 
 from __future__ import annotations
 

@@ -43,6 +43,6 @@ def test_the_deadline_holds_and_is_said(how, what, text, reranker):
         assert result.degraded  # it has more windows than there is time for
     ends = time.monotonic() + 30
     while any(thread.name.startswith("hybridrank-onnx") for thread in threading.enumerate()):
-        assert time.monotonic() < ends, "what was left behind reads on"
+        assert time.monotonic() < ends, "what was abandoned reads on"
         time.sleep(0.05)
     assert threading.active_count() <= before + 8

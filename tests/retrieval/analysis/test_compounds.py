@@ -1,4 +1,4 @@
-"""Compounds: words of their own beside their parts, found in a str and in bytes alike."""
+"""Compounds: words in addition to their parts, found in a str and in bytes alike."""
 
 from __future__ import annotations
 

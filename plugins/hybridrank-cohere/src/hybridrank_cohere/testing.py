@@ -1,4 +1,4 @@
-"""A local server that speaks Cohere's rerank protocol, and misbehaves when it is told to.
+"""A local server that speaks Cohere's rerank protocol, and fails on request.
 
 For tests of whatever calls the API: no key, no network, no cost. It really scores, by the share of words that
 query and document have in common, and it refuses what the API refuses.

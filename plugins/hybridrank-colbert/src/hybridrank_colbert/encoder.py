@@ -49,7 +49,8 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A model shared by threads. They take turns in it: it sets cutting and padding anew in one tokenizer.
+    """A model shared by threads. They take turns in it: it sets truncation and padding in one tokenizer at each
+    call.
 
     `tokenizer` is a copy that nobody changes, so counting needs no turn.
     """

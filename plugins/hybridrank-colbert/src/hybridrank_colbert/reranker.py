@@ -53,7 +53,7 @@ class Colbert(Component):
     queries only as far as n and the model make them so.
 
     `model` is a model's id or a local directory, `revision` a branch, tag or commit of the id. `runtime` is what
-    runs it: ``"pylate"``, or ``"sentence-transformers"`` (6.2 or newer), beside which PyLate cannot be installed.
+    runs it: ``"pylate"``, or ``"sentence-transformers"`` (6.2 or newer), with which PyLate cannot be installed.
     `device` is a torch device; None takes the best that torch finds. `max_tokens` is the window for documents, in
     tokens; None is the model's own. `on_long` says what happens to a document that is longer: ``"window"`` reads
     all of it in overlapping windows (by an eighth), whose vectors all take part, ``"truncate"`` its beginning,
@@ -96,7 +96,7 @@ class Colbert(Component):
 
     @once
     def fingerprint(self) -> str:
-        """What decides the score of a pair beside the configuration: the model's files, and what runs them.
+        """What decides the score of a pair besides the configuration: the model's files, and what runs them.
 
         The model is not loaded for it.
 

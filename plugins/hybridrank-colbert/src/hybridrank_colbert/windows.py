@@ -60,7 +60,7 @@ class _Cut:
 
     def __init__(self, text: str, whole: Encoding, encode: Callable[[str], Encoding], room: int) -> None:
         self._text, self._encode, self._room = text, encode, room
-        self._offsets, self._words = whole.offsets, whole.word_ids  # made anew at each access
+        self._offsets, self._words = whole.offsets, whole.word_ids  # recomputed at each access
 
     def window(self, start: int) -> tuple[int, str]:
         """Where the window ends that begins with token `start`, and its text."""

@@ -141,7 +141,7 @@ class HttpReranker(Component):
             RateLimitedError: the server refuses for now, and still does after the retries.
             BackendTimeoutError: the server did not answer in time.
             BackendUnavailableError: the server could not be reached, or is failing.
-            BackendResponseError: the server's answer cannot be believed.
+            BackendResponseError: the server's response is invalid.
             BackendError: the server refused the request; the message says why.
         """
         return run_sync(self.ascore(batch))

@@ -37,7 +37,7 @@ ExtraOption = Annotated[
 StructuredOption = Annotated[
     bool, typer.Option("--structured", help="Ask the server to hold the model to a JSON schema.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of what is drawn by chance.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")]
 PricesOption = Annotated[
     list[str] | None,
     typer.Option("--price", help="What one token costs, as in input_tokens=0.0000002; may be repeated."),
@@ -63,7 +63,7 @@ def queries(
     prices: PricesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have a model write queries for documents that are drawn by chance; each document answers its query.
+    """Have a model write queries for documents that are drawn at random; each document answers its query.
 
     Interrupted, the same command goes on where it stopped.
     """
@@ -88,7 +88,7 @@ def grade(
         typer.Option("--documents", help="What was searched; without it, what the dataset's directory has."),
     ] = None,
     depth: Annotated[int, typer.Option("--depth", min=1, help="The first so many after each stage.")] = 10,
-    number: Annotated[int | None, typer.Option("--queries", min=1, help="Only so many, by chance.")] = None,
+    number: Annotated[int | None, typer.Option("--queries", min=1, help="Only so many, at random.")] = None,
     split: Annotated[str, typer.Option("--split", help="What these judgments are called.")] = "graded",
     api_key_env: KeyOption = None,
     concurrency: ConcurrencyOption = 8,

@@ -20,7 +20,7 @@ LABEL = re.compile(f"[{_LETTERS}]{{{_LENGTH},}}")
 def draw(count: int, text: str) -> list[str]:
     """Draw `count` different labels, none of which occurs anywhere in `text`.
 
-    They are drawn at random, with `text` and a secret of this process as the seed: whoever wrote the text cannot
+    They are drawn at random, with `text` and a secret of this process as the seed: the author of the text cannot
     know them, and the same text gets the same labels, so that a search that is repeated asks the same again.
     After each clash the labels are a letter longer, so that no text can use them up.
     """

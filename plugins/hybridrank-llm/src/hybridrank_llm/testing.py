@@ -1,4 +1,4 @@
-"""A local server that speaks the chat protocol, and misbehaves when it is told to.
+"""A local server that speaks the chat protocol, and fails on request.
 
 For tests of whatever calls such a server: no key, no network, no cost. Its model really ranks, by the share of
 words that query and document have in common.

@@ -59,13 +59,13 @@ def mine(
     held_out_documents: Annotated[
         str, typer.Option(help="What may be learned of the test's documents: no-positives, nowhere or anywhere.")
     ] = "no-positives",
-    queries: Annotated[int | None, typer.Option(min=1, help="Learn from at most so many, by chance.")] = None,
+    queries: Annotated[int | None, typer.Option(min=1, help="Learn from at most so many, at random.")] = None,
     test_queries: Annotated[int | None, typer.Option(min=1, help="Judge by at most so many.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="For every choice made by chance.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For every random choice.")] = 0,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Mine training data: search for judged queries, and write what is to be told apart."""
+    """Mine training data: search for judged queries, and write the training data."""
     from typing import get_args
 
     from hybridrank.errors import ConfigError
@@ -217,8 +217,8 @@ def _object(text: str, option: str) -> dict[str, Any]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the bars and the reports that transformers prints: progress is told here."""
-    with suppress(ImportError):  # what is missing is told where it is needed
+    """Disable the bars and the reports of transformers: progress is reported here."""
+    with suppress(ImportError):  # a missing package is reported where it is needed
         from transformers.utils import logging
 
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]

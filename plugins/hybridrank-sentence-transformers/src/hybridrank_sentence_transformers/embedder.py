@@ -102,7 +102,7 @@ class SentenceTransformerEmbedder(TorchModel):
 
     @once
     def _tokenizing(self) -> threading.Lock:
-        """One thread at a time: every call sets padding and truncation anew, in a tokenizer that all share."""
+        """One thread at a time: every call sets padding and truncation in a tokenizer that all share."""
         return new_lock()
 
     def _prompt(self, role: Role) -> str:

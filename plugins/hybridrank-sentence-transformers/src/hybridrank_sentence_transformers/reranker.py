@@ -28,7 +28,7 @@ class SentenceTransformerReranker(TorchModel):
     `activation` ``"none"`` gives the model's raw logit, unbounded; ``"sigmoid"`` maps it to 0..1, in the same
     order. What the model's own configuration says about an activation is not applied on top.
 
-    `on_long` says what happens to a document that does not fit into the window beside the query:
+    `on_long` says what happens to a document that does not fit into the window besides the query:
     ``"window"`` reads all of it in overlapping windows (by an eighth) and takes the best window's score,
     ``"truncate"`` reads its beginning, ``"raise"`` refuses it. A query gets at most half of the window. Each
     `Scores.details` has ``tokens_read`` and ``tokens_total`` (of the documents), ``windows``, ``truncated``
@@ -91,7 +91,7 @@ class SentenceTransformerReranker(TorchModel):
 
     @once
     def fingerprint(self) -> str:
-        """What decides the score of a pair beside the configuration: the model's files, and what runs them.
+        """What decides the score of a pair besides the configuration: the model's files, and what runs them.
 
         The model is not loaded for it.
 
@@ -134,7 +134,7 @@ class SentenceTransformerReranker(TorchModel):
     @once
     def _tokenizer(self) -> PairTokenizer:
         model = self.loaded.model
-        # A copy: transformers sets cutting and padding anew at every call in the tokenizer that all threads share.
+        # A copy: transformers sets truncation and padding at every call in the tokenizer that all threads share.
         backend = model.tokenizer.backend_tokenizer
         tokenizer = type(backend).from_str(backend.to_str())
         tokenizer.no_truncation()

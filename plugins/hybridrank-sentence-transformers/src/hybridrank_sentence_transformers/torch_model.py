@@ -44,7 +44,7 @@ _UNBOUNDED = 1_000_000
 class LoadedModel:
     """A Sentence Transformers model on a device, shared by threads; `window` is the most tokens that it reads.
 
-    Batches of several threads run beside each other; on MPS, where that is not known to be safe, they take turns.
+    Batches of several threads run concurrently; on MPS, where that is not known to be safe, they take turns.
     """
 
     name: str

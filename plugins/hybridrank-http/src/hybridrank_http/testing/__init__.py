@@ -1,4 +1,4 @@
-"""A local rerank server of any flavor, which misbehaves when it is told to.
+"""A local rerank server of any flavor, which fails on request.
 
 For tests of whatever calls one: no key, no network, no cost. It really scores, by the share of words that query
 and document have in common, and it refuses what the servers refuse.

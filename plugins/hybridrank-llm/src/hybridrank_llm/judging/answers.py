@@ -39,7 +39,7 @@ def grade_in(answer: str) -> Read | None:
 
 
 def query_in(answer: str) -> Read | None:
-    """The query in an answer; None where there is none, or what there is is none.
+    """The query in an answer; None if there is none, or no usable one.
 
     It must hold a word, be one line of up to 300 characters, and not speak of the document.
 

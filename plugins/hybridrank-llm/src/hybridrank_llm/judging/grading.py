@@ -36,9 +36,9 @@ def grade(
 ) -> tuple[Dataset, Counts]:
     """Have `model` grade, from 0 to 3, the first `depth` documents after every stage of the recordings.
 
-    What is judged relevant in them is graded anew, too. The dataset is written to a directory in BEIR's layout.
+    Documents already judged relevant are graded too. The dataset is written to a directory in BEIR's layout.
     `documents` are those that were searched; None takes those that the directory has. `queries` takes so many of
-    them by chance. A pair whose answer holds no grade stays unjudged. Interrupted, the same call goes on; deeper,
+    them at random. A pair whose answer holds no grade stays unjudged. Interrupted, the same call goes on; deeper,
     or with another recording, it grades what is new.
 
     Raises:

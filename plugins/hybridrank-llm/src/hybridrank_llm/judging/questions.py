@@ -1,4 +1,4 @@
-"""Queries for documents that are drawn by chance, each with that document as the one that is relevant."""
+"""Queries for documents that are drawn at random, each with that document as the one that is relevant."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_queries(
 ) -> tuple[Dataset, Counts]:
     """Have `model` write so many queries, and write them with the documents to a directory in BEIR's layout.
 
-    Documents are drawn by chance, of those that have at least `min_characters`; the model sees up to
+    Documents are drawn at random, of those that have at least `min_characters`; the model sees up to
     `max_characters` of each. Where its answer holds no query, or one that there is already, the next document is
     drawn. None for `documents` takes those that the directory has. Interrupted, the same call goes on; a larger
     number later keeps the queries that there are.

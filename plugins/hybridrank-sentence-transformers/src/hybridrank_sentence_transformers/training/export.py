@@ -44,7 +44,7 @@ Scorer: TypeAlias = Callable[[Sequence[Candidates]], Sequence[Sequence[float]]]
 _GRAPH, _INT8 = "model.onnx", "model_quantized.onnx"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _EXTERNAL = 1_800_000_000
-"""Bytes of weights from which they are kept in a file beside the graph: a graph's own limit is 2 GB."""
+"""Bytes of weights from which they are kept in a file next to the graph: a graph's own limit is 2 GB."""
 
 _FLOAT_CORRELATION, _FLOAT_DIFFERENCE = 0.999, 0.01
 
@@ -157,7 +157,7 @@ def _cosines(embedder: Any, batch: Sequence[Candidates]) -> list[list[float]]:
 
 
 def _copy_facts(source: Path, target: Path, model: Any) -> None:
-    """Everything small that says how the model is to be read; the tokenizer anew where it has another form."""
+    """Everything small that says how the model is to be read; the tokenizer again where it has another form."""
     for name in file_names(source):
         if name.endswith((".json", ".txt", ".md")) and not name.startswith(("onnx/", "openvino/")):
             (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def judged(
 ) -> dict[str, Any] | None:
     """Measure orders of the held-out queries, and compare ``tuned`` with each other one; None without queries.
 
-    Differences are paired by query: a two-sided randomisation test, p-values corrected by Holm's method for the
+    Differences are paired by query: a two-sided randomization test, p-values corrected by Holm's method for the
     number of comparisons, and a 95 % bootstrap interval.
     """
     if not queries:

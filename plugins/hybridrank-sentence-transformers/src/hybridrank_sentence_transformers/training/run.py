@@ -1,6 +1,6 @@
 """One training: its directory while it runs, what an interrupted one goes on from, and the trainer's settings.
 
-Work is in ``NAME.training`` beside the directory NAME that is to be made; NAME appears when it is whole. The same
+Work is in ``NAME.training`` next to the directory NAME that is to be made; NAME appears when it is whole. The same
 call goes on with a training that was interrupted, from its last whole checkpoint.
 """
 
@@ -77,7 +77,7 @@ class Work:
             other = sorted(name for name in {*known, *settings} if known.get(name) != settings.get(name))
             raise InputError(
                 f"a training with other settings ({', '.join(other)}) was interrupted here; remove {self.path} to "
-                "begin anew, or give the settings again to go on"
+                "start over, or give the settings again to go on"
             )
         self.remember("settings", settings)
 
