@@ -122,13 +122,7 @@ class OnnxEmbedder(Component):
 
     def trust_needed(self) -> Mapping[str, str]:
         """A model that is not on this machine by its id, a model at a path, and very large batches."""
-        return trust_needed_to_run(
-            self.model,
-            revision=self.revision,
-            file=self.file,
-            batch_tokens=self.batch_tokens,
-            threads=self.threads,
-        )
+        return trust_needed_to_run(self)
 
     def embed(self, texts: Sequence[str], *, role: Role, progress: Progress | None = None) -> NDArray[np.float32]:
         """Unit vectors, shape (len(texts), dim), in the order of `texts`.
@@ -159,15 +153,7 @@ class OnnxEmbedder(Component):
 
     @once
     def _ready(self) -> tuple[Encoder, str, int, Callable[..., NDArray[np.float32]]]:
-        encoder = Encoder.load(
-            self.model,
-            revision=self.revision,
-            file=self.file,
-            max_tokens=self.max_tokens,
-            batch_tokens=self.batch_tokens,
-            threads=self.threads,
-            local_only=self.local_only,
-        )
+        encoder = Encoder.load(self)
         if "once _contents" in self.__dict__ and self._read_contents() != self._contents:
             raise ModelError(
                 f"the files of {self.model} were replaced while it was in use; start again to use them"

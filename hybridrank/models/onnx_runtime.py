@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hybridrank.errors import BackendError, ModelError
 from hybridrank.models import file_names, resolve, trust_needed_for
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Encoder", "Graph", "Tokens", "load_tokenizer", "trust_needed_to_run"]
+__all__ = ["Encoder", "Graph", "GraphOptions", "Tokens", "load_tokenizer", "trust_needed_to_run"]
 
 _BATCH_TOKENS = 512
 _USUAL_BATCH_TOKENS = 2**15  # some gigabytes, with models of today
@@ -54,6 +54,45 @@ class Tokens(NamedTuple):
         import numpy as np
 
         return cls(np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int32))
+
+
+class GraphOptions(Protocol):
+    """The options of a component that runs a graph: which one, and how."""
+
+    @property
+    def model(self) -> str:
+        """A directory or an id."""
+        ...
+
+    @property
+    def revision(self) -> str | None:
+        """A branch, tag or commit of the id."""
+        ...
+
+    @property
+    def file(self) -> str | None:
+        """The graph's name within the model."""
+        ...
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The window; None is the model's own."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """Most tokens of a batch, padding included."""
+        ...
+
+    @property
+    def threads(self) -> int | None:
+        """Most sequences or batches that run at once."""
+        ...
+
+    @property
+    def local_only(self) -> bool:
+        """Whether nothing may be downloaded."""
+        ...
 
 
 class Graph:
@@ -108,7 +147,7 @@ class Graph:
 
         def work(batch: list[int]) -> NDArray[np.float32]:
             feed, mask = self._feed([sequences[at] for at in batch])
-            with self._turns.one():
+            with self._turns.acquire():
                 check("the model")
                 try:
                     with fork.held_off():  # or a child would find ONNX Runtime's own locks as they were
@@ -208,27 +247,21 @@ class Encoder(NamedTuple):
     @classmethod
     def load(
         cls,
-        model: str,
-        *,
-        revision: str | None,
-        file: str | None,
-        max_tokens: int | None,
-        batch_tokens: int | None,
-        threads: int | None,
-        local_only: bool = False,
+        options: GraphOptions,
     ) -> Encoder:
-        """Find the model, and load it; `local_only` as in `hybridrank.models.resolution`.
+        """Find the model, and load it.
 
         Raises:
             ModelError: it cannot be found or loaded, or `max_tokens` is missing or more than it reads.
         """
 
         def choose(names: Iterable[str]) -> Sequence[str]:
-            return onnx_files(names, file=file)
+            return onnx_files(names, file=options.file)
 
-        directory = resolve(model, revision=revision, choose=choose, local_only=local_only)
+        model = options.model
+        directory = resolve(model, revision=options.revision, choose=choose, local_only=options.local_only)
         facts = read_facts(directory, model)
-        window = max_tokens or facts.max_tokens
+        window = options.max_tokens or facts.max_tokens
         if window is None:
             raise ModelError(f"{model} does not say how many tokens it reads; give max_tokens=")
         if facts.max_tokens is not None and window > facts.max_tokens:
@@ -236,21 +269,20 @@ class Encoder(NamedTuple):
         graph = Graph(
             directory / choose(file_names(directory))[0],
             pad_id=facts.pad_id,
-            threads=threads,
-            batch_tokens=batch_tokens,
+            threads=options.threads,
+            batch_tokens=options.batch_tokens,
         )
         return cls(load_tokenizer(directory), graph, window, facts)
 
 
-def trust_needed_to_run(
-    model: str, *, revision: str | None, file: str | None, batch_tokens: int | None, threads: int | None
-) -> dict[str, str]:
-    """What a component that runs a graph answers to `trust_needed`."""
-    needed = trust_needed_for(model, revision=revision, choose=partial(onnx_files, file=file))
-    if (batch_tokens or 0) > _USUAL_BATCH_TOKENS:
-        needed["batch_tokens"] = f"a batch of {batch_tokens} tokens may take any amount of memory"
-    if (threads or 0) > _USUAL_THREADS:
-        needed["threads"] = f"it may start {threads} threads"
+def trust_needed_to_run(options: GraphOptions) -> dict[str, str]:
+    """The `trust_needed` of a component that runs a graph."""
+    choose = partial(onnx_files, file=options.file)
+    needed = trust_needed_for(options.model, revision=options.revision, choose=choose)
+    if (options.batch_tokens or 0) > _USUAL_BATCH_TOKENS:
+        needed["batch_tokens"] = f"a batch of {options.batch_tokens} tokens may take any amount of memory"
+    if (options.threads or 0) > _USUAL_THREADS:
+        needed["threads"] = f"it may start {options.threads} threads"
     return needed
 
 

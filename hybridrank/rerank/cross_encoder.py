@@ -86,13 +86,7 @@ class CrossEncoder(Component):
 
     def trust_needed(self) -> Mapping[str, str]:
         """A model that is not on this machine by its id, one that is named by a path, and very large batches."""
-        return trust_needed_to_run(
-            self.model,
-            revision=self.revision,
-            file=self.file,
-            batch_tokens=self.batch_tokens,
-            threads=self.threads,
-        )
+        return trust_needed_to_run(self)
 
     @once
     def fingerprint(self) -> str:
@@ -126,15 +120,7 @@ class CrossEncoder(Component):
 
     @once
     def _ready(self) -> tuple[Graph, str, PairTokenizer]:
-        tokenizer, graph, window, _ = Encoder.load(
-            self.model,
-            revision=self.revision,
-            file=self.file,
-            max_tokens=self.max_tokens,
-            batch_tokens=self.batch_tokens,
-            threads=self.threads,
-            local_only=self.local_only,
-        )
+        tokenizer, graph, window, _ = Encoder.load(self)
         outputs = graph.outputs
         output = "logits" if "logits" in outputs else next(iter(outputs))
         shape = outputs[output]

@@ -19,8 +19,8 @@ class FairSemaphore:
     """A semaphore that hands each turn given back to the thread that has waited longest.
 
     `threading.Semaphore` lets the thread that gave its turn back take it again before the one it woke is there,
-    so that a long piece of work may keep a short one waiting to its own end. A turn belongs to the object that
-    `one` gives: it is not lost whatever a signal handler raises, and a forked child begins with every turn free.
+    so that a long piece of work may keep a short one waiting until it ends. A turn belongs to the object that
+    `acquire` returns: no exception of a signal handler loses it, and a forked child starts with every turn free.
     """
 
     def __init__(self, count: int) -> None:
@@ -30,8 +30,8 @@ class FairSemaphore:
         self._guard = fork.new_lock()
         fork.in_child(self._renew)
 
-    def one(self) -> _Turn:
-        """Wait for a turn, and have it until the end of the `with` block."""
+    def acquire(self) -> _Turn:
+        """``with semaphore.acquire():`` waits for a slot, and holds it inside the block."""
         return _Turn(self)
 
     @property

@@ -28,7 +28,7 @@ def test_never_more_than_so_many_at_once_and_as_many_as_that(count):
     def work() -> None:
         nonlocal inside, most
         for _ in range(20):
-            with turns.one():
+            with turns.acquire():
                 with guard:
                     inside += 1
                     most = max(most, inside)
@@ -48,15 +48,15 @@ def test_who_waited_longest_is_next_even_before_the_one_who_asks_again_at_once()
     turns, order = FairSemaphore(1), queue.SimpleQueue()
 
     def work(name: str) -> None:
-        with turns.one():
+        with turns.acquire():
             order.put(name)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
-    with turns.one():
+    with turns.acquire():
         for place, thread in enumerate(threads):
             thread.start()
             _wait_until(turns, place + 1)
-    with turns.one():
+    with turns.acquire():
         order.put("again")
     assert [order.get(timeout=60) for _ in range(4)] == ["a", "b", "c", "again"]
 
@@ -64,9 +64,9 @@ def test_who_waited_longest_is_next_even_before_the_one_who_asks_again_at_once()
 def test_a_turn_comes_back_from_work_that_fails():
     turns = FairSemaphore(1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), turns.one():
+        with pytest.raises(ZeroDivisionError), turns.acquire():
             raise ZeroDivisionError
-    with turns.one():
+    with turns.acquire():
         pass
 
 
@@ -81,14 +81,14 @@ def test_an_interrupted_wait_takes_no_turn():
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
     try:
-        with turns.one():
+        with turns.acquire():
             interrupting = threading.Thread(target=interrupt)
             interrupting.start()
-            with pytest.raises(KeyboardInterrupt), turns.one():
+            with pytest.raises(KeyboardInterrupt), turns.acquire():
                 pytest.fail("the turn is taken")
             interrupting.join()
             assert turns.waiting == 0
     finally:
         signal.signal(signal.SIGINT, before)
-    with turns.one():
+    with turns.acquire():
         pass

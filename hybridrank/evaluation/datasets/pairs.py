@@ -11,7 +11,7 @@ from hybridrank.errors import InputError
 from hybridrank.evaluation.datasets.dataset import Dataset
 from hybridrank.evaluation.datasets.reading import QrelsBuilder, QueriesBuilder, file_label
 from hybridrank.ingest.files import load_documents
-from hybridrank.ingest.files.reading import Reading
+from hybridrank.ingest.files.reading import ReadOptions
 from hybridrank.ingest.files.tables import comma_separated, tab_separated
 from hybridrank.types import Document
 
@@ -41,7 +41,7 @@ def load_pairs(
     file = Path(path)
     read = tab_separated if file.suffix.lower() == ".tsv" else comma_separated
     texts, judgments = QueriesBuilder(), QrelsBuilder()
-    for where, row in read(file, file_label(file), Reading(quotes=quotes)):
+    for where, row in read(file, file_label(file), ReadOptions(quotes=quotes)):
         query = row[_column(row, _QUERY, where)].strip()
         doc_id = row[_column(row, _DOCUMENT, where)].strip()
         if not query:

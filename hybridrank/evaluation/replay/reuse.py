@@ -13,10 +13,10 @@ from hybridrank.component.base import Component
 from hybridrank.component.protocols import IndexedRetriever, Reranker
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.pipeline.pipeline import Pipeline
-from hybridrank.rerank.members import identity_of, is_pointwise, score_member
+from hybridrank.rerank.members import identity_of, is_pointwise, metadata_fields_of, score_member
 from hybridrank.result.hits import SearchResult
 from hybridrank.result.trace import Stage, Trace
-from hybridrank.types import Candidates, Document, Query, Ranking, Scores
+from hybridrank.types import Candidates, Document, Query, Ranking, Scores, Span
 
 __all__ = ["Reuse"]
 
@@ -28,6 +28,7 @@ class _Part:
     scores: tuple[float, ...]
     seconds: float
     details: Mapping[str, float]
+    spans: tuple[tuple[Span, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ class Reuse:
         shown = [doc_id for doc_id in trace.stage("fusion").ids[: stage.received] if doc_id in scores]
         if not shown or not all(doc_id in units for doc_id in shown):
             return
+        read = Candidates(Query(trace.query), [units[doc_id] for doc_id in shown])
+        texts = dict(zip(shown, read.contents(metadata_fields_of(reranker)), strict=True))
+        spans = {doc_id: stage.spans.get(doc_id, ()) for doc_id in shown}
         identity = self._identity(reranker)
         counts = {
             name: value
@@ -114,17 +118,16 @@ class Reuse:
             if len(shown) != stage.received:
                 return
             ordered = tuple(scores[doc_id] for doc_id in shown)
-            key = _list_key(identity, trace.query, [units[doc_id].content for doc_id in shown])
-            self._scores.setdefault(key, _Part(ordered, stage.seconds, counts))
+            key = _list_key(identity, trace.query, [*texts.values()])
+            self._scores.setdefault(key, _Part(ordered, stage.seconds, counts, tuple(spans.values())))
             return
-        sizes = {doc_id: len(trace.query) + len(units[doc_id].content) for doc_id in shown}
+        sizes = {doc_id: len(trace.query) + len(texts[doc_id]) for doc_id in shown}
         total = sum(sizes.values())
         for doc_id in shown:
             share = sizes[doc_id] / total
-            part = _Part(
-                (scores[doc_id],), share * stage.seconds, {name: share * value for name, value in counts.items()}
-            )
-            self._scores.setdefault(_pair_key(identity, trace.query, units[doc_id].content), part)
+            shares = {name: share * value for name, value in counts.items()}
+            part = _Part((scores[doc_id],), share * stage.seconds, shares, (spans[doc_id],))
+            self._scores.setdefault(_pair_key(identity, trace.query, texts[doc_id]), part)
 
     def _identity(self, part: object) -> str:
         """What decides a part's answers; of what no configuration can name, the object itself."""
@@ -176,15 +179,20 @@ class _ReusedScores:
         return [self._one(candidates) for candidates in batch]
 
     def _one(self, candidates: Candidates) -> Scores:
-        texts = [document.content for document in candidates.documents]
+        texts = candidates.contents(metadata_fields_of(self.reranker))
         if not self.pointwise:
             whole = self.known.get(_list_key(self.identity, candidates.query.text, texts))
-            return self._ask(candidates) if whole is None else _scores(whole.scores, [whole], len(texts), {})
+            return (
+                self._ask(candidates)
+                if whole is None
+                else _scores(Scores(whole.scores, spans=whole.spans), [whole], len(texts), {})
+            )
         parts = [self.known.get(_pair_key(self.identity, candidates.query.text, text)) for text in texts]
         missing = [each for each, part in zip(candidates.documents, parts, strict=True) if part is None]
         made = self._ask(Candidates(candidates.query, missing)) if missing else Scores()
-        new = iter(made)
-        scores = [next(new) if part is None else part.scores[0] for part in parts]
+        new = zip(made, made.spans, strict=True)
+        pairs = [next(new) if part is None else (part.scores[0], part.spans[0]) for part in parts]
+        scores = Scores([score for score, _ in pairs], spans=[spans for _, spans in pairs])
         taken = [part for part in parts if part is not None]
         return _scores(scores, taken, len(taken), made.details)
 
@@ -192,16 +200,17 @@ class _ReusedScores:
         return score_member(self.reranker, [candidates], name="rerank")[0]
 
 
-def _scores(scores: Sequence[float], taken: Sequence[_Part], count: int, details: Mapping[str, Any]) -> Scores:
+def _scores(scores: Scores, taken: Sequence[_Part], count: int, details: Mapping[str, Any]) -> Scores:
     if not taken:
-        return Scores(scores, details=details)
+        return Scores(scores, details=details, spans=scores.spans)
     summed = dict(details)
     for part in taken:
         for name, value in part.details.items():
             summed[name] = summed.get(name, 0) + value
     numbers = {name: _plain(value) if type(value) is float else value for name, value in summed.items()}
     seconds = sum(part.seconds for part in taken)
-    return Scores(scores, details={**numbers, "shared": count, "shared_seconds": seconds})
+    notes = {**numbers, "shared": count, "shared_seconds": seconds}
+    return Scores(scores, details=notes, spans=scores.spans)
 
 
 def _plain(value: float) -> float:

@@ -15,7 +15,7 @@ from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files.encodings import unreadable
 from hybridrank.ingest.files.html import to_markdown
 from hybridrank.ingest.files.packages import parsed_xml, repacked, xml_parts
-from hybridrank.ingest.files.reading import Note, Reading
+from hybridrank.ingest.files.reading import Note, ReadOptions
 from hybridrank.ingest.files.titles import telling_title
 from hybridrank.ingest.files.word import TooMuch, readable_parts
 
@@ -46,7 +46,7 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def read_docx(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
+def read_docx(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
     """The body's text with footnotes, as Markdown, and the title from the file's properties or first heading.
 
     Text in fields, equations and text boxes is read, and hidden and deleted text is not. `note` receives what

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files.encodings import known_encoding, marked_encoding, unreadable, zeros_encoding
-from hybridrank.ingest.files.reading import Note, Reading
+from hybridrank.ingest.files.reading import Note, ReadOptions
 from hybridrank.ingest.files.tags import limited
 from hybridrank.ingest.files.titles import telling_title
 from hybridrank.ingest.markdown import shortened
@@ -55,7 +55,7 @@ _DROPPED = re.compile(
 _STRUCTURE = "h1, h2, h3, h4, h5, h6, ul, ol, pre, table"
 
 
-def read_html(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
+def read_html(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
     """What the page says, and its ``<title>``, or else its first ``<h1>``, or else its first heading.
 
     Where it has one ``<main>``, everything else is left out; and always scripts, styles, forms' controls, images,

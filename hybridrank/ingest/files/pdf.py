@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files.encodings import unreadable
-from hybridrank.ingest.files.reading import Note, Reading
+from hybridrank.ingest.files.reading import Note, ReadOptions
 from hybridrank.ingest.files.titles import telling_title
 from hybridrank.runtime import fork
 
@@ -19,7 +19,7 @@ _HYPHEN = re.compile("[\ufffe\x02](?=(.?))")  # what PDFium makes of one at a li
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-def read_pdf(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
+def read_pdf(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
     """The pages' text, line by line, a blank line between pages, and the title from the file's metadata if it
     is more than a file's name.
 

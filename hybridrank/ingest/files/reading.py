@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from hybridrank.errors import InputError
 from hybridrank.ingest.files.encodings import known_encoding
 
-__all__ = ["ColumnType", "Note", "OnBad", "OnError", "Reading", "refuse"]
+__all__ = ["ColumnType", "Note", "OnBad", "OnError", "ReadOptions", "refuse"]
 
 ColumnType: TypeAlias = Literal["str", "int", "float", "bool", "date"]
 OnError: TypeAlias = Literal["skip", "raise"]
@@ -27,7 +27,7 @@ def refuse(error: InputError) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadOptions:
     """What the caller chose.
 
     `types` are those of a table's columns by name, or one for all of them; where none is given, a column's type is

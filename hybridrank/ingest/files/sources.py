@@ -17,7 +17,7 @@ from typing import Any
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files import docx, html, parquet, pdf, records, tables, text
 from hybridrank.ingest.files.encodings import unreadable
-from hybridrank.ingest.files.reading import ColumnType, Note, OnBad, OnError, Reading, refuse
+from hybridrank.ingest.files.reading import ColumnType, Note, OnBad, OnError, ReadOptions, refuse
 from hybridrank.types import Document
 from hybridrank.values.json_values import json_object
 
@@ -28,22 +28,22 @@ _log = logging.getLogger(__name__)
 _Records = Iterator[tuple[str, Mapping[str, Any]]]
 
 
-def _json_lines(path: Path, label: str, reading: Reading, on_bad: OnBad, note: Note) -> _Records:  # noqa: ARG001
+def _json_lines(path: Path, label: str, reading: ReadOptions, on_bad: OnBad, note: Note) -> _Records:  # noqa: ARG001
     return records.json_lines(path, label, encoding=reading.encoding, on_bad=on_bad, bounded=True)
 
 
-def _parquet(path: Path, label: str, reading: Reading, on_bad: OnBad, note: Note) -> _Records:  # noqa: ARG001
+def _parquet(path: Path, label: str, reading: ReadOptions, on_bad: OnBad, note: Note) -> _Records:  # noqa: ARG001
     return parquet.rows(path, label, on_bad=on_bad)
 
 
-_TABLES: Mapping[str, Callable[[Path, str, Reading, OnBad, Note], _Records]] = {
+_TABLES: Mapping[str, Callable[[Path, str, ReadOptions, OnBad, Note], _Records]] = {
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".csv": tables.typed_rows,
     ".tsv": tables.typed_rows,
     ".parquet": _parquet,
 }
-_TEXTS: Mapping[str, Callable[[Path, Reading, Note], tuple[str, str | None]]] = {
+_TEXTS: Mapping[str, Callable[[Path, ReadOptions, Note], tuple[str, str | None]]] = {
     ".txt": text.read_plain,
     ".rst": text.read_plain,
     ".md": text.read_markdown,
@@ -57,7 +57,7 @@ _TEXTS: Mapping[str, Callable[[Path, Reading, Note], tuple[str, str | None]]] = 
 _KNOWN = (*_TABLES, *_TEXTS)
 _SKIPPED_FOLDERS = ("node_modules", "__pycache__")
 _READING = 2  # raise it when a reader makes other documents of the same bytes: then all is read again
-_BY_DEFAULT = Reading()
+_BY_DEFAULT = ReadOptions()
 _MOST_REPORTED = 1000  # records of a file, one by one
 
 Told = Callable[[Path, str], None]
@@ -79,7 +79,7 @@ class Source:
 
     path: Path
     id: str
-    reading: Reading = _BY_DEFAULT
+    reading: ReadOptions = _BY_DEFAULT
 
     @property
     def name(self) -> str:
@@ -215,7 +215,7 @@ def find_files(
     """
     if isinstance(paths, str):
         raise InputError("paths must be a collection of paths, not one str")
-    reading = Reading(text_field, id_field, encoding, {} if types is None else types, quotes, on_error)
+    reading = ReadOptions(text_field, id_field, encoding, {} if types is None else types, quotes, on_error)
     found: dict[str, Source] = {}
     documents: dict[str, Path] = {}
     passed_over: Counter[str] = Counter()

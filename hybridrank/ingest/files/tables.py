@@ -19,7 +19,7 @@ from typing import Any
 from hybridrank.errors import InputError
 from hybridrank.ingest.files.columns import Inference, converted
 from hybridrank.ingest.files.encodings import MOST_LINE, bounded_lines, opened, undecodable
-from hybridrank.ingest.files.reading import ColumnType, Note, OnBad, Reading, refuse
+from hybridrank.ingest.files.reading import ColumnType, Note, OnBad, ReadOptions, refuse
 
 __all__ = ["comma_separated", "require_distinct", "tab_separated", "typed_rows"]
 
@@ -27,13 +27,13 @@ _DELIMITERS = ",;\t|"  # of CSV; the earlier of those that are as frequent
 _TOO_LONG = f"it has a line of more than {MOST_LINE:,} characters"
 _MOST_REPORTED = 40  # characters of a value
 
-_AS_IT_IS = Reading()
+_AS_IT_IS = ReadOptions()
 
 _Row = tuple[int, list[str]]
 
 
 def comma_separated(
-    path: Path, label: str, reading: Reading = _AS_IT_IS, on_bad: OnBad = refuse
+    path: Path, label: str, reading: ReadOptions = _AS_IT_IS, on_bad: OnBad = refuse
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row by the header's names, and its place, ``label:line`` of its first line.
 
@@ -48,14 +48,14 @@ def comma_separated(
 
 
 def tab_separated(
-    path: Path, label: str, reading: Reading = _AS_IT_IS, on_bad: OnBad = refuse
+    path: Path, label: str, reading: ReadOptions = _AS_IT_IS, on_bad: OnBad = refuse
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """As `comma_separated`, with tabs, and no quoting unless `reading` asks for it."""
     return _table(path, label, "\t", reading, on_bad)
 
 
 def typed_rows(
-    path: Path, label: str, reading: Reading, on_bad: OnBad, note: Note
+    path: Path, label: str, reading: ReadOptions, on_bad: OnBad, note: Note
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """A table's rows with typed values, for documents; the file is read twice.
 
@@ -88,7 +88,7 @@ def _short(value: str) -> str:
 
 
 def _types(
-    path: Path, label: str, delimiter: str | None, reading: Reading
+    path: Path, label: str, delimiter: str | None, reading: ReadOptions
 ) -> tuple[dict[str, ColumnType], dict[str, str]]:
     """The types of all columns, those of the text, the id and the title left as they are; and the values that keep
     columns from the type that the values before them have.
@@ -121,7 +121,7 @@ def _ignore(error: InputError) -> None:
 
 
 def _table(
-    path: Path, label: str, delimiter: str | None, reading: Reading, on_bad: OnBad
+    path: Path, label: str, delimiter: str | None, reading: ReadOptions, on_bad: OnBad
 ) -> Iterator[tuple[str, dict[str, str]]]:
     quotes = delimiter is None if reading.quotes is None else reading.quotes
     with opened(path, newline="", encoding=reading.encoding, lines=True) as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hybridrank.errors import InputError
 from hybridrank.ingest.files.encodings import opened
-from hybridrank.ingest.files.reading import Note, Reading
+from hybridrank.ingest.files.reading import Note, ReadOptions
 from hybridrank.ingest.markdown import first_heading, front_matter
 
 __all__ = ["read_markdown", "read_plain"]
@@ -15,7 +15,7 @@ __all__ = ["read_markdown", "read_plain"]
 _PIECE = 1 << 20  # characters
 
 
-def read_plain(path: Path, reading: Reading, note: Note) -> tuple[str, None]:  # noqa: ARG001
+def read_plain(path: Path, reading: ReadOptions, note: Note) -> tuple[str, None]:  # noqa: ARG001
     """The text; a plain file has no title.
 
     Raises:
@@ -28,7 +28,7 @@ def read_plain(path: Path, reading: Reading, note: Note) -> tuple[str, None]:  #
     return "".join(pieces), None
 
 
-def read_markdown(path: Path, reading: Reading, note: Note) -> tuple[str, str | None]:
+def read_markdown(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:
     """The text as it is, and the title that its front matter names, or its first heading.
 
     Raises:

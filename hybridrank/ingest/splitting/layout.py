@@ -11,7 +11,7 @@ from hybridrank.ingest.splitting.lines import BLOCK, CHARACTER, LINE, SENTENCE, 
 from hybridrank.ingest.splitting.sentences import LEADS, TAILS, WORDS, ends_sentence
 from hybridrank.ingest.splitting.token_counts import TokenCounter
 
-__all__ = ["Section", "Units", "lay_out"]
+__all__ = ["TextSection", "Units", "lay_out"]
 
 _BEST_FIRST = ((BLOCK, 1 / 2), (SENTENCE, 1 / 4), (LINE, 1 / 4), (SENTENCE, 0), (LINE, 0), (WORD, 0))
 """Where to cut: at the last end of each kind, if that leaves at least this share of the passage's room in use."""
@@ -20,7 +20,7 @@ _MOST_INDENTATION = 40  # characters
 
 def lay_out(
     units: Units,
-    section: Section,
+    section: TextSection,
     room: int,
     overlap: int,
     *,
@@ -51,7 +51,7 @@ def lay_out(
             first = units.next_sentence(first, done)
 
 
-class Section(NamedTuple):
+class TextSection(NamedTuple):
     """A run of units that no passage leaves; `paths` are the headings above, as they are from a unit on."""
 
     first: int
@@ -69,7 +69,7 @@ class Units:
 
     def __init__(self, text: str, counter: TokenCounter) -> None:
         self.text = text
-        self.sections: list[Section] = []
+        self.sections: list[TextSection] = []
         self._starts = array("q")
         self._ends = array("q")
         self._kinds = bytearray()
@@ -84,7 +84,7 @@ class Units:
         for line in read_lines(text):
             if line.heading is not None:
                 if body:
-                    self.sections.append(Section(first, len(kinds), paths))
+                    self.sections.append(TextSection(first, len(kinds), paths))
                     first, paths, body = len(kinds), [], False
                 level, name = line.heading
                 above = [*(heading for heading in above if heading[0] < level), (level, name)]
@@ -109,7 +109,7 @@ class Units:
                 before, end, kind = "" if marker else word, start, WORD
                 marker, body = False, body or line.kind != "heading"
         if kinds:
-            self.sections.append(Section(first, len(kinds), paths))
+            self.sections.append(TextSection(first, len(kinds), paths))
 
     def place(self, first: int, end: int) -> tuple[int, int]:
         """Where the units from `first` to before `end` stand in the text, with the first line's indentation."""

@@ -29,7 +29,7 @@ from hybridrank.errors import ModelError
 from hybridrank.types import Document, Passage
 
 if TYPE_CHECKING:
-    from hybridrank.ingest.splitting.layout import Section, Units
+    from hybridrank.ingest.splitting.layout import TextSection, Units
     from hybridrank.ingest.splitting.token_counts import TokenCounter
 
 __all__ = ["SCHEME", "Splitter"]
@@ -100,7 +100,7 @@ class Splitter(Component):
         return passages or [_passage(document, 0, 0, len(document.text), ())]
 
     def _split(
-        self, document: Document, units: Units, section: Section, title: int, number: int
+        self, document: Document, units: Units, section: TextSection, title: int, number: int
     ) -> Iterable[Passage]:
         from hybridrank.ingest.splitting.layout import lay_out
 

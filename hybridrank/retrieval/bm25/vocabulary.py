@@ -20,7 +20,7 @@ from hybridrank.retrieval.analysis.words import stream, units
 from hybridrank.retrieval.bm25.postings import Key
 from hybridrank.runtime import fork
 
-__all__ = ["Tokens", "Vocabulary"]
+__all__ = ["TextTerms", "Vocabulary"]
 
 Ints: TypeAlias = NDArray[Any]
 Halves: TypeAlias = NDArray[np.uint64]  # the first or the last eight bytes of words
@@ -101,7 +101,7 @@ class _Table:
             left, slots = left[stay], (slots[stay] + 1) & self._last
 
 
-class Tokens(NamedTuple):
+class TextTerms(NamedTuple):
     """The terms and the stop words of texts by number, int32, each with the row of its text.
 
     `lengths` has the row of every word that counts for the length of its text.
@@ -142,7 +142,7 @@ class Vocabulary:
         with self._lock:
             return list(self.terms)
 
-    def number(self, texts: Sequence[str], rows: Sequence[int]) -> Tokens:
+    def number(self, texts: Sequence[str], rows: Sequence[int]) -> TextTerms:
         """The terms of the texts, each of them one of `slices`; `rows` are theirs. New terms get a number."""
         alphabet = self._analyzer.alphabet
         plain = [text.isascii() and alphabet.ascii is not None for text in texts]
@@ -178,7 +178,7 @@ class Vocabulary:
         counted = (counted >= 0) | (counted <= self._first_pair) & (counted > _NO_TERM)
         return self._tokens(word_rows[:plain_words][counted], codes, word_rows)
 
-    def _tokens(self, lengths: Ints, codes: Ints, rows: Ints) -> Tokens:
+    def _tokens(self, lengths: Ints, codes: Ints, rows: Ints) -> TextTerms:
         if self._pairs and len(paired := np.flatnonzero((codes <= self._first_pair) & (codes > _NO_TERM))):
             both = np.array(self._pairs, dtype=np.int32)[self._first_pair - codes[paired]]
             codes = np.append(codes, both[:, 1])
@@ -186,7 +186,7 @@ class Vocabulary:
             rows = np.append(rows, rows[paired])
         is_term = codes >= 0
         is_stop_word = ~is_term & (codes > self._first_pair)
-        return Tokens(lengths, codes[is_term], rows[is_term], -1 - codes[is_stop_word], rows[is_stop_word])
+        return TextTerms(lengths, codes[is_term], rows[is_term], -1 - codes[is_stop_word], rows[is_stop_word])
 
     def _codes(self, buffer: Ints, starts: Ints, ends: Ints) -> Ints:
         """The codes of the words at ``buffer[start:end]``; `_WIDTH` bytes or more follow each start."""
