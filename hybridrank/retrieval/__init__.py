@@ -13,7 +13,9 @@ _HOME = {
     "LANGUAGES": "analysis",
     "Language": "analysis",
     "RankBM25": "rank_bm25",
+    "StatisticsProvider": "bm25.statistics",
     "analyzer": "analysis",
+    "merged_statistics": "bm25.statistics",
 }
 
 __all__ = [*_HOME]
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from hybridrank.retrieval.analysis import Language as Language
     from hybridrank.retrieval.analysis import analyzer as analyzer
     from hybridrank.retrieval.bm25.component import BM25 as BM25
+    from hybridrank.retrieval.bm25.statistics import StatisticsProvider as StatisticsProvider
+    from hybridrank.retrieval.bm25.statistics import merged_statistics as merged_statistics
     from hybridrank.retrieval.faiss.component import Faiss as Faiss
     from hybridrank.retrieval.rank_bm25 import RankBM25 as RankBM25
 else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from hybridrank.retrieval.analysis.words import slices
 from hybridrank.retrieval.bm25.component import BM25, MAX_K1
 from hybridrank.retrieval.bm25.postings import Ints, InvertedIndex, Postings
 from hybridrank.retrieval.bm25.scoring import Formula, Scorer
+from hybridrank.retrieval.bm25.statistics import Corpus, StatisticsProvider, Term
 from hybridrank.retrieval.bm25.vocabulary import Vocabulary
 from hybridrank.retrieval.ids import IdTable
 from hybridrank.runtime import fork
@@ -63,6 +64,7 @@ class BM25Index:
         self._inverted = InvertedIndex(stop_words=np.zeros((0, width), dtype=np.uint8))
         self._ids = IdTable()
         self._scorers: dict[tuple[float, float], Scorer] = {}
+        self._provider: StatisticsProvider | None = None
         self._lock = fork.new_lock()
 
     def __len__(self) -> int:
@@ -175,6 +177,19 @@ class BM25Index:
             "bytes": inverted.nbytes,
         }
 
+    def use_statistics(self, provider: StatisticsProvider | None) -> None:
+        """Score by the statistics of a corpus that this index holds a part of; None: by the index's own.
+
+        They are read anew for each query. The provider's terms must come of the same language and accents. It is
+        not saved with the index.
+        """
+        with self._lock:
+            self._provider, self._scorers = provider, {}
+
+    def corpus_statistics(self) -> StatisticsProvider:
+        """This index's own statistics, as they are whenever they are read: changes of the index exclude that."""
+        return _OwnStatistics(self)
+
     def retrieve(
         self, queries: Sequence[Query], *, k: int, k1: float | None = None, b: float | None = None
     ) -> list[Ranking]:
@@ -202,9 +217,9 @@ class BM25Index:
         if not len(row):
             raise InputError(f"no document is held under the id {doc_id!r}")
         text = Query.of(query).text
-        found = self._vocabulary.query(text)
+        found, corpus = self._found(text)
         names = {key: name for name, (key, _) in found.items()}
-        keys, hits, weights = self._scorer(k1, b).weights(dict(found.values()), row)
+        keys, hits, weights = self._scorer(k1, b).weights(dict(found.values()), row, corpus=corpus)
         if not hits.any():
             return {}
         return {names[key]: weight for key, weight in zip(keys, weights[:, 0].tolist(), strict=True)}
@@ -234,17 +249,45 @@ class BM25Index:
                 scorer = self._scorers[k1, b] = Scorer(formula, self._inverted)
             return scorer
 
+    def _found(self, text: str) -> tuple[Mapping[str, tuple[Term, float]], Corpus | None]:
+        """The terms of a query, and what scores take from the provider of statistics, if there is one."""
+        provider = self._provider
+        if provider is None:
+            return self._vocabulary.query(text), None
+        found = self._vocabulary.query(text, unknown=True)
+        stop_words = [name for name, (key, _) in found.items() if isinstance(key, int) and key < 0]
+        terms = [name for name in found if name not in stop_words]
+        frequencies = dict(zip(terms, provider.document_frequencies(terms), strict=True))
+        if stop_words:
+            counted = provider.document_frequencies(stop_words, stop_words=True)
+            frequencies.update(zip(stop_words, counted, strict=True))
+        found = {name: each for name, each in found.items() if frequencies[name] or name in stop_words}
+        documents = provider.documents
+        average = provider.tokens / max(documents, 1) or 1.0
+        by_key = {key: frequencies[name] for name, (key, _) in found.items()}
+        return found, Corpus(provider, documents, average, by_key)
+
+    def _holding_all(self, stop_words: Sequence[int], among: NDArray[np.int32] | None) -> NDArray[np.int32]:
+        """The rows, of those in `among`, that hold all of these stop words."""
+        held = self._inverted.holding_all(stop_words)
+        if among is None:
+            return held
+        both: NDArray[np.int32] = np.intersect1d(among, held, assume_unique=True)
+        return both
+
     def _rank(self, scorer: Scorer, query: Query, k: int) -> Ranking:
-        counts = dict(self._vocabulary.query(query.text).values())
+        found, corpus = self._found(query.text)
+        counts = dict(found.values())
         among = None if query.ids is None else self._ids.selected(query.ids)
-        stop_words = [-1 - key for key in counts if isinstance(key, int) and key < 0]
+        stop_words = {name: -1 - key for name, (key, _) in found.items() if isinstance(key, int) and key < 0}
         if stop_words:  # a query of these alone: one of them says almost nothing
-            all_held = self._inverted.holding_all(stop_words)
-            if among is not None:
-                all_held = np.intersect1d(among, all_held, assume_unique=True)
-            among = all_held if len(all_held) else among
-        rows = scorer.best(counts, k, among=among)
-        scores, matched = scorer.scores(counts, rows)
+            all_held = self._holding_all(list(stop_words.values()), among)
+            if len(all_held) or (
+                corpus is not None and corpus.provider.documents_with_all(list(stop_words), query.ids)
+            ):
+                among = all_held
+        rows = scorer.best(counts, k, among=among, corpus=corpus)
+        scores, matched = scorer.scores(counts, rows, corpus=corpus)
         rows, scores = rows[matched], scores[matched]
         tied: list[str] = []
         last = 0.0
@@ -357,6 +400,35 @@ class BM25Index:
         index._inverted = InvertedIndex(postings, np.array(lengths), stop_words)
         index._ids = ids
         return index
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnStatistics:
+    """An index's numbers as a `StatisticsProvider`."""
+
+    index: BM25Index
+
+    @property
+    def documents(self) -> int:
+        return self.index._inverted.live
+
+    @property
+    def tokens(self) -> int:
+        return self.index._inverted.tokens
+
+    def document_frequencies(self, terms: Sequence[str], *, stop_words: bool = False) -> list[int]:
+        numbers = self.index._analyzer.stop_words
+        keys = [-1 - numbers[term] if stop_words else self.index._vocabulary.key(term) for term in terms]
+        return [0 if key is None else len(self.index._inverted.find(key)[0]) for key in keys]
+
+    def documents_with_all(self, stop_words: Sequence[str], ids: Collection[str] | None) -> int:
+        numbers = [self.index._analyzer.stop_words[word] for word in stop_words]
+        among = None if ids is None else self.index._ids.selected(frozenset(ids))
+        return len(self.index._holding_all(numbers, among))
+
+    def all_document_frequencies(self) -> dict[str, int]:
+        by_term = self.index._inverted.document_frequencies_by_term().tolist()
+        return {name: df for name, df in zip(self.index._vocabulary.names(), by_term, strict=False) if df}
 
 
 def _read(folder: Path, name: str) -> Any:

@@ -327,6 +327,11 @@ class InvertedIndex:
 
     def document_frequencies(self) -> Ints:
         """How many rows hold each term, for the terms that any row holds, in no given order."""
+        frequencies = self.document_frequencies_by_term()
+        return frequencies[frequencies > 0]
+
+    def document_frequencies_by_term(self) -> Ints:
+        """How many rows hold each term, by the term's number; 0 where none does."""
         frequencies = np.zeros(max((int(s.terms[-1]) + 1 for s in self._segments), default=0), dtype=np.int64)
         for segment in self._segments:
             if self.live == self._rows:
@@ -334,7 +339,7 @@ class InvertedIndex:
             else:
                 alive = self._lengths[segment.rows] >= 0
                 frequencies[segment.terms] += np.add.reduceat(alive, segment.starts[:-1], dtype=np.int64)
-        return frequencies[frequencies > 0]
+        return frequencies
 
 
 _NO_POSTINGS = Postings.of_tokens(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))

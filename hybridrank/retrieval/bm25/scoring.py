@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridrank.retrieval.bm25.postings import Ints, InvertedIndex, Key
+from hybridrank.retrieval.bm25.postings import Ints, InvertedIndex
+from hybridrank.retrieval.bm25.statistics import Corpus, Term
 from hybridrank.runtime import fork
 
 __all__ = ["Formula", "Scorer"]
@@ -120,7 +122,7 @@ class Scorer:
         self._average = self._average_now()
         self._first_rows = len(inverted)
         self._first_dropped = len(inverted.dropped)
-        self._terms: dict[Key, _Term] = {}
+        self._terms: dict[Term, _Term] = {}
         self._room = self._budget = 2 * inverted.nbytes
         self._mean_idf: tuple[tuple[int, int], float] | None = None
         self._lock = fork.new_lock()
@@ -136,25 +138,38 @@ class Scorer:
             or self._off() > self._DRIFT
         )
 
-    def _average_now(self) -> float:
+    def _average_now(self, corpus: Corpus | None = None) -> float:
+        if corpus is not None:
+            return corpus.average
         return self._inverted.tokens / max(self._inverted.live, 1) or 1.0
 
-    def _off(self) -> float:
+    def _off(self, corpus: Corpus | None = None) -> float:
         """How far impacts can be off, relatively, because of the average length that they were made with."""
-        return abs(self._average_now() / self._average - 1.0)
+        return abs(self._average_now(corpus) / self._average - 1.0)
 
-    def best(self, query: Mapping[Key, float], k: int, *, among: Ints | None = None) -> Ints:
+    def best(
+        self,
+        query: Mapping[Term, float],
+        k: int,
+        *,
+        among: Ints | None = None,
+        corpus: Corpus | None = None,
+    ) -> Ints:
         """Rows among which are the best `k` and all that tie with the last of them; ascending, int32.
 
         `query` maps each term to its weight, here and below. `among` (ascending, int32) are the only rows that
-        count, where it is given.
+        count, where it is given. `corpus` has the statistics to use in place of the index's own.
         """
         rows = len(self._inverted)
         if among is not None and len(among) * _FEW <= rows:
             return among
-        found = [(term, times) for key, times in query.items() if (term := self._term(key)).df]
+        found = []
+        idfs = []
+        for key, times in query.items():
+            if df := self._df(key, (term := self._term(key, corpus)), corpus):
+                found.append((term, times))
+                idfs.append(self._idf(df, corpus))
         few = sum(len(term.rows) for term, _ in found) * _FEW <= rows
-        idfs = [self._idf(term.df) for term, _ in found]
         if few or any(idf <= 0 for idf in idfs):
             return self._holding([term for term, _ in found], among)
         sums = self._sums(found)
@@ -171,7 +186,7 @@ class Scorer:
         query_length = sum(times for _, times in found)
         floor = self._formula.floor * sum(idf * times for idf, (_, times) in zip(idfs, found, strict=True))
         off = max(abs(idf / term.idf - 1.0) for idf, (term, _) in zip(idfs, found, strict=True))
-        off = (1.0 + off) * (1.0 + self._off()) - 1.0
+        off = (1.0 + off) * (1.0 + self._off(corpus)) - 1.0
         least = max(0.0, kth * (1.0 - 2.0 * off) - (kth + floor) * (query_length + 8) * 2.0**-21)
         reach = np.flatnonzero(peaks > least)
         line, column = np.divmod(np.flatnonzero(sums[:, reach] > least), len(reach))
@@ -207,37 +222,52 @@ class Scorer:
         sums[self._inverted.dropped[self._first_dropped :]] = 0
         return padded
 
-    def scores(self, query: Mapping[Key, float], rows: Ints) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def scores(
+        self, query: Mapping[Term, float], rows: Ints, *, corpus: Corpus | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """The score of each of `rows` (ascending, int32), and whether it holds any of the terms."""
         scores = np.zeros(len(rows))
-        _, hits, weights = self.weights(query, rows)
+        _, hits, weights = self.weights(query, rows, corpus=corpus)
         for weight in weights:  # one by one: a sum over an axis may take any order
             scores += weight
         return scores, np.any(hits, axis=0)
 
     def weights(
-        self, query: Mapping[Key, float], rows: Ints
-    ) -> tuple[list[Key], NDArray[np.bool_], NDArray[np.float64]]:
+        self, query: Mapping[Term, float], rows: Ints, *, corpus: Corpus | None = None
+    ) -> tuple[list[Term], NDArray[np.bool_], NDArray[np.float64]]:
         """The query's terms that any document holds; which of `rows` hold each; what each adds to their scores."""
-        found = [(key, term, times) for key, times in query.items() if (term := self._term(key)).df]
+        found = []
+        idfs = []
+        for key, times in query.items():
+            if df := self._df(key, (term := self._term(key, corpus)), corpus):
+                found.append((key, term, times))
+                idfs.append(self._idf(df, corpus))
         counts = np.empty((len(found), len(rows)))
         for line, (_, term, _) in zip(counts, found, strict=True):
             term.count(rows, out=line)
         hits = counts > 0
-        norm = self._formula.norm(self._inverted.lengths[rows], self._average_now())
+        norm = self._formula.norm(self._inverted.lengths[rows], self._average_now(corpus))
         weights = self._formula.saturate(np.maximum(counts, 1.0), norm)
         weights *= hits
         weights += self._formula.floor
-        weights *= np.array([self._idf(term.df) * times for _, term, times in found])[:, np.newaxis]
+        weights *= np.array([idf * times for idf, (_, _, times) in zip(idfs, found, strict=True)])[:, np.newaxis]
         return [key for key, _, _ in found], hits, weights
 
-    def _term(self, key: Key) -> _Term:
+    @staticmethod
+    def _df(key: Term, term: _Term, corpus: Corpus | None) -> int:
+        """How many documents hold a term: of the corpus, if one is given, else of the index."""
+        return term.df if corpus is None else corpus.frequencies[key]
+
+    def _term(self, key: Term, corpus: Corpus | None) -> _Term:
         """The postings of a term, as the index is now."""
         terms = self._terms  # another thread may put an empty one in its place
         old = terms.get(key)
         if old and old.covered == len(self._inverted) and old.dropped == len(self._inverted.dropped):
-            return old
-        made = self._followed(key, old) if old else self._make(key)
+            if corpus is None or not self._has_drifted(old, key, corpus):
+                return old
+            made = self._make(key, corpus)
+        else:
+            made = self._followed(key, old, corpus) if old else self._make(key, corpus)
         with self._lock:
             if made.nbytes > self._room:
                 self._terms, self._room = {}, self._budget
@@ -246,26 +276,33 @@ class Scorer:
             self._terms[key] = made
         return made
 
-    def _make(self, key: Key) -> _Term:
-        rows, counts = self._inverted.find(key)
+    def _has_drifted(self, term: _Term, key: Term, corpus: Corpus) -> bool:
+        """Whether the idf of a term's impacts is too far from the corpus's."""
+        df = corpus.frequencies[key]
+        return bool(df) and (term.idf <= 0 or abs(self._idf(df, corpus) / term.idf - 1.0) > self._DRIFT)
+
+    def _make(self, key: Term, corpus: Corpus | None) -> _Term:
+        rows, counts = (_NO_ROWS, _NO_ROWS) if isinstance(key, str) else self._inverted.find(key)
         total = len(self._inverted)
-        idf = self._idf(len(rows)) if len(rows) else 0.0
+        df = len(rows) if corpus is None else corpus.frequencies[key]
+        idf = self._idf(df, corpus) if df else 0.0
         impacts = self._impacts(rows, counts, idf)
         if dense := len(rows) * _DENSE > total:
             impacts, counts = _spread(total, rows, impacts), _spread(total, rows, counts)
         return _Term(rows, counts, impacts, idf, dense, len(rows), total, len(self._inverted.dropped))
 
-    def _followed(self, key: Key, term: _Term) -> _Term:
+    def _followed(self, key: Term, term: _Term, corpus: Corpus | None) -> _Term:
         """Bring a term up to date: with the rows that came, without counting those that were dropped."""
         inverted, total = self._inverted, len(self._inverted)
         gone = np.sort(inverted.dropped[term.dropped :])
         gone = gone[: gone.searchsorted(term.covered)]
         held = np.empty(len(gone))
         term.count(gone, out=held)
-        rows, counts = inverted.find(key, since=term.covered)
+        rows, counts = (_NO_ROWS, _NO_ROWS) if isinstance(key, str) else inverted.find(key, since=term.covered)
         df = term.df - int(np.count_nonzero(held)) + len(rows)
-        if df and (not term.idf or abs(self._idf(df) / term.idf - 1.0) > self._DRIFT):
-            return self._make(key)
+        now = df if corpus is None else corpus.frequencies[key]
+        if now and (not term.idf or abs(self._idf(now, corpus) / term.idf - 1.0) > self._DRIFT):
+            return self._make(key, corpus)
         impacts = self._impacts(rows, counts, term.idf)
         if term.dense:
             more, places = total - term.covered, rows - np.int32(term.covered)
@@ -285,10 +322,17 @@ class Scorer:
         norm = self._formula.norm(self._inverted.lengths[rows].astype(np.float32), self._average)
         return self._formula.saturate(counts.astype(np.float32), norm) * np.float32(idf)
 
-    def _idf(self, df: int) -> float:
-        """The idf of a term that `df` documents hold, as the index is now."""
-        idf = self._formula.idf(self._inverted.live, df)
-        return idf if idf >= 0 else self._formula.epsilon * self._mean()
+    def _idf(self, df: int, corpus: Corpus | None) -> float:
+        """The idf of a term that `df` documents hold, as the index or the corpus is now."""
+        idf = self._formula.idf(self._inverted.live if corpus is None else corpus.documents, df)
+        if idf >= 0:
+            return idf
+        return self._formula.epsilon * (self._mean() if corpus is None else self._corpus_mean(corpus))
+
+    def _corpus_mean(self, corpus: Corpus) -> float:
+        """The mean idf of all terms of a corpus."""
+        counts = Counter(corpus.all_frequencies.values())
+        return math.fsum(self._formula.idf(corpus.documents, df) * n for df, n in counts.items()) / counts.total()
 
     def _mean(self) -> float:
         """The mean idf of all terms."""

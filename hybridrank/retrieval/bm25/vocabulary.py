@@ -231,24 +231,30 @@ class Vocabulary:
         self._pairs.append((first, second))
         return self._first_pair + 1 - len(self._pairs)
 
-    def query(self, text: str) -> dict[str, tuple[Key, float]]:
+    def query(self, text: str, *, unknown: bool = False) -> dict[str, tuple[Key | str, float]]:
         """The key and the weight of each term of a query that any document brought; learns nothing.
+
+        With `unknown`, the other terms are there too; their text stands for a key.
 
         A query of stop words alone has those; a single character of a spaceless script stands for all terms that
         hold it. The first `_MOST` count.
         """
         terms, stop_words = self._analyzer.query(text)
-        found: dict[str, tuple[Key, float]] = {
+        found: dict[str, tuple[Key | str, float]] = {
             word: (-1 - self._analyzer.stop_words[word], weight) for word, weight in stop_words.items()
         }
         for term, weight in terms.items():
             if len(found) == _MOST:
                 break
-            if len(units(term)) == 1:
-                found[term] = self._with(term), weight
-            elif (number := self.terms.get(term)) is not None:
-                found[term] = number, weight
+            if (key := self.key(term)) is not None:
+                found[term] = key, weight
+            elif unknown:
+                found[term] = term, weight
         return found
+
+    def key(self, term: str) -> Key | None:
+        """The key of a query's term that is no stop word; None where no document brought it."""
+        return self._with(term) if len(units(term)) == 1 else self.terms.get(term)
 
     def _with(self, unit: str) -> Key:
         """The terms that begin with this one character, itself among them, and the others that end with it."""
