@@ -19,7 +19,7 @@ from hybridrank.cli.imports import with_imports
 from hybridrank.errors import ConfigError, MissingDependencyError
 from hybridrank.values.printable import printable
 
-__all__ = ["GROUP", "Commands", "brought"]
+__all__ = ["GROUP", "Commands", "plugin_commands"]
 
 GROUP = "hybridrank.commands"
 
@@ -29,7 +29,7 @@ _OUR_PLUGINS: Mapping[str, str] = {
 }
 
 
-def brought() -> Mapping[str, EntryPoint]:
+def plugin_commands() -> Mapping[str, EntryPoint]:
     """The commands that installed distributions bring, by name; imports none of them.
 
     Raises:
@@ -50,12 +50,12 @@ class Commands(TyperGroup):
     """The program's own commands, and behind them those of plugins."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        """Parse the program's own options; errors are reported in printable characters."""
+        """Parse the program's own options; errors are printed in printable characters."""
         with _printable_errors():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parse a command's arguments and run it; errors are reported in printable characters."""
+        """Parse a command's arguments and run it; errors are printed in printable characters."""
         with _printable_errors():
             return super().invoke(ctx)
 
@@ -68,8 +68,8 @@ class Commands(TyperGroup):
         """
         if (own := super().get_command(ctx, cmd_name)) is not None:
             return with_imports(own)
-        if (entry := brought().get(cmd_name)) is not None:
-            return with_imports(_loaded(entry))
+        if (entry := plugin_commands().get(cmd_name)) is not None:
+            return with_imports(_load(entry))
         if (plugin := _OUR_PLUGINS.get(cmd_name)) is not None:
             raise MissingDependencyError(f'"{cmd_name}" comes with a plugin: pip install "{plugin}"')
         return None
@@ -77,7 +77,11 @@ class Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List our own commands, then those of plugins with the distribution that each comes from."""
         super().format_commands(ctx, formatter)
-        rows = [(name, f"From {_owner(entry)}.") for name, entry in brought().items() if name not in self.commands]
+        rows = [
+            (name, f"From {_owner(entry)}.")
+            for name, entry in plugin_commands().items()
+            if name not in self.commands
+        ]
         if rows:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(rows)
@@ -94,7 +98,7 @@ def _printable_errors() -> Iterator[None]:
         raise
 
 
-def _loaded(entry: EntryPoint) -> Any:
+def _load(entry: EntryPoint) -> Any:
     try:
         app = entry.load()
     except ImportError as error:

@@ -128,11 +128,11 @@ def export_documents(
             sys.stdout.buffer.flush()
             return
         with progress("exporting") as bar:
-            number = _write(Path(file), _told(documents, collection.count(chosen), bar))
+            number = _write(Path(file), _report_progress(documents, collection.count(chosen), bar))
     err(f"{counted(number, 'document')} exported")
 
 
-def _told(documents: Iterable[Document], total: int, bar: Any) -> Iterator[Document]:
+def _report_progress(documents: Iterable[Document], total: int, bar: Any) -> Iterator[Document]:
     for done, document in enumerate(documents, start=1):
         yield document
         if done % 1000 == 0 or done == total:
@@ -179,7 +179,7 @@ def import_documents(
     A document replaces the one that is held under its id. Should a line be wrong, what stands before it may have
     been stored: fix it, and import the file again.
     """
-    documents = _imported(file)
+    documents = _read_documents(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read
     with open_or_create(into, config, index_field, trust=trust) as collection, progress("importing") as bar:
         number = 0 if first is None else collection.add(_all(first, documents), progress=bar)
@@ -194,7 +194,7 @@ def _all(first: Document, others: Iterable[Document]) -> Iterator[Document]:
     yield from others
 
 
-def _imported(file: str) -> Iterator[Document]:
+def _read_documents(file: str) -> Iterator[Document]:
     from hybridrank.errors import InputError
     from hybridrank.ingest.files.records import json_lines, json_records
 

@@ -128,7 +128,7 @@ def index(
     if as_json:
         say_json(asdict(report))
     else:
-        _tell(report)
+        _print_report(report)
     if report.failed or report.left_out:
         raise typer.Exit(1)
 
@@ -184,7 +184,7 @@ def _is_held(source: Source, digest: str, elsewhere: Mapping[str, str]) -> bool:
     return digest in elsewhere and same_place(elsewhere[digest], source)
 
 
-def _tell(report: Report) -> None:
+def _print_report(report: Report) -> None:
     reasons = defaultdict(list)
     for path, reason in report.failed.items():
         reasons[reason].append(path)

@@ -64,7 +64,7 @@ def replay(
 
     if markdown is not None and as_json:
         raise InputError("--markdown goes with a table, not with --json")
-    least, most = _bounds(below, "--fail-below"), _bounds(drop, "--max-drop")
+    least, most = _parse_bounds(below, "--fail-below"), _parse_bounds(drop, "--max-drop")
     recorded = Recording.load(recording)
     if config is None:
         variant = Variant.recorded(recorded.header, trust=trust)
@@ -81,14 +81,14 @@ def replay(
     elif wanted is not None:
         wanted = list(dict.fromkeys([*wanted, *asked]))
     comparison = compare([before, replayed], measures=wanted, k=k or recorded.header.k)
-    checked = [*_checked(comparison, least, drop=False), *_checked(comparison, most, drop=True)]
-    changed = _changed(before, replayed, k or recorded.header.k)
+    checked = [*_check_bounds(comparison, least, drop=False), *_check_bounds(comparison, most, drop=True)]
+    changed = _count_changes(before, replayed, k or recorded.header.k)
     if as_json:
         said = {**comparison.to_dict(), "variant": variant.settings(), "changed": changed, "bounds": checked}
         say_json(said, indent=2)
     else:
         say(f"replayed: {variant.label}")
-        say(_said(changed))
+        say(_describe_changes(changed))
         show_report(comparison, as_json=False, markdown=markdown, html=None)
     for bound in checked:
         err(f"{'kept' if bound['kept'] else 'BROKEN'}: {bound['said']}")
@@ -96,7 +96,7 @@ def replay(
         raise typer.Exit(_BROKEN)
 
 
-def _bounds(texts: Sequence[str] | None, option: str) -> list[tuple[str, float]]:
+def _parse_bounds(texts: Sequence[str] | None, option: str) -> list[tuple[str, float]]:
     from hybridrank.errors import InputError
     from hybridrank.evaluation.metrics.measures import measure_name
 
@@ -113,7 +113,9 @@ def _bounds(texts: Sequence[str] | None, option: str) -> list[tuple[str, float]]
     return found
 
 
-def _checked(comparison: Comparison, bounds: Sequence[tuple[str, float]], *, drop: bool) -> list[dict[str, Any]]:
+def _check_bounds(
+    comparison: Comparison, bounds: Sequence[tuple[str, float]], *, drop: bool
+) -> list[dict[str, Any]]:
     before, after = comparison.evaluations
     checked = []
     for measure, bound in bounds:
@@ -139,7 +141,7 @@ def _checked(comparison: Comparison, bounds: Sequence[tuple[str, float]], *, dro
     return checked
 
 
-def _changed(before: Recording, after: Recording, k: int) -> dict[str, Any]:
+def _count_changes(before: Recording, after: Recording, k: int) -> dict[str, Any]:
     """How many queries have other results, and at which stage they first differ."""
     from hybridrank.evaluation import diff
 
@@ -156,7 +158,7 @@ def _changed(before: Recording, after: Recording, k: int) -> dict[str, Any]:
     }
 
 
-def _said(changed: dict[str, Any]) -> str:
+def _describe_changes(changed: dict[str, Any]) -> str:
     stages = ", ".join(f"{stage} ({count})" for stage, count in changed["first_stage"].items())
     where = f"; they first differ at {stages}" if stages else ""
     return (

@@ -142,10 +142,10 @@ class MinedFile:
         self._documents: set[str] = set()
         with ExitStack() as stack:
             self._out = stack.enter_context(appending(path, what="mined file"))
-            self._go_on(json.loads(json.dumps(settings)))
+            self._resume(json.loads(json.dumps(settings)))
             self._stack = stack.pop_all()
 
-    def _go_on(self, settings: Mapping[str, Any]) -> None:
+    def _resume(self, settings: Mapping[str, Any]) -> None:
         """Read the file's content, if it was mined with the same settings, or start it."""
         whole = 0
         known: Mapping[str, Any] | None = None
@@ -222,12 +222,12 @@ def _lines(path: Path) -> Iterator[tuple[str, Any, int]]:
                 if not line.endswith(b"\n"):
                     return
                 end += len(line)
-                yield *_parsed(line, number, path), end
+                yield *_parse_line(line, number, path), end
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
 
 
-def _parsed(line: bytes, number: int, path: Path) -> tuple[str, Any]:
+def _parse_line(line: bytes, number: int, path: Path) -> tuple[str, Any]:
     try:
         ((kind, value),) = json.loads(line).items()
     except (ValueError, AttributeError):

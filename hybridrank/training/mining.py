@@ -67,9 +67,9 @@ def mine(
         "depth": depth,
         "seed": seed,
         "held_out_documents": held_out_documents,
-        "pipeline": _described(pipeline),
-        "teacher": _named(scorer),
-        **{name: _known(each) for name, each in (("train", train), ("dev", dev), ("test", test))},
+        "pipeline": _describe_pipeline(pipeline),
+        "teacher": _describe_teacher(scorer),
+        **{name: _describe_dataset(each) for name, each in (("train", train), ("dev", dev), ("test", test))},
     }
     parts: dict[Split, Dataset | None] = {"train": split.train, "dev": dev, "test": test}
     todo = [(name, query_id, part) for name, part in parts.items() if part for query_id in part.queries]
@@ -80,7 +80,7 @@ def mine(
         done = len(todo) - len(left)
         for start in range(0, len(left), batch_size):
             batch = left[start : start + batch_size]
-            file.add(*miner.mined(batch))
+            file.add(*miner.mine_batch(batch))
             done += len(batch)
             if progress is not None:
                 progress(done, len(todo))
@@ -134,7 +134,7 @@ class _Miner:
         self._teacher = teacher
         self._split = split
 
-    def mined(
+    def mine_batch(
         self, batch: Sequence[tuple[Split, str, Dataset]]
     ) -> tuple[list[MinedQuery], Mapping[str, Document]]:
         """The batch's queries with their candidates, and the texts for the model, by id."""
@@ -148,7 +148,7 @@ class _Miner:
                 raise BackendError(
                     f"{stage} failed for query {query_id!r}: {reason}; nothing of its batch was kept"
                 )
-            out = self._kept_out(split, query_id, dataset)
+            out = self._excluded(split, query_id, dataset)
             ranked: list[tuple[str, Document]] = []
             for hit in result.hits:
                 doc_id = hit.document.parent if isinstance(hit.document, Passage) else hit.document.id
@@ -160,17 +160,17 @@ class _Miner:
             ]
             documents.update((document.id, document) for _, document in ranked)
             if split == "train":
-                candidates += self._missed(dataset.relevant(query_id), candidates, documents)
+                candidates += self._find_missed(dataset.relevant(query_id), candidates, documents)
             queries.append(MinedQuery(query_id, text, split, dataset.qrels[query_id], tuple(candidates)))
-        return self._scored(queries, documents), documents
+        return self._score(queries, documents), documents
 
-    def _kept_out(self, split: Split, query_id: str, dataset: Dataset) -> frozenset[str]:
+    def _excluded(self, split: Split, query_id: str, dataset: Dataset) -> frozenset[str]:
         ignored = dataset.ignored.get(query_id, frozenset())
         if split != "train":
             return ignored
         return ignored | self._split.withheld.get(query_id, frozenset()) | self._split.banned
 
-    def _missed(
+    def _find_missed(
         self, relevant: Iterable[str], found: Sequence[MinedCandidate], documents: dict[str, Document]
     ) -> list[MinedCandidate]:
         missed = sorted(set(relevant) - {candidate.doc_id for candidate in found})
@@ -178,7 +178,7 @@ class _Miner:
         documents.update(held)
         return [MinedCandidate(doc_id, None) for doc_id in missed if doc_id in held]
 
-    def _scored(self, queries: list[MinedQuery], documents: Mapping[str, Document]) -> list[MinedQuery]:
+    def _score(self, queries: list[MinedQuery], documents: Mapping[str, Document]) -> list[MinedQuery]:
         if self._teacher is None:
             return queries
         pairs = [
@@ -200,11 +200,11 @@ def _with_scores(query: MinedQuery, scores: Sequence[float]) -> MinedQuery:
     return replace(query, candidates=tuple(candidates))
 
 
-def _known(dataset: Dataset | None) -> dict[str, Any] | None:
+def _describe_dataset(dataset: Dataset | None) -> dict[str, Any] | None:
     return None if dataset is None else {"name": dataset.label, "queries": len(dataset), "digest": dataset.digest}
 
 
-def _described(pipeline: Pipeline) -> dict[str, Any]:
+def _describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:
     """The configuration that determines the candidates, as far as it has names."""
     settings = pipeline.config.nameable()
     return {
@@ -213,7 +213,7 @@ def _described(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def _named(reranker: Reranker | None) -> Any:
+def _describe_teacher(reranker: Reranker | None) -> Any:
     if reranker is None:
         return None
     if isinstance(reranker, Component):

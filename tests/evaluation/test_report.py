@@ -102,7 +102,7 @@ def test_every_format_says_the_same(comparison):
     print_report(comparison, Console(file=out, width=400))
     printed, markdown, page = out.getvalue(), to_markdown(comparison), " ".join(Page(to_html(comparison)).words)
     said = sections(comparison)
-    assert said[0].title == "To be said first"
+    assert said[0].title == "Warnings"
     for section in said:
         for text in (section.title, *section.paragraphs):
             assert text in printed

@@ -1,4 +1,4 @@
-"""Is one pipeline better than another? Paired over the queries, with tests, intervals and examples."""
+"""Comparison of pipelines, paired over the queries, with tests, intervals and examples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TIE = 1e-12  # of a measure: what rounding makes
 
 @dataclass(frozen=True)
 class Example:
-    """A query, and what it got from the baseline and from the other."""
+    """A query, with its results from the baseline and from the other pipeline."""
 
     query_id: str
     query: str
@@ -39,7 +39,7 @@ class Example:
 
     @property
     def difference(self) -> float:
-        """What it gained."""
+        """The gain over the baseline."""
         return self.value - self.baseline
 
 
@@ -65,13 +65,13 @@ class Difference:
     lost: tuple[Example, ...]
 
     def significant(self, level: float = 0.05) -> bool:
-        """Whether chance alone would rarely do this, `adjusted_p` being below `level`."""
+        """Whether `adjusted_p` is below `level`."""
         return self.adjusted_p is not None and self.adjusted_p < level
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike the rankings of two pipelines are: means over the queries, 1 where they are the same.
+    """The similarity of the rankings of two pipelines: means over the queries, 1 where they are the same.
 
     `overlap` is of the first `k`; `rbo` is rank-biased overlap (p = 0.9) of all that both ranked.
     """
@@ -100,7 +100,7 @@ class Comparison:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """What was measured; the first decides where one has to."""
+        """The measures; the first is the main one."""
         return self.evaluations[0].measures
 
     def evaluation(self, name: str) -> Evaluation:
@@ -139,7 +139,7 @@ class Comparison:
                 "seed": self.seed,
             },
             "pipelines": [evaluation.to_dict() for evaluation in self.evaluations],
-            "differences": [_plain(difference) for difference in self.differences],
+            "differences": [_to_plain(difference) for difference in self.differences],
             "agreements": [vars(agreement) for agreement in self.agreements],
             "warnings": list(self.warnings),
         }
@@ -202,7 +202,7 @@ def compare(
         tested = [difference for difference in found if difference.p is not None]
         raised = iter(holm([difference.p or 0.0 for difference in tested]))
         differences += [d if d.p is None else replace(d, adjusted_p=next(raised)) for d in found]
-    notes += _told_once(evaluations)
+    notes += _merge_warnings(evaluations)
     documents = {str(dict(recording.header.documents)) for recording in judged}
     if len(documents) > 1:
         notes.append("the recordings were made of different documents: what differs may be those")
@@ -223,13 +223,13 @@ def compare(
 
 
 def _prices(prices: Mapping[str, Mapping[str, float]], recording: Recording) -> Mapping[str, float] | None:
-    """Those of one pipeline. Where there are any, one that reranks nothing is known to cost nothing."""
+    """The prices of one pipeline; where any are given, a pipeline without a reranker costs nothing."""
     free = bool(prices) and "rerank" not in recording.kinds.values()
     return {} if free else prices.get(recording.name)
 
 
 def common_queries(recordings: Sequence[Recording]) -> tuple[Dataset, list[str]]:
-    """The queries that all have recorded, with judgments that are the same in all; and what is to be said of it.
+    """The queries that all have recorded with the same judgments; and warnings about the others.
 
     Raises:
         InputError: they have no query in common, judgments that differ, or none.
@@ -252,7 +252,7 @@ def common_queries(recordings: Sequence[Recording]) -> tuple[Dataset, list[str]]
 
 
 def _shared_measures(recordings: Sequence[Recording]) -> Sequence[str]:
-    """What is measured by default, with the recall at the smallest `fetch_k`, which is fair to all."""
+    """The default measures, with recall at the smallest `fetch_k`, which is fair to all."""
     return default_measures(
         min(search.trace.fetch_k for recording in recordings for search in recording.searches.values())
     )
@@ -296,14 +296,14 @@ def _agreements(recordings: Sequence[Recording], baseline: str, k: int) -> Itera
             )
 
 
-def _told_once(evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    """What is to be said of each pipeline; what is said of all, once and of none in particular."""
+def _merge_warnings(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """The warnings of each pipeline, with its name; a warning of all pipelines once, without."""
     for warning in dict.fromkeys(warning for evaluation in evaluations for warning in evaluation.warnings):
         about = [evaluation.name for evaluation in evaluations if warning in evaluation.warnings]
         yield warning if len(about) == len(evaluations) else f"{', '.join(about)}: {warning}"
 
 
-def _plain(difference: Difference) -> dict[str, Any]:
+def _to_plain(difference: Difference) -> dict[str, Any]:
     fields = {**vars(difference), "significant": difference.significant()}
     fields["interval"] = None if difference.interval is None else list(difference.interval)
     for name in ("gained", "lost"):

@@ -1,4 +1,4 @@
-"""How good each stage of a recorded pipeline is, how quick, and what it costs."""
+"""Quality, latency and cost of a recorded pipeline, stage by stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparison of two searches for one query: what moved, and at which stage they part."""
+"""Comparison of two searches for one query: what moved, and the first stage that differs."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def diff(trace: Trace, other: Trace, *, k: int = 10) -> TraceDiff:
         moved=moves([doc_id for doc_id in second if doc_id in first and ranks[doc_id] != others[doc_id]]),
         overlap=overlap(before, after, k=k),
         rbo=rank_biased_overlap(before, after),
-        stage=_parting(trace, other),
+        stage=_first_difference(trace, other),
         settings=_settings(trace, other),
     )
 
@@ -95,7 +95,7 @@ def _found(trace: Trace) -> tuple[str, ...]:
     return orders[trace.stages[-1].name] if trace.stages else ()
 
 
-def _parting(trace: Trace, other: Trace) -> str | None:
+def _first_difference(trace: Trace, other: Trace) -> str | None:
     for mine, theirs in zip_longest(trace.stages, other.stages):
         if mine is None or theirs is None:
             return str((mine or theirs).name)
@@ -105,7 +105,7 @@ def _parting(trace: Trace, other: Trace) -> str | None:
 
 
 def _settings(trace: Trace, other: Trace) -> dict[str, tuple[Any, Any]]:
-    mine, theirs = _ran_with(trace), _ran_with(other)
+    mine, theirs = _settings_of(trace), _settings_of(other)
     return {
         name: (mine.get(name), theirs.get(name))
         for name in {**mine, **theirs}
@@ -113,7 +113,7 @@ def _settings(trace: Trace, other: Trace) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _ran_with(trace: Trace) -> dict[str, Any]:
+def _settings_of(trace: Trace) -> dict[str, Any]:
     said: dict[str, Any] = {"k": trace.k, "fetch_k": trace.fetch_k, "rerank_k": trace.rerank_k}
     said["stages"] = [stage.name for stage in trace.stages]
     for stage in trace.stages:

@@ -115,7 +115,7 @@ class Dataset:
         return len(self.queries)
 
     def documents(self) -> Iterator[Document]:
-        """The documents, read from the start.
+        """The documents, read again each time.
 
         Raises:
             InputError: it has none of its own, or one cannot be read.
@@ -162,7 +162,7 @@ class Dataset:
         )
 
     def sample(self, queries: int, *, seed: int = 0) -> Dataset:
-        """The same with so many of the queries, chosen at random; all, where there are no more.
+        """A random sample of the queries; all of them if there are no more.
 
         A larger sample of the same seed holds every smaller one, so that what was done for that is of use.
         """

@@ -80,7 +80,7 @@ class QueryLog:
         return len(self.queries)
 
     def sample(self, queries: int, *, seed: int = 0) -> QueryLog:
-        """So many of the queries, chosen at random; all, where there are no more."""
+        """A random sample of the queries; all of them if there are no more."""
         if queries < 1:
             raise InputError(f"a sample needs at least one query, not {queries}")
         ids = list(self.queries)

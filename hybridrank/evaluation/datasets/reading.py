@@ -1,4 +1,4 @@
-"""Building judgments line by line, so that what is wrong is reported with its file and line."""
+"""Queries and judgments built line by line, so that errors are reported with file and line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class QrelsBuilder:
         self.places: dict[tuple[str, str], str] = {}
 
     def add(self, query_id: str, doc_id: str, grade: str | int, where: str) -> None:
-        """Take one judgment. The same one twice is one.
+        """Add a judgment. The same judgment twice counts once.
 
         Raises:
             InputError: an id is empty, the grade is no whole number, or another one was given before.
@@ -62,7 +62,7 @@ class QueriesBuilder:
         self._places: dict[str, str] = {}
 
     def add(self, query_id: Any, text: Any, where: str) -> None:
-        """Take one query. The dataset reports a blank text, if the query is judged.
+        """Add a query. The dataset reports a blank text if the query is judged.
 
         Raises:
             InputError: the id is empty, text or id is no str, or the id stands for another text already.
@@ -80,7 +80,7 @@ class QueriesBuilder:
 
 
 def require_columns(row: Mapping[str, Any], names: Iterable[str], where: str) -> None:
-    """Refuse a record without these fields.
+    """Check that a record has these fields.
 
     Raises:
         InputError: it lacks one.

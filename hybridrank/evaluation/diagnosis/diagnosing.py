@@ -211,7 +211,7 @@ def diagnose(
         fates=fates,
         examination=examination,
         findings=tuple(find(recording, fates, examination, k=k, deeper=deeper)),
-        odd=_odd(recording),
+        odd=_unusual_queries(recording),
         warnings=tuple(warnings),
         deeper=None if deeper is None else max(s.trace.fetch_k for s in further.values()),
         settings=recording.header.settings,
@@ -244,7 +244,7 @@ def _deeper(recording: Recording, deeper: Recording) -> dict[str, RecordedSearch
     return found
 
 
-def _odd(recording: Recording) -> dict[str, str]:
+def _unusual_queries(recording: Recording) -> dict[str, str]:
     """What is unusual about queries, of those about which something is."""
     first: dict[str, str] = {}
     odd = {}

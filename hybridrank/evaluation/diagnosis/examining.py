@@ -1,4 +1,4 @@
-"""The figures that advice rests on: differences between stages and settings, each tested, all tests together."""
+"""The figures behind findings: differences between stages and settings, tested with one correction for all."""
 
 from __future__ import annotations
 
@@ -191,11 +191,11 @@ def examine(
     )
     evidence, settings = _evidence(examination, searches, alone, recording.header.settings)
     if deeper:
-        evidence["fetch_k"] = _tested(
+        evidence["fetch_k"] = _test(
             "the share of relevant documents that only a greater fetch_k finds",
             {q: sum(f.kind == "beyond fetch_k" for f in fates[q]) / len(fates[q]) for q in sound},
         )
-    return replace(examination, evidence=_together(evidence), settings=settings)
+    return replace(examination, evidence=_correct(evidence), settings=settings)
 
 
 def _evidence(
@@ -205,18 +205,18 @@ def _evidence(
     values, measure, arms, (fusion, *later) = found.values, found.measure, found.arms, found.later
     retrieval, ranking = found.lost_in(IN_RETRIEVAL), found.lost_in(IN_RANKING)
     evidence = {
-        "ranking": _tested("places lost in ranking, less those lost in retrieval", _less(ranking, retrieval))
+        "ranking": _test("places lost in ranking, less those lost in retrieval", _less(ranking, retrieval))
     }
     settings: dict[str, Any] = {}
     if len(arms) > 1:
         for arm in arms:
-            evidence[f"fusion, {arm}"] = _tested(
+            evidence[f"fusion, {arm}"] = _test(
                 f"{measure} of the fusion, less that of {arm}", _less(values[fusion], values[arm])
             )
     before = fusion
     for stage in later:
         after = found.reranked if stage == found.reranker else stage
-        evidence[stage] = _tested(
+        evidence[stage] = _test(
             f"{measure} after {after}, less that after {before}", _less(values[after], values[before])
         )
         before = stage
@@ -242,7 +242,7 @@ def _evidence(
         half = [of for depth, of in depths if depth <= most // 2]
         if half:
             settings["half"] = max(depth for depth, _ in depths if depth <= most // 2)
-            evidence["half"] = _tested(
+            evidence["half"] = _test(
                 f"{measure} at rerank_k {most}, less that at {settings['half']}",
                 _less(reranked, half[-1]),
             )
@@ -263,16 +263,16 @@ def _choose(
         setting, values = max(tried, key=lambda each: mean(each[1]))
         settings[name] = setting
         settings[f"{name} here"] = mean(values)
-        evidence[name] = _tested(f"{what}, gained on queries that the choice of {name} did not see", gains)
+        evidence[name] = _test(f"{what}, gained on queries that the choice of {name} did not see", gains)
 
 
-def _tested(what: str, differences: Mapping[str, float]) -> Evidence:
+def _test(what: str, differences: Mapping[str, float]) -> Evidence:
     values = list(differences.values())
     p = paired_test(values, [0.0] * len(values))
     return Evidence(what, mean(differences), mean_interval(values), p)
 
 
-def _together(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
+def _correct(evidence: Mapping[str, Evidence]) -> dict[str, Evidence]:
     """Raise the p-values by Holm's method."""
     tested = {name: each for name, each in evidence.items() if each.p is not None}
     raised = holm([each.p for each in tested.values() if each.p is not None])

@@ -1,4 +1,4 @@
-"""The fate of each relevant document in a recorded search: found, or lost, and where."""
+"""The fate of each relevant document in a recorded search: found, or lost at a stage."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ and this is among as many of the longest, or lengths are not known. *no*: none, 
 class Fate:
     """The fate of one relevant document of one query.
 
-    `ranks` are by stage, from 1, for the stages in whose order it stood; `deeper` the same for the arms of a
+    `ranks` are by stage, from 1, for the stages that ranked it; `deeper` the same for the arms of a
     deeper recording. `stage` is the one that lost it, "" where none did. `truncated` is None where the reranker
     did not see it or does not count. `exhausted` are the arms that had no more to give than they did, so that no
     greater fetch_k finds it there.

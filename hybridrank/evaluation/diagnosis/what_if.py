@@ -39,7 +39,7 @@ _STEPS = {3: (0, 1, 2, 4), 4: (0, 1, 3)}
 
 
 def candidate_weights(arms: Sequence[str]) -> list[dict[str, float]]:
-    """Weights worth trying, by arm; none for a single arm, nor for more than four."""
+    """Weights to try, by arm; none for a single arm or for more than four."""
     if len(arms) == 2:
         return [dict(zip(arms, map(float, ratio), strict=True)) for ratio in _RATIOS]
     distinct: dict[tuple[float, ...], dict[str, float]] = {}
@@ -51,7 +51,7 @@ def candidate_weights(arms: Sequence[str]) -> list[dict[str, float]]:
 
 
 def fusion_like(settings: Mapping[str, Any]) -> Fusion:
-    """The fusion that a configuration names, where it takes weights; else reciprocal rank fusion."""
+    """The configured fusion if it takes weights, else reciprocal rank fusion."""
     said = settings.get("fusion")
     if isinstance(said, Mapping):
         try:
@@ -66,7 +66,7 @@ def fusion_like(settings: Mapping[str, Any]) -> Fusion:
 def fuse_with(
     searches: Sequence[RecordedSearch], settings: Mapping[str, Any], weights: Mapping[str, float]
 ) -> dict[str, tuple[str, ...]]:
-    """The fused order of each query, had the arms weighed so."""
+    """The fused order of each query with these weights of the arms."""
     like = fusion_like(settings)
     fusion = like.model_copy(update={"weights": dict(weights)})  # type: ignore[attr-defined]
     orders = {}
@@ -81,23 +81,23 @@ def fuse_with(
 
 
 def fixed_weight(searches: Sequence[RecordedSearch]) -> float | None:
-    """What the fused order weighed relative to the reranker's in all searches; None where that differs."""
+    """The weight of the fused order in the blend; None where searches differ."""
     blends = [stage for s in searches for stage in s.trace.stages if stage.kind == "blend"]
     weights = {float(stage.details.get("fused", 0.0)) for stage in blends} or {0.0}
     return weights.pop() if len(weights) == 1 else None
 
 
 def blend_with(searches: Sequence[RecordedSearch], weight: float) -> dict[str, tuple[str, ...]]:
-    """The order of each query, had the fused order had this weight relative to the reranker's."""
+    """The order of each query with this weight of the fused order in the blend."""
     return rerank_to(searches, None, blend=weight)
 
 
 def rerank_to(
     searches: Sequence[RecordedSearch], depth: int | None, *, blend: float = 0.0
 ) -> dict[str, tuple[str, ...]]:
-    """The order of each query, had only the first `depth` fused candidates been shown (None: those that were).
+    """The order of each query if only the first `depth` fused candidates are reranked (None: as recorded).
 
-    `blend` is what the fused order then weighed relative to the reranker's.
+    `blend` is the weight of the fused order.
     """
     orders = {}
     for search in searches:

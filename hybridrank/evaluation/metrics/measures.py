@@ -18,7 +18,7 @@ PerQuery: TypeAlias = Mapping[str, float]
 
 
 def default_measures(fetch_k: int) -> tuple[str, ...]:
-    """What is measured by default: `DEFAULT_MEASURES`, and the recall at `fetch_k`."""
+    """The default measures: `DEFAULT_MEASURES`, and the recall at `fetch_k`."""
     return (*DEFAULT_MEASURES, f"R@{fetch_k}")
 
 
@@ -29,7 +29,7 @@ def measure_name(measure: str) -> str:
         InputError: there is no such measure.
         MissingDependencyError: ir_measures is not installed.
     """
-    return str(_parsed(measure))
+    return str(_parse(measure))
 
 
 class Evaluator:
@@ -55,7 +55,7 @@ class Evaluator:
     def __init__(self, qrels: Judgments, measures: Sequence[str]) -> None:
         if isinstance(measures, str) or not measures:
             raise InputError("give a list of measures, such as ['nDCG@10', 'RR@10']")
-        parsed = list(dict.fromkeys(map(_parsed, measures)))
+        parsed = list(dict.fromkeys(map(_parse, measures)))
         self.names = tuple(map(str, parsed))
         self._queries = tuple(qrels)
         self.depth = _depth(parsed)
@@ -87,7 +87,7 @@ class Evaluator:
         return {name: sum(of.values()) / len(of) for name, of in self.per_query(rankings).items()}
 
 
-def _parsed(measure: str) -> Any:
+def _parse(measure: str) -> Any:
     tool = _ir_measures()
     try:
         parsed = tool.parse_measure(measure)

@@ -1,4 +1,4 @@
-"""How alike two rankings of one query are, whatever is relevant."""
+"""Similarity of two rankings of one query, without judgments."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ def overlap(ranking: Sequence[str], other: Sequence[str], *, k: int) -> float:
 
 
 def rank_biased_overlap(ranking: Sequence[str], other: Sequence[str], *, p: float = 0.9) -> float:
-    """Overlap at every depth, with weights that decrease with depth; 1.0 for equal rankings, 0.0 for disjoint
-    ones.
+    """Overlap at every depth, with less weight the deeper it is; 1.0 for equal rankings, 0.0 for disjoint ones.
 
     With ``p = 0.9`` the first ten ranks have 86% of the weight. Beyond the ends of the rankings, which may be of
     different lengths, it is extrapolated from what was seen (RBO_ext, equation 32). No document may come twice.

@@ -25,9 +25,9 @@ def build_all(
 ) -> dict[str, Pipeline]:
     """A pipeline in memory for each configuration, by name.
 
-    Arms that are configured alike, over documents that are split alike, share one index: nothing is embedded
-    twice. The pipelines are for reading: do not add to them, or delete. `progress` counts documents, once for each
-    way to split them.
+    Arms with the same configuration over the same passages share one index, so nothing is embedded twice. The
+    pipelines are for reading: do not add to them, or delete. `progress` counts documents, once for each way to
+    split them.
 
     Raises:
         InputError: there are no documents, or something else is wrong with them.
@@ -37,7 +37,7 @@ def build_all(
         raise InputError("there are no documents to search")
     groups: dict[str, list[str]] = {}
     for name, config in configs.items():
-        groups.setdefault(json.dumps(_plain(config.splitter)), []).append(name)
+        groups.setdefault(json.dumps(_describe(config.splitter)), []).append(name)
     arms: dict[str, dict[str, IndexedRetriever]] = {}
     own: dict[str, dict[str, str]] = {}
     for group, names in groups.items():
@@ -46,7 +46,7 @@ def build_all(
             own[name] = {}
             for arm, retriever in configs[name].retrievers.items():
                 if isinstance(retriever, IndexedRetriever):
-                    key = json.dumps(_plain(retriever), sort_keys=True)
+                    key = json.dumps(_describe(retriever), sort_keys=True)
                     built.setdefault(key, retriever)
                     own[name][arm] = key
         arms[group] = built
@@ -77,9 +77,9 @@ def record_all(
     k: int = 10,
     progress: Mapping[str, Progress] | None = None,
 ) -> list[Recording]:
-    """Record several pipelines over the same documents, each taking over what those before it have made.
+    """Record several pipelines over the same documents, each reusing the results of those before it.
 
-    `paths` and `progress` are by pipeline, and as for `record`; `Reuse` says what is taken over. Pipelines that
+    `paths` and `progress` are by pipeline, and as for `record`; `Reuse` describes what is reused. Pipelines that
     `build_all` made, or `Pipeline.replace` of one another, share the most.
 
     Raises:
@@ -100,8 +100,8 @@ def record_all(
     ]
 
 
-def _plain(part: Any) -> Any:
-    """A part's configuration; of what none can name, which object it is."""
+def _describe(part: Any) -> Any:
+    """Describe a component by its configuration, or by its object identity where it has none."""
     try:
         return None if part is None else part.to_config()
     except (AttributeError, ConfigError):

@@ -11,7 +11,7 @@ __all__ = ["deepen"]
 def deepen(pipeline: Pipeline, fetch_k: int) -> Pipeline:
     """The same pipeline, in which each arm fetches `fetch_k` and the reranker scores all that any of them found.
 
-    That is some `fetch_k` times the number of arms for each query: it takes as long as it takes, once.
+    The reranker scores up to `fetch_k` times the number of arms documents for each query, which may take long.
 
     Raises:
         InputError: `fetch_k` is below what the pipeline fetches itself, or it has adjusters.

@@ -1,4 +1,4 @@
-"""Searching for every query of a dataset, and keeping what came of it as it comes."""
+"""Search for every query of a dataset, and store each search as it is made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hybridrank.evaluation.recordings.recording import (
     RecordedSearch,
     Recording,
     RecordingFile,
-    named_after,
+    name_from_path,
     with_judgments,
 )
 from hybridrank.evaluation.recordings.settings import Header, settings_of
@@ -52,26 +52,28 @@ def record(
 ) -> Recording:
     """Search for every query of `dataset`, judged or not (`QueryLog`), and keep each trace.
 
-    With a `path` each search is written there as soon as it is made (in a directory, to a file that is named after
-    all that decides the searches), and a run that was interrupted goes on where it stopped: only queries that are
-    not recorded yet, or whose search was degraded, are searched for. Judgments may change in between; the
-    pipeline, its models, the documents and the queries' texts may not.
+    With a `path` each search is written there as soon as it is made (in a directory, to a file named after
+    everything that determines the searches), and an interrupted run continues where it stopped: only queries
+    that are not recorded yet, or whose search was degraded, are searched for. Judgments may change in between;
+    the pipeline, its models, the documents and the queries' texts may not.
 
-    Queries are searched for one at a time, as users' are, so that their times are what a search takes; `batch`
-    sends more at once, which is faster and leaves no latencies. `k` results are asked for (recordings hold all
-    candidates, whatever it is). Where documents are split into passages, documents are what is found.
+    Queries are searched one at a time, as those of users are, so that the latencies are those of single
+    searches; `batch`
+    searches several at once, which is faster and records no latencies. `k` results are asked for (recordings
+    hold all candidates, whatever it is). Where documents are split into passages, documents are what is found.
 
-    With `deep` each arm fetches so many candidates, and the reranker scores all of them: what `tune` and `replay`
-    read best. The recording still knows the pipeline's own configuration.
+    With `deep`, each arm fetches that many candidates, and the reranker scores all of them: best for `tune` and
+    `replay`. The recording still knows the pipeline's own configuration.
 
-    With `reuse` a search takes over what pipelines that were recorded with it have made, and adds to it.
+    With `reuse`, a search reuses the results of pipelines recorded with it before, and adds its own.
 
     Raises:
         InputError: the file is another recording (says what differs), none of the relevant documents is held,
             `batch` is below 1, or above 1 with `reuse`, or `deep` is less than the pipeline fetches.
         LockedError: another process or thread is recording into this file.
         StorageError: the file cannot be written. What was recorded before is kept.
-        HybridrankError: a search failed. What was recorded before is kept, and the next run goes on from there.
+        HybridrankError: a search failed. What was recorded before is kept, and the next run continues from
+        there.
     """
     if batch < 1:
         raise InputError(f"a batch holds at least one query, not {batch}")
@@ -124,7 +126,7 @@ def record(
             if progress is not None:
                 progress(len(dataset) - len(left) + start + len(asked), len(dataset))
     return Recording(
-        name or (dataset.name if file is None else named_after(file.path)),
+        name or (dataset.name if file is None else name_from_path(file.path)),
         header,
         {query_id: done[query_id] for query_id in dataset.queries},
         tuple(warnings),
@@ -132,7 +134,7 @@ def record(
 
 
 def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset | QueryLog) -> Path:
-    """The file itself, or where in a directory the recording is that this header begins."""
+    """The file itself, or the path in a directory of the recording with this header."""
     place = Path(path)
     if not os.path.isdir(place):  # a name that no file can have is none
         return place
@@ -142,9 +144,9 @@ def recording_path(path: str | PathLike[str], header: Header, dataset: Dataset |
 
 
 def _under_former_names(folder: Path, label: str, header: Header) -> Path | None:
-    """The recording in a directory that was made with these settings when some of their names were others.
+    """Find the recording in a directory that was made with these settings under their former names.
 
-    Its file is named after a digest of the names of then.
+    Its file name has a digest of the former names.
     """
     for path in sorted(folder.glob(f"{glob.escape(label)}-{'[0-9a-f]' * 16}.jsonl")):
         with suppress(InputError):
@@ -154,7 +156,7 @@ def _under_former_names(folder: Path, label: str, header: Header) -> Path | None
 
 
 def _unheld(pipeline: Pipeline, dataset: Dataset) -> dict[str, set[str]] | None:
-    """Relevant documents that are not held, by query; None where remote engines hold them: nobody can ask."""
+    """Relevant documents that are not held, by query; None where remote engines hold the documents."""
     if not len(pipeline):
         return None
     relevant = {doc_id for query_id in dataset.queries for doc_id in dataset.relevant(query_id)}

@@ -1,4 +1,4 @@
-"""What a pipeline did with the queries of a dataset, kept: every later question is answered without searching."""
+"""Recorded searches for the queries of a dataset, from which everything else is computed without searching."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hybridrank.result.trace import StageKind, Trace
 from hybridrank.runtime.files import AppendOnlyFile, appending
 from hybridrank.values.problems import first_problem
 
-__all__ = ["RecordedSearch", "Recording", "RecordingFile", "named_after", "with_judgments"]
+__all__ = ["RecordedSearch", "Recording", "RecordingFile", "name_from_path", "with_judgments"]
 
 _LONGEST_HEADER = 1 << 20  # bytes
 _log = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordedSearch:
-    """One query's search: its trace, and what it takes to measure and to replay it.
+    """One query's search: its trace, and the data needed to measure and replay it.
 
     `chars` are the sizes of the candidates in characters, as a reranker reads them, by id. `parents` says which
     document a passage is of. `first` marks the first search of a run, in which models may have been loaded.
-    `unheld` are relevant documents that were not held; None where nobody could ask. `synthetic` says what made the
+    `unheld` are relevant documents that were not held; None where that is unknown. `synthetic` says what made the
     judgments, where no person did; None: as the recording's header says.
     """
 
@@ -51,13 +51,13 @@ class RecordedSearch:
     synthetic: str | None = None
 
     def rankings(self) -> dict[str, tuple[str, ...]]:
-        """By the stage's name, the documents in the order in which they then stood: see `rankings_by_stage`."""
+        """The documents in order, best first, after each stage by name: see `rankings_by_stage`."""
         return rankings_by_stage(self.trace, ignored=self.ignored, parents=self.parents)
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """A line that replaces a query's judgments: its search stays good."""
+    """A line that replaces the judgments of a query; its search stays valid."""
 
     query_id: str
     qrels: Mapping[str, int]
@@ -80,7 +80,7 @@ class Recording:
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, name: str | None = None) -> Recording:
-        """Read the file that `record` wrote; it is called by its stem, if not by `name`.
+        """Read the file that `record` wrote; its name is the stem unless `name` is given.
 
         A last line that was cut off, as by a kill, is left out with a warning.
 
@@ -89,7 +89,7 @@ class Recording:
         """
         file = RecordingFile(Path(path))
         header, searches = file.read()
-        return cls(name or named_after(Path(path)), header, searches, file.warnings)
+        return cls(name or name_from_path(Path(path)), header, searches, file.warnings)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it to a new file.
@@ -157,7 +157,7 @@ class Recording:
         return stage_kinds(search.trace for search in self.searches.values())
 
     def rankings(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """By stage, then by query, the documents in the order in which they stood after it."""
+        """The documents in order, best first, by stage and query."""
         kinds = self.kinds
         found: dict[str, dict[str, tuple[str, ...]]] = {stage: {} for stage in kinds}
         for query_id, search in self.searches.items():
@@ -167,7 +167,7 @@ class Recording:
 
     @property
     def degraded(self) -> dict[str, Mapping[str, str]]:
-        """By query, the stages that failed and why, of searches in which one did."""
+        """The failed stages and the reasons, by query, for searches in which a stage failed."""
         return {q: search.trace.degraded for q, search in self.searches.items() if search.trace.degraded}
 
 
@@ -194,8 +194,8 @@ def with_judgments(search: RecordedSearch, dataset: Dataset | QueryLog, *, of: s
 class RecordingFile:
     """The file of a recording: JSON Lines, its first a `Header`, then one for each search as it was made.
 
-    A query may come twice: its later line counts. What is appended outlives a killed process, and a line that
-    cannot be appended whole is not there. One process at a time appends; others may read.
+    A query may come twice: its later line counts. An appended line survives a killed process; a line that cannot
+    be appended whole is removed. One process at a time appends; others may read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -206,11 +206,11 @@ class RecordingFile:
 
     @property
     def has_content(self) -> bool:
-        """Whether there is anything in it. Within `appending`."""
+        """Whether the file is not empty. Call it within `appending`."""
         return self._file.size > 0
 
     def read(self) -> tuple[Header, dict[str, RecordedSearch]]:
-        """What it holds, without a last line that was cut off.
+        """Read the header and the searches, without a last line that was cut off.
 
         Raises:
             InputError: it cannot be read, is no recording, or a whole line is damaged; says which.
@@ -235,7 +235,7 @@ class RecordingFile:
         return header, searches
 
     def read_header(self) -> Header:
-        """Read how it was made, and no search.
+        """Read the header alone.
 
         Raises:
             InputError: it cannot be read, or is no recording.
@@ -252,7 +252,7 @@ class RecordingFile:
             raise InputError(f"cannot read the recording {str(self.path)!r}: {reason}") from error
 
     def repair(self) -> None:
-        """Cut a last line away for good that `read` found cut off, and end the last one; so it can be appended to.
+        """Remove the incomplete last line that `read` found, so that the file can be appended to.
 
         Within `appending`: nobody else is writing that line.
 
@@ -308,7 +308,7 @@ class RecordingFile:
 
     @contextmanager
     def appending(self) -> Iterator[None]:
-        """Open it for appending, alone; its directory is made. What is written is written inside.
+        """Open the file for appending, exclusively; its directory is created. Write only within this context.
 
         Raises:
             LockedError: another process or thread is writing it.
@@ -327,7 +327,7 @@ class RecordingFile:
         return self._out
 
     def write_header(self, header: Header) -> None:
-        """Begin it."""
+        """Write the first line."""
         self._file.append(_headers().dump_json(header) + b"\n")
 
     def write(self, search: RecordedSearch) -> None:
@@ -344,8 +344,8 @@ class RecordingFile:
         self._file.append(_judgments().dump_json(later) + b"\n")
 
 
-def named_after(path: Path) -> str:
-    """What a recording is called by its file: ``a.recording.jsonl`` holds ``a``."""
+def name_from_path(path: Path) -> str:
+    """The name of a recording, from its file: ``a.recording.jsonl`` holds ``a``."""
     return path.name.removesuffix(".jsonl").removesuffix(".recording")
 
 

@@ -1,4 +1,4 @@
-"""What a recording was made with, and whether it is the same as now."""
+"""What a recording was made with, and how that differs from now."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _WITHOUT_EFFECT = ("max_searches", "indexed_fields", "on_rerank_error")  # on wh
 
 @dataclass(frozen=True)
 class Header:
-    """The first line of a recording: everything that decides its searches, except the queries.
+    """The first line of a recording: everything that determines its searches, except the queries.
 
-    `settings` is the pipeline's configuration; `models` says, by stage, what decides its scores besides that:
-    versions, and digests of the models' files where they are known. `documents` is how many there were, and their
+    `settings` is the pipeline's configuration; `models` has, by stage, what else determines its scores:
+    versions, and digests of the model files where known. `documents` is how many there were, and their
     digest. `machine` is where latencies come from. `own` is the configuration of a pipeline that was recorded
     deeper than it searches, so that it can be tuned.
     """
@@ -55,7 +55,7 @@ class Header:
 
     @classmethod
     def of(cls, pipeline: Pipeline, *, k: int, dataset: Dataset | QueryLog) -> Header:
-        """What a pipeline is now, and what it is asked. The documents are read once, for their digest."""
+        """The header for a pipeline and a dataset. Every document is read once, for the digest."""
         return cls(
             settings=settings_of(pipeline.config),
             k=k,
@@ -72,25 +72,25 @@ class Header:
         )
 
     def difference(self, other: Header) -> str | None:
-        """The first thing that makes searches of `other` another matter: ``$.fusion.k was 60, is 20``."""
-        mine, others = self._deciding(), other._deciding()
+        """The first difference that can change searches: ``$.fusion.k was 60, is 20``."""
+        mine, others = self._decisive_settings(), other._decisive_settings()
         return next(_differences(mine, others, "$"), None)
 
     @property
     def digest(self) -> str:
-        """A hash of everything that decides the searches; 16 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self._deciding(), sort_keys=True).encode()).hexdigest()[:16]
+        """A hash of everything that determines the searches; 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self._decisive_settings(), sort_keys=True).encode()).hexdigest()[:16]
 
-    def _deciding(self) -> dict[str, Any]:
+    def _decisive_settings(self) -> dict[str, Any]:
         settings = {name: value for name, value in self.settings.items() if name not in _WITHOUT_EFFECT}
         deciding = {**settings, "k": self.k, "models": self.models, "documents": self.documents}
         return dict(without_empty(deciding))
 
 
 def settings_of(config: PipelineConfig) -> dict[str, Any]:
-    """A configuration as JSON values; an object that no configuration can name is represented by its class."""
+    """A configuration as JSON values; an object without a registered name is described by its class."""
     return {
-        name: _described(getattr(config, name)) if value is None else value
+        name: _describe(getattr(config, name)) if value is None else value
         for name, value in config.nameable().items()
         if value is not None or getattr(config, name) is not None
     }
@@ -110,11 +110,11 @@ def documents_digest(documents: Iterable[Any]) -> str:
     return f"{total:016x}"
 
 
-def _described(part: Any) -> Any:
+def _describe(part: Any) -> Any:
     if isinstance(part, Mapping):
-        return {name: _described(each) for name, each in part.items()}
+        return {name: _describe(each) for name, each in part.items()}
     if isinstance(part, tuple):
-        return [_described(each) for each in part]
+        return [_describe(each) for each in part]
     if isinstance(part, Component):
         with suppress(ConfigError):
             return part.to_config()

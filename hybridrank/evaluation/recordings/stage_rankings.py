@@ -1,4 +1,4 @@
-"""The order of documents as it stood after each stage of a search."""
+"""The ranking of the documents after each stage of a search."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["fill_stages", "rankings_by_stage", "stage_kinds"]
 def rankings_by_stage(
     trace: Trace, *, ignored: Collection[str] = (), parents: Mapping[str, str] | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """By the stage's name, the documents in the order in which they then stood, best first.
+    """The documents in order, best first, after each stage by name.
 
-    Behind what a stage ranked come those that it was not shown, in the order before; a stage that failed leaves
-    that order as it was. What no retriever found is in none. `ignored` documents are left out; `parents` says
-    which document a passage is of: each document then stands where its best passage does.
+    Documents that a stage was not shown follow those that it ranked, in the order before; a failed stage keeps
+    that order. `ignored` documents are left out; `parents` says
+    which document a passage is of: each document has the rank of its best passage.
 
     >>> from hybridrank import Stage
     >>> fused = Stage("fusion", "fuse", 0.0, ("a", "b", "c"), (3.0, 2.0, 1.0))
@@ -38,7 +38,7 @@ def rankings_by_stage(
 
 
 def stage_kinds(traces: Iterable[Trace]) -> dict[str, StageKind]:
-    """The stages of some searches by one pipeline, in order, and of which kind each is."""
+    """The stages of searches by one pipeline, in order, with their kinds."""
     kinds: dict[str, StageKind] = {}
     for trace in traces:
         for stage in trace.stages:
@@ -47,7 +47,7 @@ def stage_kinds(traces: Iterable[Trace]) -> dict[str, StageKind]:
 
 
 def fill_stages(orders: Mapping[str, Sequence[str]], kinds: Mapping[str, StageKind]) -> dict[str, Sequence[str]]:
-    """An order for every stage of a pipeline; one that a search did not come to left things as they were."""
+    """A ranking for every stage of a pipeline; a stage that a search did not reach keeps the ranking before."""
     found: dict[str, Sequence[str]] = {}
     before: Sequence[str] = ()
     for name, kind in kinds.items():

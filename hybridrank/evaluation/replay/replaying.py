@@ -1,4 +1,4 @@
-"""A recorded search, replayed with other choices: no index is needed, and no model."""
+"""Replay of a recorded search with other settings, without indexes and models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def replay(
     parents: Mapping[str, str] | None = None,
     latency: LinearLatency | None = None,
 ) -> Trace:
-    """What a search would have been with other choices: `variant`'s, and `k` results (None: as many as before).
+    """Replay a search with the settings of `variant` and `k` results (None: as recorded).
 
     Arms are cut to their first `fetch_k`, fused, and as many of the fused documents get their recorded scores as
     would have been shown. A document that the reranker never scored has none: it keeps its place in the fused
@@ -46,7 +46,7 @@ def replay(
     counts is scaled (`scale_details`).
 
     Raises:
-        InputError: the trace does not hold what that takes: says what.
+        InputError: the trace lacks data for the replay.
     """
     k = trace.k if k is None else k
     refuse_impossible(trace, variant, k=k, parents=parents)
@@ -78,7 +78,7 @@ def replay(
 def replay_all(
     recording: Recording, variant: Variant, *, k: int | None = None, name: str | None = None
 ) -> Recording:
-    """A recording of what its searches would have been with other choices; `evaluate` and `compare` take it.
+    """Replay every search of a recording; the result is a recording that `evaluate` and `compare` take.
 
     Raises:
         InputError: as `replay`; says for which query.
@@ -109,11 +109,11 @@ def replay_all(
 
 
 def refuse_impossible(trace: Trace, variant: Variant, *, k: int, parents: Mapping[str, str] | None = None) -> None:
-    """Refuse choices that a trace cannot be replayed with.
+    """Check that a trace can be replayed with these settings.
 
     Raises:
         InputError: it holds fewer candidates than would be fetched, lacks an arm or the reranker, was changed by
-            adjusters, or has passages grouped by documents that nobody names.
+            adjusters, or has passages grouped by unknown documents.
     """
     if k < 1 or variant.fetch_k < 1 or variant.rerank_k < 0:
         raise InputError("a replay needs k and fetch_k of at least 1, and rerank_k of at least 0")
@@ -264,9 +264,7 @@ def _reranked(
 def _settled_after(
     query: str, ids: Sequence[str], scores: Mapping[str, float], variant: Variant, k: int
 ) -> int | None:
-    """How many of the documents would have been scored before the best had settled; None if they never had, or
-    if it takes a score that there is not.
-    """
+    """The number of documents scored until the top k is stable; None if it never is, or if a score is missing."""
     stop = variant.stop
     if stop is None:
         return None
@@ -277,7 +275,7 @@ def _settled_after(
 
 
 class _Recorded:
-    """A reranker that gives the recorded scores, and fails where there is none."""
+    """A reranker that returns recorded scores, and fails where there is none."""
 
     pointwise = True
 
@@ -293,7 +291,7 @@ class _Recorded:
 
 
 def _seconds(trace: Trace, stages: Sequence[Stage]) -> float:
-    """What the search would have taken: the arms run in parallel, the rest one after the other."""
+    """The latency of the search: the arms run concurrently, the other stages one after another."""
 
     def parts(of: Sequence[Stage]) -> float:
         arms = [stage.seconds for stage in of if stage.kind == "retrieve"]

@@ -1,4 +1,4 @@
-"""Score once, compare many: a pipeline takes over what another one has done for the same query already."""
+"""Reuse of results when several pipelines are recorded: each ranking and each score is computed once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Reuse"]
 
 @dataclass(frozen=True)
 class _Part:
-    """A score, or those of one call: what they took, and what the reranker counted for them."""
+    """A score, or the scores of one call, with the seconds and the counts of the reranker."""
 
     scores: tuple[float, ...]
     seconds: float
@@ -40,14 +40,14 @@ class _Retrieved:
 
 
 class Reuse:
-    """What the searches of some pipelines over the same documents have made: arms' rankings, rerankers' scores.
+    """Rankings of arms and scores of rerankers, from searches of pipelines over the same documents.
 
-    A search takes over the arms' rankings where all arms, and how many candidates they fetch, are those of an
-    earlier search for the query; and a reranker's scores where it scored the same texts. A `pointwise` reranker is
-    asked for the pairs alone that it was never asked for; any other where the list of candidates is new.
+    A search reuses the rankings of the arms if all arms and their depth are those of an earlier search for the
+    query, and the scores of a reranker if it scored the same texts. A `pointwise` reranker scores only new
+    pairs; any other scores only new lists of candidates.
 
-    The trace is what the pipeline would have given by itself. What was taken over counts the seconds that it took
-    when it was made, a pair its share of the call by its characters; so do the numbers that the reranker counts.
+    The trace is that of the pipeline alone: a reused result counts the seconds of the original call, a pair its
+    share of the call by characters; so do the counts of the reranker.
     The details of such a stage say how much was ``shared``.
     """
 
@@ -59,7 +59,8 @@ class Reuse:
     def search(
         self, pipeline: Pipeline, query: str, *, k: int, per_document: bool, documents: str
     ) -> SearchResult:
-        """As `Pipeline.search`, reusing existing results; `documents` tells them, and how they are split."""
+        """Search as `Pipeline.search` does, reusing earlier results; `documents` identifies the documents and
+        the splitter."""
         settings = pipeline.config
         fetch_k = max(settings.fetch_k, k)
         found: dict[str, _Retrieved] = {}
@@ -87,7 +88,7 @@ class Reuse:
         per_document: bool,
         documents: str,
     ) -> None:
-        """Take what a search made; `units` are the candidates by id. Nothing is taken of a degraded one."""
+        """Store the results of a search; `units` are the candidates by id. Degraded searches are ignored."""
         if trace.degraded or any(stage.batch > 1 for stage in trace.stages):
             return
         later = sum(stage.seconds for stage in trace.stages if stage.kind != "retrieve")
@@ -130,7 +131,7 @@ class Reuse:
             self._scores.setdefault(_pair_key(identity, trace.query, texts[doc_id]), part)
 
     def _identity(self, part: object) -> str:
-        """What decides a part's answers; of what no configuration can name, the object itself."""
+        """What determines the results of a component; the object itself where it has no configuration."""
         if isinstance(part, Reranker):
             try:
                 return identity_of(part)
@@ -147,7 +148,7 @@ class Reuse:
 
 @dataclass(frozen=True)
 class _Replayed:
-    """An arm that gives what was found."""
+    """An arm that returns a recorded ranking."""
 
     stage: Stage
 
@@ -158,7 +159,7 @@ class _Replayed:
 
 @dataclass(frozen=True)
 class _ReusedScores:
-    """A reranker that is asked only for what was not scored before."""
+    """A reranker that scores only what was not scored before."""
 
     reranker: Reranker
     identity: str
@@ -175,7 +176,7 @@ class _ReusedScores:
         return confidence_range_of(self.reranker)
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
-        """Scores, each from where it is; the details say how many were there, and what they took."""
+        """Scores, reused or new; the details count the reused ones and their seconds."""
         return [self._one(candidates) for candidates in batch]
 
     def _one(self, candidates: Candidates) -> Scores:
@@ -214,12 +215,12 @@ def _scores(scores: Scores, taken: Sequence[_Part], count: int, details: Mapping
 
 
 def _plain(value: float) -> float:
-    """A sum of shares as the number that it was, where that was a whole one."""
+    """A sum of shares, as an int if the original number was one."""
     return round(value) if abs(value - round(value)) < 1e-6 else value
 
 
 def _as_if_alone(trace: Trace, arms: Mapping[str, _Retrieved]) -> Trace:
-    """The trace with the seconds of what was taken over."""
+    """The trace with the seconds of the reused results."""
     stages = []
     for stage in trace.stages:
         if stage.name in arms:

@@ -1,4 +1,4 @@
-"""What of a pipeline can be changed without searching again: its fusion, depths, blend and stopping rule."""
+"""The settings of a pipeline that a replay can change: arms, fusion, depths, blend and early stopping."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Variant"]
 
 @dataclass(frozen=True)
 class Variant:
-    """A pipeline's choices, as far as a recorded search can be replayed with others.
+    """The settings of a pipeline that a recorded search can be replayed with.
 
     `arms` are the retrievers in use; `rerank_k` 0 means no reranking. `confidence_range` is that of the reranker
     (`ConfidentReranker`), for a blend by confidence. `pointwise` is False where the reranker may give a document
@@ -44,7 +44,7 @@ class Variant:
 
     @classmethod
     def of(cls, config: PipelineConfig, **changes: Any) -> Variant:
-        """The choices of a configuration, with some changed.
+        """The settings of a configuration, with some changed.
 
         Raises:
             InputError: it has adjusters, which read documents or vectors that no trace holds.
@@ -69,7 +69,7 @@ class Variant:
 
     @classmethod
     def recorded(cls, header: Header, *, trust: bool = False) -> Variant:
-        """The choices of the pipeline that was recorded; its own, where it was recorded deeper than it searches.
+        """The settings of the recorded pipeline; its own, where it was recorded deeper than it searches.
 
         Raises:
             UntrustedConfigError: making the recorded parts takes `trust` (`hybridrank.component.trust`).
@@ -85,8 +85,7 @@ class Variant:
         *,
         trust: bool = False,
     ) -> Variant:
-        """The choices of another configuration, for what was recorded; what it leaves out of arms and reranker is
-        the recorded one's.
+        """The settings of another configuration; arms and reranker that it leaves out are those recorded.
 
         Raises:
             UntrustedConfigError: making the recorded parts takes `trust` (`hybridrank.component.trust`).
@@ -115,17 +114,17 @@ class Variant:
         return cls.of(wanted)
 
     def weight(self, scores: Sequence[float]) -> float:
-        """What the fused order weighs relative to these scores of the reranker's."""
+        """The weight of the fused order, given these scores of the reranker."""
         rule = self.effective_blend
         return rule.weight(scores, declared=self.confidence_range) if isinstance(rule, ConfidenceBlend) else rule
 
     @property
     def effective_blend(self) -> float | ConfidenceBlend:
-        """What the blend comes to with this reranker; with 0, nothing is blended."""
+        """The blend that applies to this reranker; 0 means none."""
         return effective_blend(self.blend, self.confidence_range)
 
     def settings(self, *, other: Variant | None = None) -> dict[str, Any]:
-        """The choices as values of a configuration; next to an `other`, those alone that differ."""
+        """The settings as values of a configuration; with `other`, only those that differ."""
         said = _choices(self)
         if other is None:
             return said
@@ -134,7 +133,7 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """The choices in a few words."""
+        """The settings in a few words."""
         fused = f"{_describe_fusion(self.fusion, self.arms)} of {self.fetch_k}"
         if len(self.arms) == 1:
             fused = f"{self.arms[0]} alone"
@@ -183,7 +182,7 @@ def config_of(header: Header, *, trust: bool = False) -> PipelineConfig:
 
 
 class _RecordedArm:
-    """Stands for a retriever whose rankings were recorded."""
+    """A placeholder for a retriever whose rankings were recorded."""
 
     def retrieve(self, queries: Sequence[Query], *, k: int) -> Sequence[Ranking]:  # noqa: ARG002
         """Find nothing: replays read what was recorded."""
@@ -191,7 +190,7 @@ class _RecordedArm:
 
 
 class _RecordedReranker:
-    """Stands for a reranker whose scores were recorded."""
+    """A placeholder for a reranker whose scores were recorded."""
 
     pointwise = True  # else it could not have been recorded with `stop`
 
@@ -201,7 +200,7 @@ class _RecordedReranker:
 
 
 def _is_other(part: Any, recorded: Any) -> bool:
-    """Whether a part is configured otherwise than the recorded one, as far as a configuration can tell."""
+    """Whether the configuration of a component differs from the recorded one."""
     config = to_plain(part)
     if recorded in (None, "none"):
         return True
@@ -222,7 +221,7 @@ def _choices(variant: Variant) -> dict[str, Any]:
 
 
 def to_plain(part: Any) -> Any:
-    """A part's configuration; of what none can name, its class."""
+    """The configuration of a component; its class where it has none."""
     if isinstance(part, Component):
         with suppress(ConfigError):
             return json.loads(json.dumps(part.to_config()))

@@ -46,7 +46,7 @@ def sections(report: Report) -> list[Section]:
 
 
 def _of_evaluation(evaluation: Evaluation) -> Iterator[Section]:
-    yield Section("To be said first", [*evaluation.warnings], anchor="warnings")
+    yield Section("Warnings", [*evaluation.warnings], anchor="warnings")
     yield Section(
         "Stage by stage",
         [
@@ -57,13 +57,13 @@ def _of_evaluation(evaluation: Evaluation) -> Iterator[Section]:
         [_stages(evaluation)],
         "stages",
     )
-    yield Section("Time and cost", _times_said(evaluation), [*_times(evaluation)], "costs")
-    yield Section("How this was measured", [_measured(CONFIDENCE, RESAMPLES, SEED)])
+    yield Section("Time and cost", _describe_times(evaluation), [*_times(evaluation)], "costs")
+    yield Section("How this was measured", [_describe_method(CONFIDENCE, RESAMPLES, SEED)])
 
 
 def _of_comparison(comparison: Comparison) -> Iterator[Section]:
     first = comparison.measures[0]
-    yield Section("To be said first", [*comparison.warnings], anchor="warnings")
+    yield Section("Warnings", [*comparison.warnings], anchor="warnings")
     yield Section(
         "In short",
         [_verdict(comparison.difference(e.name)) for e in comparison.evaluations if e.name != comparison.baseline],
@@ -111,7 +111,7 @@ def _of_comparison(comparison: Comparison) -> Iterator[Section]:
         "stages",
     )
     yield Section(
-        "How this was measured", [_measured(comparison.confidence, comparison.resamples, comparison.seed)]
+        "How this was measured", [_describe_method(comparison.confidence, comparison.resamples, comparison.seed)]
     )
 
 
@@ -140,7 +140,7 @@ def _times(evaluation: Evaluation) -> Iterator[Table]:
         yield Table("Milliseconds", ["", "p50", "p95", "p99"], rows)
 
 
-def _times_said(evaluation: Evaluation) -> list[str]:
+def _describe_times(evaluation: Evaluation) -> list[str]:
     said = []
     if whole := evaluation.latencies.get("search"):
         warm = whole.searches < len(evaluation.queries)
@@ -247,7 +247,7 @@ def _verdict(difference: Difference) -> str:
     )
 
 
-def _measured(confidence: float, resamples: int, seed: int) -> str:
+def _describe_method(confidence: float, resamples: int, seed: int) -> str:
     return (
         "Measures are those of trec_eval, through ir_measures. Documents that retrieval missed stay missed; "
         "what a stage was not shown keeps its place behind what it ranked; a query without hits counts as 0. "

@@ -32,7 +32,7 @@ def sections_of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
     """The content of the report, the most important first."""
     seen = diagnosis.examination
     number = sum(loss.documents for loss in diagnosis.losses)
-    yield Section("To be said first", [*diagnosis.warnings], anchor="warnings")
+    yield Section("Warnings", [*diagnosis.warnings], anchor="warnings")
     shown = [str(describe(finding)) for finding in diagnosis.findings if finding.shown]
     yield Section("Advice", shown or ["Nothing was shown that calls for a change."])
     yield Section(
@@ -64,14 +64,14 @@ def sections_of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
         "examples",
     )
     yield Section("Queries to look at", [], [*_queries(diagnosis)])
-    yield Section("How this was measured", [_measured(diagnosis)])
+    yield Section("How this was measured", [_describe_method(diagnosis)])
 
 
 def _losses(diagnosis: Diagnosis) -> Table:
     rows = [
         [
             loss.label,
-            _means(loss.label, diagnosis),
+            _describe_fate(loss.label, diagnosis),
             f"{loss.documents:,}",
             f"{loss.share:.1%}",
             f"{loss.queries:,}",
@@ -84,7 +84,7 @@ def _losses(diagnosis: Diagnosis) -> Table:
     return Table("Relevant documents", columns, rows, labels=2)
 
 
-def _means(label: str, diagnosis: Diagnosis) -> str:
+def _describe_fate(label: str, diagnosis: Diagnosis) -> str:
     if label.startswith("demoted by "):
         stage = label.removeprefix("demoted by ")
         return f"among the first {diagnosis.k} before {stage}, and then no more"
@@ -163,7 +163,7 @@ def _first(queries: Sequence[str], caption: str) -> str:
     return caption if number <= _LISTED else f"{caption}: {_LISTED} of {number:,}"
 
 
-def _measured(diagnosis: Diagnosis) -> str:
+def _describe_method(diagnosis: Diagnosis) -> str:
     seen = diagnosis.examination
     judged = (
         ""

@@ -18,7 +18,7 @@ def title_of_tuning(tuning: Tuning) -> str:
 
 def sections_of_tuning(tuning: Tuning) -> Iterator[Section]:
     """The most important first."""
-    yield Section("To be said first", _first(tuning), anchor="warnings")
+    yield Section("Warnings", _first(tuning), anchor="warnings")
     yield Section("In short", [_verdict(tuning), _use(tuning)])
     yield Section("Results", [], [_results(tuning)])
     yield Section(

@@ -1,4 +1,4 @@
-"""Tuning without judgments: the reranker's own scores at full depth stand for what is relevant."""
+"""Tuning without judgments: the reranker's own scores at full depth replace them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["agree"]
 def agree(recording: Recording, *, k: int = 10) -> Recording:
     """The recording, in which the `k` documents are relevant that the reranker scored highest of all it was shown.
 
-    Its first has the grade `k`, the last the grade 1; real judgments are dropped. What is measured then is how
-    well a cheaper search finds what the reranker would have found: whether the reranker is right, nobody knows.
+    Its first has the grade `k`, the last the grade 1; real judgments are dropped. Measures then show how well a
+    cheaper search finds what the reranker would have found, not whether the reranker is right.
 
     Raises:
         InputError: nothing was reranked.

@@ -137,7 +137,7 @@ class Table:
         near = np.flatnonzero(lost.mean(1) <= self._tolerance * errors + 1e-12)
         return min(
             [self.possible[n] for n in near],
-            key=lambda n: (_plainness(self.outcomes[n], baseline), -self.values[n, queries].mean(), n),
+            key=lambda n: (_simplicity(self.outcomes[n], baseline), -self.values[n, queries].mean(), n),
         )
 
     def _bounds(self) -> list[tuple[float, NDArray[np.float64], str]]:
@@ -176,7 +176,7 @@ def _is_reduced(outcome: Outcome, default: Outcome) -> bool:
     )
 
 
-def _plainness(outcome: Outcome, baseline: Outcome) -> tuple[int, ...]:
+def _simplicity(outcome: Outcome, baseline: Outcome) -> tuple[int, ...]:
     variant = outcome.variant
     changes = len(variant.settings(other=baseline.variant)) + (outcome.source != baseline.source)
     return (int(changes > 0), variant.rerank_k, len(variant.arms), changes)

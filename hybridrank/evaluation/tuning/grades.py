@@ -20,8 +20,7 @@ IGNORED = -3
 
 
 class Grades:
-    """One measure of rankings in which a document is identified by its number among those that its query's judges
-    saw.
+    """One measure of rankings in which documents are numbered by query.
 
     To a measure one unjudged document is as good as another, so that rankings that differ in those alone are one:
     all have the number `UNJUDGED`. `ENDED` fills a ranking up that is shorter than `depth`.

@@ -1,4 +1,4 @@
-"""Which choices are tried."""
+"""The settings that tuning tries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHARES = (2.0, 3.0, 5.0)
 
 @dataclass(frozen=True)
 class Space:
-    """Every combination of these is tried; what is None is made for the recording.
+    """Every combination of these is tried; None means values chosen for the recording.
 
     `arms` are sets of arms: all of them, and each alone. `fusions` are for two arms and more: RRF (with k 60 and
     5) and min-max score fusion, with equal weights and with weight 2, 3 and 5 for each arm. `rerank_k` 0 reranks
@@ -39,12 +39,12 @@ class Space:
             raise InputError("fetch_k must be at least 1, and rerank_k at least 0")
 
     def variants(self, default: Variant, *, fetch_k: int, rerank_k: int, k: int) -> Iterator[Variant]:
-        """The combinations, after `default` and what it comes to with less reranking, with fewer arms, or both.
+        """The combinations, after `default` and its reductions: with less reranking, with fewer arms, or both.
 
         `fetch_k` and `rerank_k` are how deep was recorded.
 
-        Those that give the same are listed once: a `fetch_k` below `k` is `k`, a blend is nothing where nothing is
-        reranked, and a fusion where there is one arm.
+        Equivalent combinations come once: a `fetch_k` below `k` is `k`, and without reranking the blend, with
+        one arm the fusion, has no effect.
         """
         shown = sorted({depth for depth in self.rerank_k if depth <= rerank_k})
         arm_sets = self.arms or _arm_sets(default.arms)
@@ -78,7 +78,7 @@ class Space:
                                 yield made
 
     def _blends(self, default: Variant) -> list[float | ConfidenceBlend]:
-        """The blends that differ with this reranker; of equal ones the default's."""
+        """The blends that differ with this reranker; of equal ones, the default's."""
         made: dict[float | str, float | ConfidenceBlend] = {}
         for blend in (default.blend, *self.blends):
             rule = effective_blend(blend, default.confidence_range)

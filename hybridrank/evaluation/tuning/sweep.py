@@ -1,4 +1,4 @@
-"""What each of many variants would have found, from one recording: fused once, sorted once, measured once."""
+"""Many variants replayed from one recording: each fusion, order and measure is computed once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Outcome", "sweep"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a variant would have been on the recorded queries, in their order.
+    """The results of a variant on the recorded queries, in their order.
 
     `ranking` is the place of each query's ranking among those that `Grades` has seen of it; `seconds` are
     predictions, `costs` those of one search each; `pairs` is how many documents are reranked, `unscored` the share
@@ -54,8 +54,8 @@ def sweep(
 ) -> list[Outcome]:
     """The outcomes of the variants, in their order; `progress` is called with how many are done.
 
-    It gives what `replay` does, and shares what variants have in common: the fusion of the same arms at the same
-    depth, and the order of the reranker's scores.
+    The results are those of `replay`; what variants have in common is computed once: the fusion of the same arms
+    at the same depth, and the order of the reranker's scores.
 
     Raises:
         InputError: a variant cannot be replayed, or a price is for what was never counted.
@@ -73,9 +73,9 @@ def sweep(
     for members in groups.values():
         of = [variants[number] for number in members]
         if of[0].stop is not None:
-            group = [_replayed(recording, of[0], searches, grades, k, latency, counting)]
+            group = [_replay_variant(recording, of[0], searches, grades, k, latency, counting)]
         else:
-            group = _swept(recording.name, of, searches, grades, k, latency, counting)
+            group = _sweep_group(recording.name, of, searches, grades, k, latency, counting)
         done.update(zip(members, group, strict=True))
         if progress is not None:
             progress(len(done))
@@ -129,14 +129,14 @@ class _Search:
         return fuse(variant.fusion, arms, query=query, recorded=self.fusion, parents=parents).ids
 
     def rest(self, arms: Sequence[str]) -> float:
-        """Seconds of the search with these arms, but for the reranker's and the blend's."""
+        """Seconds of the search with these arms, without the reranker and the blend."""
         every = max((stage.seconds for stage in self.arms.values()), default=0.0)
         kept = max((stage.seconds for name, stage in self.arms.items() if name in arms), default=0.0)
         return self.search.trace.seconds - every - self.reranked.seconds - self.blended + kept
 
 
 class _Counting:
-    """What searches cost, by what the reranker counted in each."""
+    """The cost of searches, by the counts of the reranker."""
 
     def __init__(self, searches: Sequence[_Search], prices: Mapping[str, float]) -> None:
         self._prices = prices
@@ -156,7 +156,7 @@ class _Counting:
             )
 
     def cost(self, number: int, *, read: float, pairs: float, shown: int, seconds: float) -> float:
-        """Of one search, in which these shares of what was recorded are read."""
+        """The cost of one search that reads these shares of what was recorded."""
         if not self._prices or not shown:
             return 0.0
         amounts: dict[str, float] = {"searches": 1, "documents": shown, "seconds": seconds}
@@ -165,7 +165,7 @@ class _Counting:
         return sum(price * amounts.get(name, 0.0) for name, price in self._prices.items())
 
 
-def _swept(
+def _sweep_group(
     source: str,
     variants: Sequence[Variant],
     searches: Sequence[_Search],
@@ -174,7 +174,7 @@ def _swept(
     latency: LinearLatency,
     counting: _Counting,
 ) -> list[Outcome]:
-    """Outcomes of variants that fuse alike."""
+    """Outcomes of variants with the same fusion."""
     import numpy as np
 
     fused = [search.fused(variants[0], k) for search in searches]
@@ -226,7 +226,7 @@ def _swept(
             outcomes[number] = Outcome(
                 variant,
                 source,
-                grades.take(_filled(rows, grades.depth)),
+                grades.take(_fill(rows, grades.depth)),
                 np.maximum(0.0, rest + reranking + (blending if depth and variant.effective_blend != 0 else 0.0)),
                 costs,
                 float(shown.mean()),
@@ -250,7 +250,7 @@ class _Ordering:
 
     @cached_property
     def _parts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What a blend is made of: it is linear in the weight, so its ends give all between."""
+        """The two terms of a blend, which is linear in the weight."""
         import numpy as np
 
         parts = np.zeros_like(self._scores), np.zeros_like(self._scores)
@@ -286,8 +286,8 @@ class _Ordering:
         return order
 
 
-def _filled(rows: NDArray[np.int32], depth: int | None) -> NDArray[np.int32]:
-    """The rows without what is ignored, filled up to one width."""
+def _fill(rows: NDArray[np.int32], depth: int | None) -> NDArray[np.int32]:
+    """The rows without ignored documents, padded to one width."""
     import numpy as np
 
     width = rows.shape[1] if depth is None else depth
@@ -300,7 +300,7 @@ def _filled(rows: NDArray[np.int32], depth: int | None) -> NDArray[np.int32]:
     return made
 
 
-def _replayed(
+def _replay_variant(
     recording: Recording,
     variant: Variant,
     searches: Sequence[_Search],
@@ -309,7 +309,7 @@ def _replayed(
     latency: LinearLatency,
     counting: _Counting,
 ) -> Outcome:
-    """The outcome of a variant that stops when the top k is stable, search by search."""
+    """The outcome of a variant with early stopping, replayed search by search."""
     import numpy as np
 
     rows, seconds, costs, pairs, unscored = [], [], [], 0, 0
@@ -321,7 +321,7 @@ def _replayed(
         behind = set(order)
         order += [doc_id for doc_id in stages["fuse"].ids if doc_id not in behind]
         codes = each.judged[[each.place[doc_id] for doc_id in order]] if order else each.judged[:0]
-        rows.append(_filled(codes[None, :], grades.depth or len(each.place))[0])
+        rows.append(_fill(codes[None, :], grades.depth or len(each.place))[0])
         seconds.append(trace.seconds)
         cost = 0.0
         if "rerank" in stages:

@@ -1,4 +1,4 @@
-"""Tuning: the best choices on recorded searches, and what they gain on queries that did not choose them."""
+"""Tuning: the best settings on recorded searches, and their gain on held-out queries."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def tune(
     trust: bool = False,
     progress: Progress | None = None,
 ) -> Tuning:
-    """Find the choices that are best by `goal` (None: nDCG@10, no bounds), among those of `space`.
+    """Find the best settings of `space` by `goal` (None: nDCG@10, no bounds).
 
     Several recordings are of the same queries and documents by pipelines with other models or other indexes (k1
-    and b, an embedder, a reranker): which one is then a choice too. `default` is what the gain is measured from;
-    None is what the first recording's pipeline does. `k` is how many results are asked for.
+    and b, an embedder, a reranker): which one to use is then tuned as well. The gain is measured against
+    `default` (None: the settings of the first recording's pipeline). `k` is how many results are asked for.
 
-    Queries are divided into `folds` at random (`seed`). In each, the choice is made on the other folds' queries,
-    and measured on its own: see `Tuning`. Among variants within `tolerance` standard errors of the best the
-    simplest is chosen. Bounds are kept over all queries. A variant of which more than one in a hundred of the
-    documents that it shows the reranker have no recorded score is left out.
+    Queries are split into `folds` at random (`seed`). For each fold, settings are selected on the other folds
+    and measured on it: see `Tuning`. Among variants within `tolerance` standard errors of the best the simplest
+    is chosen. Bounds are kept over all queries. A variant of which more than one in a hundred of the documents
+    that it shows the reranker have no recorded score is left out.
 
-    `unsupervised` tunes by the scores of the first recording's reranker, see `agree`; its blend is then left
-    alone, and without a bound no more documents are reranked than the default does.
+    `unsupervised` tunes by the scores of the first recording's reranker, see `agree`; its blend is then kept,
+    and without a bound no more documents are reranked than by default.
 
     `trust` lets parts be made of the recorded configuration that declare nothing (`hybridrank.component.trust`).
 
@@ -72,26 +72,28 @@ def tune(
     """
     goal = goal or Goal()
     given = [recordings] if isinstance(recordings, Recording) else list(recordings)
-    judged, dataset, notes = _judged(given, k, unsupervised=unsupervised)
+    judged, dataset, notes = _align(given, k, unsupervised=unsupervised)
     if folds < 2:
         raise InputError(f"cross-validation takes at least two folds, not {folds}")
     start = default or Variant.recorded(judged[0].header, trust=trust)
     grades = Grades(dataset.qrels, goal.objective)
-    outcomes = _swept(judged, grades, start, space or Space(), goal, k, unsupervised, trust, progress)
+    outcomes = _sweep_all(judged, grades, start, space or Space(), goal, k, unsupervised, trust, progress)
     usable, left_out = _usable(outcomes)
     distinct = grades.values()
-    table = Table(usable, _values(usable, distinct), goal, timed=_timed(judged, goal, notes), tolerance=tolerance)
+    table = Table(
+        usable, _values(usable, distinct), goal, timed=_timed_queries(judged, goal, notes), tolerance=tolerance
+    )
     every = _range(len(dataset))
     base, best = table.baseline(every), table.choose(every)
 
     def as_used(variant: Variant) -> Variant:
-        """What was measured by agreement without a blend, with the blend that it is to be used with."""
+        """The variant that was measured by agreement without a blend, with the blend that it is used with."""
         return replace(variant, blend=start.blend, stop=start.stop) if unsupervised else variant
 
     measured: list[Fold] = []
     gains: list[float] = []
-    for test in _cut(len(dataset), min(folds, len(dataset)), seed):
-        others = _others(every, test)
+    for test in _split_folds(len(dataset), min(folds, len(dataset)), seed):
+        others = _without(every, test)
         chosen = table.choose(others)
         values, kept = table.values[chosen, test], table.values[table.baseline(others), test]
         gains += (values - kept).tolist()
@@ -105,7 +107,7 @@ def tune(
 
     def figures(row: int) -> Figures:
         of = usable[row]
-        p95 = None if _batched(judged) else float(table.p95[row])
+        p95 = None if _has_batches(judged) else float(table.p95[row])
         cost = float(table.cost[row]) if goal.prices else None
         mean = float(table.values[row].mean())
         return Figures(as_used(of.variant), of.source, mean, p95, cost, of.pairs, of.unscored)
@@ -130,12 +132,12 @@ def tune(
         tolerance=tolerance,
         unsupervised=unsupervised,
         machine=judged[0].header.machine,
-        warnings=tuple(dict.fromkeys([*notes, *_said(dataset, judged, usable)])),
+        warnings=tuple(dict.fromkeys([*notes, *_notes(dataset, judged, usable)])),
         settings={each.name: each.header.own or each.header.settings for each in judged},
     )
 
 
-def _judged(
+def _align(
     given: Sequence[Recording], k: int, *, unsupervised: bool
 ) -> tuple[list[Recording], Dataset, list[str]]:
     """The recordings with the same queries, in the same order, and the same judgments."""
@@ -172,7 +174,7 @@ def _judged(
     return [recording.judged_by(dataset) for recording in given], dataset, list(notes)
 
 
-def _swept(
+def _sweep_all(
     judged: Sequence[Recording],
     grades: Grades,
     start: Variant,
@@ -212,7 +214,7 @@ def _advance(progress: Progress, before: int, total: int, done: int) -> None:
 
 
 def _usable(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, int]]:
-    """Those whose rankings are known, and how many are left out, by why."""
+    """The outcomes with known rankings, and the number of the others, by reason."""
     if outcomes[0].unscored > _UNSCORED:
         raise InputError(
             f"of the documents that the default shows its reranker {outcomes[0].unscored:.0%} have no recorded "
@@ -230,11 +232,11 @@ def _values(outcomes: Sequence[Outcome], distinct: Sequence[NDArray[np.float64]]
     return np.stack([of[places[:, query]] for query, of in enumerate(distinct)], axis=1)
 
 
-def _timed(judged: Sequence[Recording], goal: Goal, notes: list[str]) -> NDArray[np.bool_]:
-    """The queries whose times count: not those in which a model may have been loaded."""
+def _timed_queries(judged: Sequence[Recording], goal: Goal, notes: list[str]) -> NDArray[np.bool_]:
+    """The queries with valid latencies: not those in which a model may have been loaded."""
     import numpy as np
 
-    if goal.p95 is not None and _batched(judged):
+    if goal.p95 is not None and _has_batches(judged):
         raise InputError(
             "queries were searched for in batches: there are no latencies to be bounded; record without"
         )
@@ -245,7 +247,7 @@ def _timed(judged: Sequence[Recording], goal: Goal, notes: list[str]) -> NDArray
     return timed
 
 
-def _batched(judged: Sequence[Recording]) -> bool:
+def _has_batches(judged: Sequence[Recording]) -> bool:
     return any(
         stage.batch > 1
         for recording in judged
@@ -260,8 +262,8 @@ def _range(count: int) -> NDArray[np.int64]:
     return np.arange(count)
 
 
-def _cut(count: int, folds: int, seed: int) -> list[NDArray[np.int64]]:
-    """The queries' places, divided at random."""
+def _split_folds(count: int, folds: int, seed: int) -> list[NDArray[np.int64]]:
+    """The positions of the queries, split at random."""
     import numpy as np
 
     order = list(range(count))
@@ -269,7 +271,7 @@ def _cut(count: int, folds: int, seed: int) -> list[NDArray[np.int64]]:
     return [np.array(sorted(order[number::folds])) for number in range(folds)]
 
 
-def _others(every: NDArray[np.int64], test: NDArray[np.int64]) -> NDArray[np.int64]:
+def _without(every: NDArray[np.int64], test: NDArray[np.int64]) -> NDArray[np.int64]:
     import numpy as np
 
     return np.setdiff1d(every, test)
@@ -286,7 +288,7 @@ def _frontier(table: Table) -> list[int]:
     return [best[depth] for depth in sorted(best)]
 
 
-def _said(dataset: Dataset, judged: Sequence[Recording], outcomes: Sequence[Outcome]) -> list[str]:
+def _notes(dataset: Dataset, judged: Sequence[Recording], outcomes: Sequence[Outcome]) -> list[str]:
     said = [warning for recording in judged for warning in recording.warnings]
     said += dataset.warnings()
     if len(dataset) < _FEW:
