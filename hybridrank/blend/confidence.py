@@ -17,13 +17,13 @@ __all__ = ["ConfidenceBlend", "confidence_range_of", "effective_blend"]
 
 
 class ConfidenceBlend(Component):
-    """Give the fused order more weight the less confident the reranker is.
+    """Gives the fused order more weight the less confident the reranker is.
 
-    Where the best score of a query is at most the low end of `score_range`, the fused order has
-    `weight_if_unsure`; from the high end on it has `weight_if_confident`; in between, the weight is interpolated.
-    Confidence also falls where the scores barely differ. Their standard deviation, divided by the width of
-    `score_range`, is compared with `spread_range`: at its low end or below the fused order has
-    `weight_if_unsure`, from its high end on the spread changes nothing.
+    If the best score of a query is at most the low end of `score_range`, the fused order has `weight_if_unsure`;
+    from the high end on it has `weight_if_confident`; in between, the weight is interpolated linearly. Confidence
+    is also low if the scores differ little. Their standard deviation, divided by the width of `score_range`, is
+    compared with `spread_range`: at its low end or below the fused order has `weight_if_unsure`, from its high
+    end on the spread has no effect.
 
     Without `score_range`, the range that the reranker declares is used (`ConfidentReranker`). For a reranker that
     declares none the weight is `weight_if_unknown`, 0 by default: the reranker's own order. docs/blending.md has
@@ -56,7 +56,7 @@ class ConfidenceBlend(Component):
         return self
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     def weight(self, scores: Sequence[float], *, declared: tuple[float, float] | None = None) -> float:
@@ -70,9 +70,9 @@ class ConfidenceBlend(Component):
 
 
 def effective_blend(rule: float | ConfidenceBlend, told: tuple[float, float] | None) -> float | ConfidenceBlend:
-    """What a pipeline's blend comes to with a reranker that declares the range `told`, or none.
+    """The blend that a pipeline uses with a reranker that declares the range `told`, or none.
 
-    A fixed weight where the scores cannot change it; with 0, nothing is blended.
+    A fixed weight if the scores cannot change it; with 0, nothing is blended.
     """
     if isinstance(rule, ConfidenceBlend) and rule.score_range is None and told is None:
         return rule.weight_if_unknown
@@ -80,13 +80,13 @@ def effective_blend(rule: float | ConfidenceBlend, told: tuple[float, float] | N
 
 
 def _share(value: float, between: tuple[float, float]) -> float:
-    """How far the value is from the first to the second: 0 up to that, 1 past this."""
+    """The position of the value between the first and the second, clipped to 0 and 1."""
     low, high = between
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
 def confidence_range_of(reranker: Reranker) -> tuple[float, float] | None:
-    """Between which best scores the reranker says that it becomes sure; None where it does not say.
+    """The confidence range that the reranker declares; None if it declares none.
 
     Raises:
         ConfigError: it says something else.

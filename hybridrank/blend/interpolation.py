@@ -1,7 +1,6 @@
-"""The reranker's scores mixed with the fused order, in standard deviations.
+"""Interpolation of the reranker's scores with the fused order, on standardized scores.
 
-Rerankers score on scales of every kind (logits, 0…1, sums, places in a list), so what counts is how far a score
-stands out among those of its query.
+Rerankers use scales of every kind (logits, 0…1, sums, ranks), so scores are standardized within a query.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ __all__ = ["blend", "blended"]
 def blended(scores: Sequence[float], *, weight: float) -> list[float]:
     """A new score for each document; `scores` are the reranker's, in the documents' fused order.
 
-    ``(1 - weight) * z(score) + weight * z(-log(1 + fused rank))``, where z counts standard deviations from the
-    mean (0 where all are equal), and ranks count from 1. So `weight` 0 gives the reranker's order, 1 the fused
-    one, and the answer is the same on every scale that differs by a factor and an offset.
+    ``(1 - weight) * z(score) + weight * z(-log(1 + fused rank))``, where z standardizes over the documents (0 if
+    all are equal), and ranks count from 1. `weight` 0 gives the reranker's order, 1 the fused one. The result is
+    invariant to a factor and an offset of the scores.
 
     >>> [round(score, 2) for score in blended([0.2, 0.9, 0.1], weight=0.25)]
     [-0.1, 1.02, -0.92]
@@ -31,10 +30,10 @@ def blended(scores: Sequence[float], *, weight: float) -> list[float]:
 
 
 def blend(fused: Ranking, reranked: Ranking, *, weight: float) -> Ranking:
-    """The documents of `reranked`, ordered by both; their fused ranks count among themselves.
+    """The documents of `reranked`, ordered by both; fused ranks are counted among these documents.
 
-    A trace has both: ``blend(trace.stage("fusion").ranking, trace.stage("rerank").ranking, weight=0.3)`` is what a
-    pipeline with that weight would have found.
+    A trace has both: ``blend(trace.stage("fusion").ranking, trace.stage("rerank").ranking, weight=0.3)`` is the
+    result of a pipeline with that weight.
 
     Raises:
         InputError: `fused` lacks one of the documents.

@@ -29,12 +29,12 @@ def validated(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Ran
 
 
 def answerable(queries: Sequence[Query]) -> list[Query]:
-    """The queries that an arm can search for: with neither a text nor a vector for it, it finds nothing."""
+    """The queries that an arm can search for: those with a text or a vector for it."""
     return [query for query in queries if query.vector is not None or not query.is_blank]
 
 
 def spread(rankings: Rankings, queries: Sequence[Query], answered: Sequence[Query]) -> Rankings:
-    """The rankings in the order of `queries`, empty for those that were not asked."""
+    """The rankings in the order of `queries`, empty for the other queries."""
     if len(answered) == len(queries):
         return rankings
     found = {id(query): ranking for query, ranking in zip(answered, rankings, strict=True)}
@@ -42,7 +42,7 @@ def spread(rankings: Rankings, queries: Sequence[Query], answered: Sequence[Quer
 
 
 def retrieve_from(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Rankings:
-    """Have an arm rank for the queries that it can search for."""
+    """Search an arm for the queries that it can search for."""
     asked = answerable(queries)
     found = validated(name, arm.retrieve(asked, k=k), asked, k) if asked else []
     return spread(found, queries, asked)

@@ -36,7 +36,7 @@ def build_collection(
     vectors: Mapping[str, NDArray[np.float32]] | None,
     progress: Progress | None,
 ) -> SearchableCollection:
-    """Index documents: in memory, or in the new directory `path`, which is removed again where that fails."""
+    """Index documents: in memory, or in the new directory `path`, which is removed again on failure."""
     local = indexed_retrievers(settings)
     if path is None:
         memory = MemoryCollection(
@@ -65,7 +65,7 @@ def build_collection(
 def open_collection(
     path: str | PathLike[str], *, trust: bool, progress: Progress | None, options: Mapping[str, Any]
 ) -> tuple[PipelineConfig, SearchableCollection]:
-    """Open the collection at `path`; gives its configuration too, which `options` override."""
+    """Open the collection at `path`; also returns its configuration, which `options` override."""
     for fixed in BUILT_IN:
         if fixed in options:
             raise ConfigError("a collection keeps what it was built with: build another one", path=f"$.{fixed}")
@@ -82,7 +82,7 @@ def open_collection(
 
 
 def _discard(collection: Collection, error: BaseException) -> None:
-    """Remove a collection that could not be filled; where it stays, the exception says so."""
+    """Remove a collection that could not be filled; if it stays, the exception says so."""
     reason = "others have written to it meanwhile"
     try:
         if collection.discard():

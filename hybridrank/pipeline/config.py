@@ -56,15 +56,15 @@ _STAGES = ("expand", "fusion", "rerank", "blend")
 def _default_fusion(config: Mapping[str, Any]) -> Any:
     """RRF with weight 2 for an arm called ``dense``, and each arm's top hits near the top of the fused list.
 
-    With a `k` of 60, what is first for BM25 alone would come behind the first 61 of the vectors alone, where no
-    reranker sees it. With 5 it is among the first eight.
+    With `k` 60, the first document found only by BM25 ranks below the first 61 found only by the vectors, where
+    no reranker sees it. With 5 it is among the first eight.
     """
     weights = {"dense": 2.0} if "dense" in (config.get("retrievers") or ()) else {}
     return create("fusion", {"use": "rrf", "k": 5, "weights": weights})
 
 
 def _names_the_default(fusion: Any) -> bool:
-    """Whether this is the default fusion by name alone, which depends on the arms as leaving it out does."""
+    """Whether this is the default fusion by name only, which depends on the arms like an omitted one."""
     table = {"use": fusion} if isinstance(fusion, str) else fusion
     return isinstance(table, Mapping) and dict(table) == {"use": RRF.use}
 
@@ -84,7 +84,7 @@ class SearchOverrides(TypedDict, total=False):
 
 
 class SearchArguments(SearchOverrides, total=False):
-    """What `Pipeline.search` and its siblings take besides the query."""
+    """The arguments of `Pipeline.search` and its siblings besides the query."""
 
     k: int
     filters: Filter | Mapping[str, Any] | None
@@ -94,19 +94,19 @@ class SearchArguments(SearchOverrides, total=False):
 
 
 class ReplaceOptions(SearchOverrides, total=False):
-    """What `Pipeline.replace` takes: all fields of `PipelineConfig` that the indexes do not depend on."""
+    """The options of `Pipeline.replace`: all fields of `PipelineConfig` that do not affect the indexes."""
 
     max_searches: int
 
 
 class OpenOptions(ReplaceOptions, total=False):
-    """What `Pipeline.open` takes."""
+    """The options of `Pipeline.open`."""
 
     retrievers: Mapping[str, RetrieverOption | str | Mapping[str, Any]]
 
 
 class PipelineOptions(OpenOptions, total=False):
-    """What `Pipeline.build` takes: the fields of `PipelineConfig`."""
+    """The options of `Pipeline.build`: the fields of `PipelineConfig`."""
 
     splitter: Splitter | Mapping[str, Any] | None
     indexed_fields: Sequence[str]
@@ -116,31 +116,32 @@ class PipelineOptions(OpenOptions, total=False):
 class PipelineConfig(BaseModel):
     """Everything that defines a pipeline, except its documents.
 
-    `retrievers` maps the pipeline's names for its arms to retrievers; `fetch_k` is how many candidates each
-    arm fetches, `rerank_k` how many of the fused ones the reranker sees; `reranker` None (in a file: "none")
-    leaves results in fused order. `fusion` is RRF with ``k=5`` by default, in which an arm called ``dense`` has
-    weight 2 and any other 1 (docs/quality.md has the measurements); so it is where it is named without an option,
-    ``"rrf"`` or ``{"use": "rrf"}``. With an option, or as an `RRF()`, the others are those of the paper: ``k=60``
-    and equal weights. `on_rerank_error` says what a search does when the
-    reranker fails: give the fused order and say so (``"fused"``), or raise.
+    `retrievers` maps the pipeline's names for its arms to retrievers; `fetch_k` is the number of candidates that
+    each arm fetches, `rerank_k` the number of fused candidates that the reranker scores; with `reranker` None (in
+    a file: "none"), results are in fused order. `fusion` is RRF with ``k=5`` by default, in which an arm called
+    ``dense`` has weight 2 and any other 1 (docs/quality.md has the measurements); so it is if only its name is
+    given, ``"rrf"`` or ``{"use": "rrf"}``. With an option, or as an `RRF()`, the other options are those of the
+    paper: ``k=60`` and equal weights. `on_rerank_error` sets what happens when the reranker fails: return the
+    fused order, marked as degraded (``"fused"``), or raise.
 
-    `blend` is what the fused order weighs relative to the reranker's: a share, of which 0 is the reranker alone,
-    or a `ConfidenceBlend`, the default (docs/blending.md). `stop` ends reranking before `rerank_k` when the top k
-    is stable; it takes a reranker that is pointwise. Without a reranker neither has anything to do.
+    `blend` is the weight of the fused order relative to the reranker's scores: a number, where 0 is the reranker
+    alone, or a `ConfidenceBlend`, the default (docs/blending.md). `stop` ends reranking before `rerank_k` when
+    the top k is stable; it requires a pointwise reranker. Without a reranker neither has an effect.
 
-    `adjust` are adjusters, which rescore, in their order, what the reranker scored, or all that was fused where
-    there is none.
+    `adjust` are adjusters, which rescore, in their order, the documents that the reranker scored, or all fused
+    ones without a reranker.
 
-    `expand` is an expander, which adds formulations to each query; the arms are asked for all of them.
+    `expand` is an expander, which adds formulations to each query; every arm searches for all of them.
 
-    `max_searches` bounds the searches that run at once, waiting ones included: one more is refused.
+    `max_searches` is the maximum number of concurrent searches, including waiting ones; one more is rejected.
 
-    `splitter` cuts documents into passages, which are then what is found; `indexed_fields` are the metadata fields
-    that a durable collection keeps an index on, for quick filters. `fields` declares types of metadata fields, as
-    ``{"year": "int", "published": "datetime"}``; in Python also ``int`` and ``datetime``. Documents must fit them,
-    and dates compare as dates (`hybridrank.filters.fields`).
+    `splitter` splits documents into passages, which are then the units of retrieval; `indexed_fields` are the
+    metadata fields that a durable collection indexes, for fast filters. `fields` declares types of metadata
+    fields, as ``{"year": "int", "published": "datetime"}``; in Python also ``int`` and ``datetime``. Documents
+    must match them, and dates compare as dates (`hybridrank.filters.fields`).
 
-    A part is given as a registered name, as a table (``{"use": name, ...options}``), or, in Python, as an object.
+    A component is given as a registered name, as a table (``{"use": name, ...options}``), or, in Python, as an
+    object.
 
     Raises:
         ConfigError: an option is unknown or wrong; says where.
@@ -303,7 +304,7 @@ class PipelineConfig(BaseModel):
         source: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None,
         **options: Unpack[PipelineOptions],
     ) -> Self:
-        """Read a configuration from a TOML file, or take it from a mapping; `options` override it.
+        """Read a configuration from a TOML file or a mapping; `options` override it.
 
         Raises:
             ConfigError: the file cannot be read, is not TOML, or holds an unknown or wrong option.
@@ -332,12 +333,12 @@ class PipelineConfig(BaseModel):
         only_made: Iterable[str] = (),
         **options: Any,
     ) -> Self:
-        """Build a configuration that came with data, such as a collection's. `options` are the caller's own.
+        """Build a configuration that is stored with data, such as a collection's. `options` are the caller's own.
 
-        What could run code, reach a network, or read a file outside the model caches and the collection takes
-        `trust` (`hybridrank.component.trust`), unless `options` replace it. `source` is for messages: "the
-        collection at …". Of the fields `only_made` nothing will be used, so only classes that declare nothing take
-        `trust` there.
+        Components that could run code, use a network, or read a file outside the model caches and the collection
+        require `trust` (`hybridrank.component.trust`), unless `options` replace them. `source` is for messages:
+        "the collection at …". The components of the fields `only_made` are never used, so only classes without a
+        declaration require `trust` there.
 
         Raises:
             UntrustedConfigError: something takes `trust`.
@@ -353,7 +354,7 @@ class PipelineConfig(BaseModel):
         return cls(**kept, **options)
 
     def to_config(self) -> dict[str, Any]:
-        """Give the configuration as JSON and TOML values; `load` gives it back, equal.
+        """Return the configuration as JSON and TOML values; `load` restores an equal one.
 
         Raises:
             ConfigError: a part is an object that is no registered component.
@@ -361,7 +362,7 @@ class PipelineConfig(BaseModel):
         return {"reranker": "none", **dumped(self)}
 
     def nameable(self) -> dict[str, Any]:
-        """As `to_config`, with None for what is an object that no configuration can name."""
+        """Like `to_config`, with None for an object that a configuration cannot name."""
         parts: dict[str, Any] = {}
         for name in type(self).model_fields:
             part = self.model_copy(update={other: None for other in type(self).model_fields if other != name})

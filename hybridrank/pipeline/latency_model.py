@@ -1,6 +1,6 @@
-"""The latency of a backend's calls by what they read: one linear fit, for deadlines and for replays.
+"""The latency of a backend's calls as a linear function of the characters that they read.
 
-`LatencyModel` learns it as calls are made, and says how many documents fit into the time that is left;
+`LatencyModel` learns it from calls, and predicts how many documents fit into the remaining time;
 `evaluation.replay.timing` fits the calls of a recording.
 """
 
@@ -36,7 +36,7 @@ _MOST_SECONDS = 10**6
 
 @dataclass(frozen=True)
 class LinearLatency:
-    """Seconds of a call: `fixed`, and `each` for every character that it reads (a token has about four)."""
+    """The latency of a call: `fixed` seconds, and `each` per character that it reads (a token has about four)."""
 
     fixed: float = 0.0
     each: float = 0.0
@@ -52,9 +52,9 @@ class LinearLatency:
     ) -> LinearLatency:
         """Fit (characters, seconds) of calls by weighted least squares, with both parts at least zero.
 
-        A call has `decay` times the weight of the next one. Seconds are in proportion to characters where
-        there are fewer than `least` calls, where all sizes are about the same, or where the fixed part is less
-        than `errors` times its standard error (0: any fixed part counts).
+        A call has `decay` times the weight of the next one. Seconds are proportional to characters if there are
+        fewer than `least` calls, if all sizes are about the same, or if the fixed part is less than `errors`
+        times its standard error (0: any fixed part counts).
         """
         if not calls:
             return cls()
@@ -81,7 +81,7 @@ class LinearLatency:
         return cls(max(second - each * size, 0.0), each)  # rounding may go below
 
     def predict(self, characters: float) -> float:
-        """Seconds of a call that reads so many characters."""
+        """Predicted seconds of a call with this number of characters."""
         return self.fixed + self.each * characters
 
     def rescale(self, seconds: float, *, read: float, now: float) -> float:
@@ -97,10 +97,10 @@ class LinearLatency:
 
 
 class LatencyModel:
-    """What the calls of one backend take, learned from the last ones. Threads may share it.
+    """The latency of one backend, learned from its last calls. Thread-safe.
 
-    The fit is `LinearLatency`, with a smaller weight for older calls: the machine may have become busier. A
-    prediction is multiplied by a margin such that nineteen of twenty of the calls seen took no longer.
+    The fit is `LinearLatency`, with decreasing weight for older calls, since the load of the machine changes. A
+    prediction is multiplied by a margin such that nineteen of twenty of the observed calls were not slower.
     """
 
     def __init__(self, calls: Sequence[tuple[int, float]] = ()) -> None:
@@ -116,7 +116,7 @@ class LatencyModel:
         self._margin = max(margin, _UNSURE) if 0 < len(ratios) < _FEW else margin
 
     def observe(self, characters: int, seconds: float) -> None:
-        """Learn from a call that read so many characters, over all its documents and their query.
+        """Learn from a call that read this number of characters, over all its documents and their query.
 
         Nothing is learned from the first call, which may have loaded a model.
         """
@@ -128,7 +128,7 @@ class LatencyModel:
             self._fit()
 
     def forget(self) -> None:
-        """Forget the older half of the calls, so that what seemed too slow to be called is tried again."""
+        """Forget the older half of the calls, so that a backend that seemed too slow is tried again."""
         with self._lock:
             for _ in range((len(self._calls) + 1) // 2):
                 self._calls.popleft()
@@ -136,20 +136,22 @@ class LatencyModel:
 
     @property
     def known(self) -> bool:
-        """Whether any call was seen."""
+        """Whether any call was observed."""
         return bool(self._calls)
 
     @property
     def fixed(self) -> float:
-        """Seconds that a call takes however little it reads."""
+        """Seconds that a call takes at least."""
         return self._line.fixed
 
     def predict(self, characters: int) -> float:
-        """Seconds that a call of so many characters will hardly exceed; 0.0 before any was seen."""
+        """Seconds that a call of this size rarely exceeds; 0.0 without observations."""
         return self._line.predict(characters) * self._margin
 
     def fitting(self, sizes: Sequence[int], seconds: float) -> int:
-        """How many of the first documents, of these sizes in characters, one call can read in so many seconds."""
+        """The number of the first documents, of these sizes in characters, that one call can read in the given
+        seconds.
+        """
         read = 0
         for count, size in enumerate(sizes):
             read += size
@@ -164,10 +166,10 @@ class LatencyModel:
 
 
 class LatencyModels:
-    """Latency models by the name of the backend; kept in a file, where one is given.
+    """Latency models by the name of the backend, optionally stored in a file.
 
-    The file is a best-effort cache, and may come with somebody else's collection: what is not a plain file of
-    sensible values is ignored, and replaced.
+    The file is a best-effort cache, and may come with an untrusted collection: anything except a plain file of
+    valid values is ignored, and replaced.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -178,12 +180,12 @@ class LatencyModels:
         )
 
     def of(self, name: str) -> LatencyModel:
-        """The model of this name; a new one knows nothing."""
+        """The model of this name; a new one has no observations."""
         with self._lock:
             return self._models.setdefault(current_identity(name), LatencyModel())
 
     def save(self) -> None:
-        """Write what was learned, for the next process."""
+        """Write the observations, for the next process."""
         if self._path is None:
             return
         with self._lock:
@@ -216,7 +218,7 @@ def _read(path: Path) -> Mapping[str, list[tuple[int, float]]]:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a plain file that is not too large; no others, and no waiting for a pipe."""
+    """The bytes of a plain file of limited size; None for any other, without waiting for a pipe."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -226,7 +228,7 @@ def _content(path: Path) -> bytes:
 
 
 def _sensible(call: Any) -> bool:
-    """Whether this is a call's characters and its seconds."""
+    """Whether this is a call's valid characters and seconds."""
     return (
         type(call) is list
         and len(call) == 2

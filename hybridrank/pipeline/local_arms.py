@@ -1,4 +1,4 @@
-"""Ask the local arms, on one state of the collection, and embed queries while no state is held.
+"""Searches of the local arms on one state of the collection, and embedding of queries without holding a state.
 
 An embedder is third-party code and may hang, and a call that holds a state keeps writers waiting. So queries are
 embedded while the arms that need no vectors run, and only calls that read an index hold a state.
@@ -60,7 +60,7 @@ class LocalArms:
     def retrieving(
         self, queries: Sequence[Query], k: int, *, retrieve: Callable[[View], Retrieve]
     ) -> Iterator[tuple[View, dict[str, Outcome[Rankings]]]]:
-        """Ask each arm; gives the state that was searched, which is held until the block ends, and the outcomes.
+        """Search each arm; yields the searched state, which is held until the block ends, and the outcomes.
 
         Raises:
             InputError: a query has a vector for no arm, or of other dimensions than its arm's.
@@ -106,7 +106,7 @@ class LocalArms:
         k: int,
         retrieve: Retrieve,
     ) -> dict[str, Outcome[Rankings]]:
-        """Ask these arms; an arm whose queries could not be embedded has failed for that reason."""
+        """Search these arms; an arm whose queries could not be embedded has failed for that reason."""
         found: dict[str, Outcome[Rankings]] = {}
         for name in names:
             if (failure := embedding.failure(name)) is not None:
@@ -146,7 +146,7 @@ def _ask(
 
 
 class _Embedding:
-    """The embedding of queries for the arms that hold vectors: a call for each embedder, begun at once.
+    """The embedding of queries for the arms that hold vectors: one call per embedder, started at once.
 
     A blank text is not embedded: an arm has nothing to search for then, unless the query has a vector for it.
     """
@@ -206,7 +206,7 @@ class _Embedding:
         return replace(outcome, seconds=outcome.seconds + embedded.seconds, started=embedded.started)
 
     def queries(self, arm: str, queries: Sequence[Query], index: Any) -> Sequence[Query]:
-        """The queries with the vectors that are for this arm."""
+        """The queries with the vectors for this arm."""
         if arm not in self._embedders:
             return queries
         rows: dict[int, NDArray[np.float32]] = {}
@@ -247,7 +247,7 @@ def _embed(embedder: Embedder, texts: list[str]) -> NDArray[np.float32]:
 
 
 def _wait_for_either(one: Sequence[Work[Any]], other: Sequence[Work[Any]]) -> None:
-    """Wait until all of either have finished, or the time is up."""
+    """Wait until all calls of either group have finished, or the time has expired."""
     over = threading.Lock()
     over.acquire()
 

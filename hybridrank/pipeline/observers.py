@@ -21,8 +21,8 @@ _EVENTS = ("on_stage", "on_search", "on_error")
 class Observer(Protocol):
     """Watches the searches of a pipeline. Every method is optional.
 
-    Methods are called in the thread that searches, must return quickly, and may be called by several threads at
-    once. What they raise is logged, and changes no search.
+    Methods are called in the searching thread, must return quickly, and may be called by several threads
+    concurrently. Exceptions that they raise are logged, and do not affect the search.
     """
 
     def on_stage(self, query: Query, stage: Stage) -> None:
@@ -36,7 +36,7 @@ class Observer(Protocol):
 
 
 class Observers:
-    """The observers of a pipeline; empty, it costs a truth test."""
+    """The observers of a pipeline; without any, it costs one truth test."""
 
     def __init__(self) -> None:
         self._calls: dict[str, tuple[Callable[..., object], ...]] = dict.fromkeys(_EVENTS, ())
@@ -56,15 +56,15 @@ class Observers:
         return any(self._calls.values())
 
     def on_stage(self, query: Query, stage: Stage) -> None:
-        """Tell every observer of a stage."""
+        """Notify every observer of a stage."""
         self._call("on_stage", query, stage)
 
     def on_search(self, query: Query, result: SearchResult) -> None:
-        """Tell every observer of a result."""
+        """Notify every observer of a result."""
         self._call("on_search", query, result)
 
     def on_error(self, queries: Sequence[Query], error: BaseException) -> None:
-        """Tell every observer of a search that raised."""
+        """Notify every observer of a search that raised."""
         self._call("on_error", queries, error)
 
     def _call(self, event: str, *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""Pipeline: build one, open one, search with it."""
+"""The public face of a search: build a pipeline, open one, search with it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ __all__ = ["Pipeline"]
 class Pipeline:
     """A hybrid search: arms in parallel, fused, the best candidates reranked, and adjusted.
 
-    Safe to share between threads. Searches run in parallel, and see each `add` and `delete` whole or not at all.
-    Make a pipeline with `build`, or `open` one that was built with a path. `replace` gives another one over the
-    same indexes, `scoped` one that sees some of the documents only. `collection` holds the documents.
+    Thread-safe. Searches run in parallel, and see each `add` and `delete` completely or not at all. Create a
+    pipeline with `build`, or `open` one that was built with a path. `replace` returns another one over the same
+    indexes, `scoped` one that sees only some of the documents. `collection` holds the documents.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Pipeline:
         self._admission = AdmissionLimit(config.max_searches)
         self._scope = Scope(collection, scope)
 
-    # Make one.
+    # Construction.
 
     @classmethod
     def build(
@@ -113,14 +113,15 @@ class Pipeline:
         progress: Progress | None = None,
         **options: Unpack[OpenOptions],
     ) -> Self:
-        """Open what `build` made at `path`, with the configuration that it was built with.
+        """Open the pipeline that `build` created at `path`, with its stored configuration.
 
-        `options` are fields of `PipelineConfig` and override it; parts that were objects without a registered name
-        have to be given again. `progress` is called where indexes have to be rebuilt.
+        `options` are fields of `PipelineConfig` and override it; components that were objects without a
+        registered name must be passed again. `progress` is called if indexes must be rebuilt.
 
-        The author of the collection wrote its configuration. Parts of it that could run code, reach a network, or
-        read a file outside the model caches and the collection are built with ``trust=True`` alone: remote
-        rerankers, models at a path or not on this machine yet, caches at a path, plugins that declare nothing.
+        The configuration was written by the author of the collection. Components that could run code, use a
+        network, or read a file outside the model caches and the collection are built only with ``trust=True``:
+        remote rerankers, models at a path or not on this machine yet, caches at a path, plugins without a
+        declaration.
 
         Raises:
             UntrustedConfigError: the stored configuration needs `trust`; names every part, and why.
@@ -130,9 +131,10 @@ class Pipeline:
         return cls(*open_collection(path, trust=trust, progress=progress, options=options))
 
     def replace(self, **options: Unpack[ReplaceOptions]) -> Self:
-        """Make a pipeline over the same documents and indexes with another fusion, reranker, adjusters or depth.
+        """Create a pipeline over the same documents and indexes with another fusion, reranker, adjusters or
+        depth.
 
-        `options` are fields of `PipelineConfig`, all but what the indexes were built with. Usage is counted from
+        `options` are fields of `PipelineConfig`, except those that affect the indexes. Usage is counted from
         zero.
 
         Raises:
@@ -143,11 +145,11 @@ class Pipeline:
         return self._with(self._replaced(options), shared)
 
     def scoped(self, filters: Filter | Mapping[str, Any]) -> Self:
-        """Make a pipeline over the documents that match `filters` alone: those of one tenant, for example.
+        """Create a pipeline over only the documents that match `filters`: those of one tenant, for example.
 
         No argument of its methods widens the scope: the filters of a search, of a `delete` and of a further
-        `scoped` narrow it. `get` finds nothing outside it, `len` counts what is inside, and `add` takes only
-        documents that match. `collection` is the whole collection, for trusted callers.
+        `scoped` narrow it. `get` finds nothing outside it, `len` counts the documents inside, and `add` accepts
+        only documents that match. `collection` is the whole collection, for trusted callers.
 
         Raises:
             InputError: `filters` are wrong; the message has the path.
@@ -181,26 +183,26 @@ class Pipeline:
         deadline: float | None = None,
         **overrides: Unpack[SearchOverrides],
     ) -> SearchResult:
-        """Find the best `k` documents, or passages where documents are split; fewer where fewer were found.
+        """Find the best `k` documents, or passages if documents are split; fewer if fewer were found.
 
         For pages of results, take the tail of a larger `k`. With `k` beyond `fetch_k`, the arms fetch deeper and
         the order may change, so that pages repeat and skip documents: set `fetch_k` to the end of the last page,
         and keep it for every page.
 
-        `filters` choose documents by their metadata, before any arm cuts to its top k; `hybridrank.filters` has
-        the language. `per_document` gives each document's best passage alone, so that `k` documents are found.
+        `filters` select documents by their metadata, before the top-k cut of each arm; `hybridrank.filters` has
+        the language. `per_document` keeps only each document's best passage, so that `k` documents are found.
 
-        `min_score` leaves out what the reranker scored lower, and what it was not shown or did not reach before
-        the deadline. Where it scored nothing at all, because it failed or had no time, nothing is left out:
-        results are in fused order, and `degraded` says that `min_score` was not applied. It is on the reranker's
-        own scale, whatever the blend and the adjusters make of it: `rerank.Calibrated` gives probabilities, on
-        which a threshold means the same for every reranker.
+        `min_score` leaves out documents that the reranker scored lower, did not receive, or did not reach before
+        the deadline. If it scored nothing at all, because it failed or had no time, nothing is left out: results
+        are in fused order, and `degraded` says that `min_score` was not applied. It is on the reranker's own
+        scale, independent of the blend and the adjusters: `rerank.Calibrated` returns probabilities, on which a
+        threshold has the same meaning for every reranker.
 
-        `deadline` is in seconds, for the whole search: as many candidates are reranked, best first, as there is
-        time for, and a late arm or reranker is abandoned. The result's `degraded` says so; being late raises
-        nothing.
+        `deadline` is in seconds, for the whole search: as many candidates are reranked, best first, as the time
+        allows, and a late arm or reranker is abandoned. The result's `degraded` reports it; being late does not
+        raise.
 
-        `overrides` are what `replace` takes, for this search alone.
+        `overrides` are options of `replace`, for this search only.
 
         Raises:
             InputError: the query is blank, `k` < 1, the deadline is not positive, a filter is wrong, or there is a
@@ -224,7 +226,7 @@ class Pipeline:
             return shielded(partial(drive, asked))[0]
 
     async def asearch(self, query: str | Query, **arguments: Unpack[SearchArguments]) -> SearchResult:
-        """As `search`, without blocking the event loop. Cancelling it cancels what waits for a network."""
+        """Like `search`, without blocking the event loop. Cancelling it cancels pending network calls."""
         asked, seconds = self._plan([query], **arguments)
         with self._admission.one(), limited(seconds):
             return (await adrive(asked))[0]
@@ -234,8 +236,8 @@ class Pipeline:
     ) -> list[SearchResult]:
         """Search for several queries, batched through every stage; results in the order of `queries`.
 
-        The arguments are those of `search`. `deadline` is for all queries together, and `max_searches` counts them
-        as one search.
+        The arguments are those of `search`. `deadline` applies to all queries together, and `max_searches` counts
+        them as one search.
         """
         asked, seconds = self._plan(_several(queries, "search_many"), **arguments)
         with self._admission.one(), limited(seconds):
@@ -244,15 +246,15 @@ class Pipeline:
     async def asearch_many(
         self, queries: Iterable[str | Query], **arguments: Unpack[SearchArguments]
     ) -> list[SearchResult]:
-        """As `search_many`, without blocking the event loop."""
+        """Like `search_many`, without blocking the event loop."""
         asked, seconds = self._plan(_several(queries, "asearch_many"), **arguments)
         with self._admission.one(), limited(seconds):
             return await adrive(asked)
 
     def stream(self, query: str | Query, **arguments: Unpack[SearchArguments]) -> Iterator[SearchResult]:
-        """As `search`, giving results as they improve: first the fused order, then each refinement.
+        """Like `search`, yielding results as they improve: first the fused order, then each refinement.
 
-        The last result is what `search` returns. `min_score` leaves out nothing until the reranker has scored.
+        The last result is the one that `search` returns. `min_score` has no effect until the reranker has scored.
         """
         return self._stream(*self._plan([query], streaming=True, **arguments))
 
@@ -262,7 +264,7 @@ class Pipeline:
                 yield result[0]
 
     def astream(self, query: str | Query, **arguments: Unpack[SearchArguments]) -> AsyncIterator[SearchResult]:
-        """As `stream`, without blocking the event loop."""
+        """Like `stream`, without blocking the event loop."""
         return self._astream(*self._plan([query], streaming=True, **arguments))
 
     async def _astream(
@@ -297,22 +299,22 @@ class Pipeline:
         return plan(setup, options, asked), seconds
 
     def warm_up(self) -> None:
-        """Load what the first search would load, and learn how long reranking takes on this machine.
+        """Load what the first search would load, and learn the speed of reranking on this machine.
 
-        It searches three times. `usage` counts them, since a service bills them too.
+        It searches three times. `usage` counts these searches, since a service bills them too.
         """
         for depth in (self.config.rerank_k, 2, self.config.rerank_k):
             self.search("what is this about?", rerank_k=depth)
 
     async def awarm_up(self) -> None:
-        """As `warm_up`, without blocking the event loop."""
+        """Like `warm_up`, without blocking the event loop."""
         for depth in (self.config.rerank_k, 2, self.config.rerank_k):
             await self.asearch("what is this about?", rerank_k=depth)
 
     def observe(self, observer: Observer) -> None:
         """Call an observer for every stage and search from now on.
 
-        It observes all pipelines that are made from this one, too.
+        It also observes all pipelines derived from this one.
 
         Raises:
             InputError: it has none of the methods of `Observer`.
@@ -320,14 +322,14 @@ class Pipeline:
         self._shared.observers.add(observer)
 
     def usage(self, prices: Mapping[str, float] | None = None) -> dict[str, float]:
-        """What reranking has used since this pipeline was made.
+        """The reranker's usage since this pipeline was created.
 
         Searches, documents, seconds, failures, and the sum of everything that the reranker counts (``requests``,
         ``search_units``, ``tokens_read``, …).
 
-        A search that a deadline cut short is no failure: those are counted as ``shortened``.
+        A search that a deadline cut short is not a failure: it is counted as ``shortened``.
 
-        `prices` are for one of each, as in ``{"search_units": 0.002}``; with them the sum is there as ``cost``.
+        `prices` are per unit, as in ``{"search_units": 0.002}``; with them, the total is ``cost``.
 
         Raises:
             InputError: there is a price for what was never counted.
@@ -338,9 +340,9 @@ class Pipeline:
 
     @property
     def retrievers(self) -> Mapping[str, Retriever]:
-        """The arms at work, by name: an index for a local one, else the configured retriever itself.
+        """The arms, by name: an index for a local one, else the configured retriever itself.
 
-        What is called of an index runs on one state of the collection, as a search does.
+        Methods of an index run on one state of the collection, like a search.
 
         Raises:
             InputError: the pipeline is scoped. Arms know no scope.
@@ -354,7 +356,7 @@ class Pipeline:
         return self._scope.count()
 
     def get(self, ids: Sized[str]) -> Mapping[str, Document]:
-        """The documents with these ids; ids that are not held are left out."""
+        """The documents with these ids; unknown ids are left out."""
         return self._scope.get(ids)
 
     def add(
@@ -364,7 +366,7 @@ class Pipeline:
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Add documents to every local index, each replacing the one held under its id. Returns how many.
+        """Add documents to every local index, replacing documents with the same ids. Returns how many.
 
         `Collection.add` has the details of a durable one.
 
@@ -379,7 +381,7 @@ class Pipeline:
         *,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> int:
-        """As `add`, without blocking the event loop. Cancelled, it may still add the documents."""
+        """Like `add`, without blocking the event loop. If cancelled, it may still add the documents."""
         run = partial(self.add, documents, vectors=vectors)
         return await in_thread(run, None, backend=None, purpose="call")
 
@@ -388,7 +390,7 @@ class Pipeline:
         return self._scope.delete(ids, filters)
 
     async def adelete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
-        """As `delete`, without blocking the event loop. Cancelled, it may still delete the documents."""
+        """Like `delete`, without blocking the event loop. If cancelled, it may still delete the documents."""
         return await in_thread(partial(self.delete, ids, filters=filters), None, backend=None, purpose="call")
 
     def close(self) -> None:
@@ -398,7 +400,7 @@ class Pipeline:
         self.collection.close()
 
     async def aclose(self) -> None:
-        """As `close`, without blocking the event loop."""
+        """Like `close`, without blocking the event loop."""
         await in_thread(self.close, None, backend=None, purpose="call")
 
     def __enter__(self) -> Self:

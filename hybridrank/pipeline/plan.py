@@ -1,4 +1,4 @@
-"""The plan of a search: its stages in their order. It asks its driver for every call that may take long."""
+"""The plan of a search: its stages in order. It yields every call that may take long to its driver."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ _RESERVE = 0.05
 def plan(setup: Setup, options: SearchOptions, queries: Sequence[Query]) -> Plan[list[SearchResult]]:
     """Search for several queries, batched through every stage; results in the order of `queries`.
 
-    Where `options` say that results are streamed, it gives partial results too: the fused order, then each
-    refinement.
+    If `options` request streaming, it yields partial results too: the fused order, then each refinement.
     """
     observed = _Observed(setup)
     try:
@@ -55,7 +54,7 @@ def plan(setup: Setup, options: SearchOptions, queries: Sequence[Query]) -> Plan
         results = rank(setup, options, states)
         observed.results(queries, results)
         return results
-    except GeneratorExit:  # the search was given up
+    except GeneratorExit:  # the search was abandoned
         raise
     except BaseException as error:
         observed.error(queries, error)
@@ -69,14 +68,14 @@ def _blended(setup: Setup, options: SearchOptions, states: Sequence[QueryState])
 
 
 class _Observed:
-    """What observers have been told of a search; without observers it does nothing."""
+    """The events of a search that observers have received; without observers it does nothing."""
 
     def __init__(self, setup: Setup) -> None:
         self._observers = setup.shared.observers
         self._told: list[int] = []
 
     def stages(self, states: Sequence[QueryState]) -> None:
-        """Tell of the stages that were added."""
+        """Report the new stages."""
         if self._observers:
             for state, told in zip(states, self._told or [0] * len(states), strict=True):
                 for stage in state.stages[told:]:
@@ -84,12 +83,12 @@ class _Observed:
             self._told = [len(state.stages) for state in states]
 
     def results(self, queries: Sequence[Query], results: Sequence[SearchResult]) -> None:
-        """Tell of every query's result."""
+        """Report every query's result."""
         if self._observers:
             for query, result in zip(queries, results, strict=True):
                 self._observers.on_search(query, result)
 
     def error(self, queries: Sequence[Query], error: BaseException) -> None:
-        """Tell of a search that raises."""
+        """Report a search that raises."""
         if self._observers:
             self._observers.on_error(queries, error)

@@ -1,4 +1,4 @@
-"""Asking the remote arms: one call for each, or for all the arms of one engine."""
+"""Calls of the remote arms: one for each, or one for all the arms of an engine."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RemoteArms:
 
 
 def _own_name(arm: Retriever) -> str:
-    """The engine's name for an arm."""
+    """The engine's own name for an arm."""
     return arm.arm if isinstance(arm, EngineArm) else ""
 
 

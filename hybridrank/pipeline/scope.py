@@ -21,7 +21,7 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A collection, and the filter that everything done with it stays within; None is all of it."""
+    """A collection, and the filter that bounds everything done with it; None is all of it."""
 
     collection: SearchableCollection
     filters: Filter | None = None
@@ -63,7 +63,7 @@ class Scope:
         return len(self.collection) if self.filters is None else self.collection.count(filters=self.filters)
 
     def check(self, documents: Iterable[Document]) -> Iterable[Document]:
-        """The documents, as they are taken.
+        """The documents, unchanged.
 
         Raises:
             InputError: one is outside the scope, or would replace a document that is.
@@ -91,6 +91,6 @@ class Scope:
         if self.filters is None:
             return self.collection.delete(ids, filters=filters)
         if isinstance(ids, str):
-            return self.collection.delete(ids)  # which says what is wrong
+            return self.collection.delete(ids)  # raises the error
         within = None if filters is None else self.narrowed(Filter.of(filters))
         return self.collection.delete(list(self.get(list(ids))), filters=within)

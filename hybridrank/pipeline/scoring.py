@@ -1,4 +1,4 @@
-"""Have candidates scored: all of them, as many as there is time for, or until the top k is stable."""
+"""The scoring loop: score all candidates, as many as the time allows, or until the top k is stable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WORTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a reranker returned: for each `Candidates` the scores of as many of its first documents as it reached.
+    """The scores that a reranker returned: for each `Candidates`, those of as many first documents as it reached.
 
     `stable` are the places in the batch of those whose top k is stable, so that no more were scored. `error` says
     why there are not more for the others; `late` says that it was the deadline. `started` is on the clock of
@@ -49,7 +49,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A reranker, and what it can do, which is looked up once."""
+    """A reranker and its capabilities, looked up once."""
 
     reranker: Reranker
     pointwise: bool
@@ -78,7 +78,7 @@ class Scorer:
 
 @dataclass(frozen=True, slots=True)
 class StopRule:
-    """When to stop: `rule` reads what `order` makes of the scores so far, such as the blend's."""
+    """When to stop: `rule` reads the scores so far after `order`, such as those of the blend."""
 
     rule: EarlyStopping
     k: int
@@ -101,12 +101,12 @@ def score(
     stop: StopRule | None = None,
     emit: Callable[[Scored], object] | None = None,
 ) -> Plan[Scored]:
-    """Have each query's documents scored, the first ones first.
+    """Score each query's documents, the first ones first.
 
-    Without a deadline and without `stop` that is one call. A reranker that is pointwise is called again and again:
-    with as many documents as the time will do for, and until `stop` is satisfied. Any other is called once, since
-    its scores of two calls do not compare. Queries get equal depths. `emit` makes a partial result of the scores
-    so far, before each further call.
+    Without a deadline and without `stop` this is one call. A pointwise reranker is called repeatedly: with as
+    many documents as the time allows, until `stop` is satisfied. Any other is called once, since its scores of
+    two calls are not comparable. All queries are scored to equal depths. `emit` creates a partial result from the
+    scores so far, before each further call.
     """
     progress = _Progress(batch)
     while asked := progress.open():
@@ -131,7 +131,7 @@ def score(
             outcome = yield from ask(scorer.call([part for _, part in taken]))
         progress.add(taken, outcome, stop)
         timed_out = isinstance(outcome.error, BackendTimeoutError) and left is not None
-        if outcome.error is None or timed_out:  # a late call took at least so long
+        if outcome.error is None or timed_out:  # a late call took at least this long
             model.observe(sum(progress.sizes[n][place] for n, place in wanted), outcome.seconds)
         if outcome.error is not None:
             progress.late = timed_out and (remaining() or 0.0) < (left or 0.0) / 2
@@ -143,7 +143,7 @@ def score(
 
 
 class _Progress:
-    """How far the documents of each query have been scored."""
+    """The number of documents of each query that have been scored."""
 
     def __init__(self, batch: Sequence[Candidates]) -> None:
         self.batch = batch
@@ -177,7 +177,7 @@ class _Progress:
     def add(
         self, taken: Sequence[tuple[int, Candidates]], outcome: Outcome[Sequence[Scores]], stop: StopRule | None
     ) -> None:
-        """Take the scores of a call, or its failure."""
+        """Add the scores of a call, or its failure."""
         self._seconds += outcome.seconds
         self._error = outcome.error
         if self._started is None:
@@ -200,7 +200,7 @@ class _Progress:
 
 
 def _fitting(scorer: Scorer, sizes: Sequence[int], left: float, model: LatencyModel) -> int:
-    """How many of the first documents to score next."""
+    """The number of the first documents to score next."""
     if left <= 0:
         return 0
     if not model.known:

@@ -1,4 +1,4 @@
-"""What a pipeline derives from its configuration, once; every stage of every search reads it."""
+"""Everything that a pipeline derives from its configuration, once; every stage of every search reads it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SETUP_ERRORS = (ConfigError, InputError, MissingDependencyError, ModelError)
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a pipeline and all pipelines made from it have in common."""
+    """What a pipeline and all pipelines derived from it share."""
 
     latency_models: LatencyModels
     usage: Usage
@@ -46,7 +46,7 @@ class Shared:
 
 
 class Setup:
-    """A configuration over a collection, ready to be searched."""
+    """A configuration over a collection, ready to search."""
 
     def __init__(self, config: PipelineConfig, collection: SearchableCollection, shared: Shared) -> None:
         self.config = config
@@ -78,7 +78,7 @@ class Setup:
 
     @cached_property
     def latency_model(self) -> LatencyModel:
-        """How long calls of the reranker take on this machine."""
+        """The latency model of the reranker on this machine."""
         reranker = self.config.reranker
         name = type(reranker).__qualname__
         if isinstance(reranker, Component):
@@ -93,7 +93,7 @@ def indexed_retrievers(config: PipelineConfig) -> dict[str, IndexedRetriever]:
 
 
 def check_setup(config: PipelineConfig) -> None:
-    """Have every part raise now what would make all of its calls fail."""
+    """Have every component raise now what would make all of its calls fail."""
     for name in type(config).model_fields:
         for part in nested(getattr(config, name)):
             if isinstance(part, ChecksSetup):

@@ -1,4 +1,4 @@
-"""What a search is at any moment: its options, and what each of its queries has come to."""
+"""The state of a search: its options, and the stages of each of its queries so far."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ class QueryState:
 
     @property
     def last(self) -> Stage:
-        """The last stage that ranked anything; the fusion where none did."""
+        """The last stage that ranked anything; otherwise the fusion."""
         return next(stage for stage in reversed(self.stages) if stage.ids or stage.kind == "fuse")

@@ -1,4 +1,4 @@
-"""Scores remembered on disk, so that no pair is read twice."""
+"""A cache of scores on disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Cached"]
 
 
 class _Asked(NamedTuple):
-    """What a search asks for, and what of it is known."""
+    """The pairs of a search, and their known scores."""
 
     batch: Sequence[Candidates]
     keys: Sequence[Sequence[bytes]]  # a key for each document of each of the batch
@@ -44,25 +44,27 @@ class _Asked(NamedTuple):
 
 
 class Cached(Component):
-    """Remembers the scores of `reranker`, and asks it only for those that it has not given yet.
+    """Caches the scores of `reranker`, and calls it only for unknown pairs.
 
-    A score and its spans are kept under what decides the reranker's scores, the query's text, and the document's
-    `content` with the `metadata_fields` that the reranker names: so the reranker must read nothing else, and be
-    `pointwise`. What decides them is the `identity`, or else the whole
-    configuration, of the reranker and of those that it holds, the versions of their distributions, and where they
-    tell it (`fingerprint`) the content of their models' files and the kind of CPU: another model, option, file or
-    release finds none of the old scores. What a remote service changes behind one model name, nobody sees.
+    The key of a score and its spans consists of what determines the reranker's scores, the query's text, and the
+    document's `content` with the `metadata_fields` that the reranker declares: the reranker must read nothing
+    else, and be `pointwise`. Its scores are determined by its `identity`, or its whole configuration, and those
+    of its members, by the versions of their distributions, and, if they have a `fingerprint`, by the content of
+    their models' files and the kind of CPU: another model, option, file or release finds no stale scores. A
+    change of a remote service behind one model name cannot be detected.
 
     `path` is a directory (None: ``hybridrank/scores`` in the user's cache directory), shared by any number of
-    threads and processes; it holds digests and scores, no texts. `max_bytes` bounds it; what was not asked for of
-    late is forgotten first (`score_store` says how). A cache that is damaged, full or unwritable costs a search
-    nothing but the scores in it: they are made again, and a damaged file is set aside and replaced.
+    threads and processes; it holds digests and scores, no texts. `max_bytes` bounds its size; the least recently
+    used entries are evicted first, approximately (see `score_store`). If the cache is damaged, full or
+    unwritable, only cached scores are lost: they are computed again, and a damaged file is set aside and
+    replaced.
 
-    Keys are 128 bits of BLAKE2b, not of a faster hash such as xxHash: documents are written by strangers, who
-    could make two that collide there, and give one the other's score. Scores and spans come back exactly.
+    Keys are 128 bits of BLAKE2b instead of a faster hash such as xxHash: documents are untrusted, and their
+    authors could construct collisions, so that one document gets the other's score. Scores and spans are restored
+    exactly.
 
-    The details are the reranker's, where it was asked, with ``cache_hits`` and ``cache_misses``, in documents, and
-    ``cache_error``, where there was one.
+    The details are the reranker's, if it was called, with ``cache_hits`` and ``cache_misses``, in documents, and
+    ``cache_error``, if there was one.
 
     Raises:
         InputError: nothing tells what decides the reranker's scores, or it is not pointwise.
@@ -88,21 +90,21 @@ class Cached(Component):
 
     @property
     def identity(self) -> str:
-        """The reranker's: where scores come from changes none of them."""
+        """The reranker's identity: caching does not change scores."""
         return identity_of(self.reranker)
 
     @property
     def confidence_range(self) -> tuple[float, float] | None:
-        """As the reranker says."""
+        """The reranker's range."""
         return confidence_range_of(self.reranker)
 
     @property
     def metadata_fields(self) -> tuple[str, ...]:
-        """What the reranker reads."""
+        """The reranker's fields."""
         return metadata_fields_of(self.reranker)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """A path of its own, and another size for the cache that all share. The reranker is asked itself."""
+        """A separate path, and another size for the shared cache. The reranker is checked itself."""
         if self.path is not None:
             return {"path": f"it keeps scores in {self.path!r:.200}"}
         if self.max_bytes != type(self).model_fields["max_bytes"].default:
@@ -110,7 +112,7 @@ class Cached(Component):
         return {}
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
-        """The reranker's scores, remembered or new.
+        """The reranker's scores, cached or new.
 
         Raises:
             HybridrankError: the reranker failed, with what it raised.
@@ -120,7 +122,7 @@ class Cached(Component):
         return self._answer(asked, rows)
 
     async def ascore(self, batch: Sequence[Candidates]) -> list[Scores]:
-        """As `score`; the cache is read and written in a thread."""
+        """Like `score`; the cache is read and written in a thread."""
         asked = await in_thread(partial(self._look_up, batch), None, backend=None, purpose="cache")
         if not asked.missing:
             return self._answer(asked, [])
@@ -150,7 +152,7 @@ class Cached(Component):
         return _Asked(batch, keys, known, missing, rows, problem)
 
     def _answer(self, asked: _Asked, rows: Sequence[Scores]) -> list[Scores]:
-        """Put the new scores among the known ones, and keep them."""
+        """Combine the new scores with the cached ones, and store them."""
         new: dict[bytes, Entry] = {}
         for number, row in zip(asked.rows, rows, strict=True):
             made = map(Entry, row, row.spans)
@@ -180,7 +182,7 @@ class Cached(Component):
         return answers
 
     def _keys(self, candidates: Candidates) -> list[bytes]:
-        """A key for each document. Lengths stand before identity and query, so that nothing runs into the next."""
+        """A key per document. Identity and query are preceded by their lengths, so that keys are unambiguous."""
         query = candidates.query.text.encode()
         start = self._digest.copy()
         start.update(len(query).to_bytes(8, "little") + query)

@@ -1,4 +1,4 @@
-"""Scores as probabilities, so that a threshold means the same for every reranker."""
+"""Calibration of scores to probabilities, so that a threshold has the same meaning for every reranker."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ _METHODS: dict[str, type[Platt | Isotonic]] = {"platt": Platt, "isotonic": Isoto
 
 
 class Calibrated(Component):
-    """Gives the probability, in 0…1 and never 0 or 1, that a document is relevant, by the scores of `reranker`.
+    """Returns the probability that a document is relevant, between 0 and 1 exclusive, from the scores of
+    `reranker`.
 
-    It has to be fitted on judged pairs, which `fit` does, and gives a new component: `calibration`, the fitted
-    curve, and `fitted_for`, what decided the reranker's scores then (its `identity`, or its configuration), are
-    options like any other, and go into a file with it. A curve that was fitted for another reranker or another
-    configuration of it is refused.
+    It must be fitted on judged pairs with `fit`, which returns a new component: `calibration`, the fitted curve,
+    and `fitted_for`, what determined the reranker's scores then (its `identity`, or its configuration), are
+    ordinary options and part of a configuration file. A curve that was fitted for another reranker or another
+    configuration of it is rejected.
 
-    The order of the documents is the reranker's: the curves rise strictly (`calibration` says how), and where
-    rounding would make two of them equal the one with the higher raw score gets the next float up. Spans are the
-    reranker's, their scores as they are. The details are the reranker's, with ``raw_scores``.
+    The order of the documents is the reranker's: the curves are strictly increasing (see `calibration`), and if
+    rounding makes two probabilities equal, the one with the higher raw score gets the next float. Spans are the
+    reranker's, with their scores unchanged. The details are the reranker's, with ``raw_scores``.
 
     Raises:
         ConfigError: the curve was fitted for another reranker.
@@ -69,23 +70,23 @@ class Calibrated(Component):
 
     @property
     def identity(self) -> str:
-        """What decides the scores, as configured: the reranker and the curve."""
+        """The configuration that determines the scores: the reranker and the curve."""
         curve = None if self.calibration is None else self.calibration.model_dump()
         return f"{self.use} {json.dumps([identity_of(self.reranker), curve], sort_keys=True)}"
 
     @property
     def calibrated(self) -> bool:
-        """Whether the scores are probabilities: once it has been fitted."""
+        """Whether the scores are probabilities, which they are after `fit`."""
         return self.calibration is not None
 
     @property
     def pointwise(self) -> bool:
-        """Whether each document is scored for itself: where the reranker does that."""
+        """Whether each document is scored independently: as the reranker does."""
         return is_pointwise(self.reranker)
 
     @property
     def metadata_fields(self) -> tuple[str, ...]:
-        """What the reranker reads."""
+        """The reranker's fields."""
         return metadata_fields_of(self.reranker)
 
     def fit(
@@ -95,10 +96,10 @@ class Calibrated(Component):
         *,
         method: Literal["platt", "isotonic"] = "platt",
     ) -> Self:
-        """Fit to judged pairs: `relevance` holds, in the shape of the scores of `batch`, 1 for relevant, else 0.
+        """Fit to judged pairs: `relevance` has the shape of the scores of `batch`, with 1 for relevant, else 0.
 
-        The pairs should be what the reranker will see: the first candidates of real searches, not random
-        documents. Platt's curve needs some tens of them, an isotonic one some hundreds.
+        The pairs should be those that the reranker will see: the first candidates of real searches, not random
+        documents. Platt's curve needs a few dozen pairs, an isotonic curve a few hundred.
 
         Raises:
             InputError: the shapes differ, a judgment is neither 0 nor 1, all are the same, or higher scores are
@@ -119,7 +120,7 @@ class Calibrated(Component):
         )
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: its rerankers are asked themselves."""
+        """Nothing: its members are checked themselves."""
         return {}
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
@@ -133,7 +134,7 @@ class Calibrated(Component):
         return [_mapped(curve, row) for row in score_member(self.reranker, batch, name=self._name())]
 
     async def ascore(self, batch: Sequence[Candidates]) -> list[Scores]:
-        """As `score`: a reranker that can wait without a thread does."""
+        """Like `score`: a reranker with an asynchronous method needs no thread."""
         curve = self._curve()
         return [_mapped(curve, row) for row in await ascore_member(self.reranker, batch, name=self._name())]
 

@@ -1,4 +1,4 @@
-"""Raw scores -> probabilities, fitted on judged pairs: two curves, both strictly rising."""
+"""Curves from raw scores to probabilities, fitted on judged pairs; both strictly increasing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Curve(BaseModel):
 
 
 class Platt(_Curve):
-    """The logistic curve ``1 / (1 + exp(-(slope * score + intercept)))``: few judgments do.
+    """The logistic curve ``1 / (1 + exp(-(slope * score + intercept)))``, for few judgments.
 
     Platt, "Probabilistic outputs for support vector machines" (1999), with his targets, which keep probabilities
     off 0 and 1 where judgments are few; fitted as in Lin, Lin and Weng, "A note on Platt's probabilistic outputs"
@@ -86,7 +86,7 @@ class Platt(_Curve):
 
 
 class Isotonic(_Curve):
-    """The rising steps that fit best, joined by lines: no shape is assumed, but some hundreds of judgments are.
+    """The best-fitting increasing steps, joined by lines: assumes no shape, but needs some hundreds of judgments.
 
     `knots` are (raw score, probability), both ends of each step, as in scikit-learn's `IsotonicRegression`. A step
     is level, and beyond the first and the last knot there is nothing to go by: so that documents of different raw
@@ -154,7 +154,7 @@ Calibration: TypeAlias = Annotated[Platt | Isotonic, Field(discriminator="method
 def in_order(raw: Sequence[float], probabilities: Sequence[float]) -> list[float]:
     """The probabilities, in the strict order of the raw scores.
 
-    Only rounding can make two of them equal whose raw scores differ: the higher then gets the next float up.
+    Only rounding can make two of them equal whose raw scores differ: the higher then gets the next float.
 
     >>> in_order([2.0, 1.0, 1.0], [0.5, 0.5, 0.5])
     [0.5000000000000001, 0.5, 0.5]

@@ -29,21 +29,21 @@ __all__ = ["Cascade"]
 class Cascade(Component):
     """Scores all candidates with the first of `stages`, the best ``keep[0]`` of them with the second, and so on.
 
-    `keep` has one number fewer than there are `stages`, and never grows. A stage that would keep every candidate
-    is not asked. Documents that a stage scores alike are kept by id, the lower first: this is the one way in which
-    two documents of the same text can end up with different scores.
+    `keep` has one number fewer than `stages`, and its numbers never grow. A stage that would keep every candidate
+    is not called. Ties at the cut are broken by id, the lower first: this is the only way in which two documents
+    of the same text can get different scores.
 
-    **The scores.** Those of different models are on no common scale, so: a document that reached the last stage
-    has the last stage's score, as it is. Those kept out by the stage before stand below the lowest of these: the
-    best of them one below it, the next one lower by one, and so on (documents that the stage scored alike stand
-    alike); those kept out by the stage before that, below the lowest of them in the same way. Sorting therefore
-    gives the last stage's order, then the order in which the earlier stages left the others. Distances below the
-    last stage mean nothing; each stage's own scores are in the details.
+    **Scores.** Scores of different models are not on a common scale, so a document that reached the last stage
+    has the last stage's score, unchanged. Those eliminated by the previous stage follow below the lowest of
+    these: the best of them one below it, the next one lower by one, and so on (documents that the stage scored
+    equally stay equal); those eliminated by the stage before that follow in the same way. Sorting therefore gives
+    the last stage's order, then the order in which the earlier stages left the others. Distances below the last
+    stage have no meaning; each stage's own scores are in the details.
 
     A score depends on the other candidates, so the cascade is not `pointwise`.
 
-    A document's spans are those of the last stage that gave any for it. The details have ``stages``: for each that
-    was called ``stage``, its name, ``scores``, by document id, and ``details``, its own; and the sums of the
+    A document's spans are those of the last stage that returned any for it. The details have ``stages``: for each
+    called stage ``stage``, its name, ``scores``, by document id, and ``details``, its own; and the sums of the
     numbers in these (tokens, units, requests).
     """
 
@@ -71,21 +71,21 @@ class Cascade(Component):
 
     @property
     def identity(self) -> str:
-        """What decides the scores of a list of candidates, as configured."""
+        """The configuration that determines the scores of a list of candidates."""
         return f"{self.use} {[identity_of(stage) for stage in self.stages]} {list(self.keep)}"
 
     @property
     def confidence_range(self) -> tuple[float, float] | None:
-        """As the last stage says: the best score is one of its own."""
+        """The last stage's range, since the best score is one of its scores."""
         return confidence_range_of(self.stages[-1])
 
     @property
     def metadata_fields(self) -> tuple[str, ...]:
-        """What any of the stages reads."""
+        """The fields of all stages."""
         return metadata_fields_of(*self.stages)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: its rerankers are asked themselves."""
+        """Nothing: its members are checked themselves."""
         return {}
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
@@ -103,7 +103,7 @@ class Cascade(Component):
         return [run.scores() for run in runs]
 
     async def ascore(self, batch: Sequence[Candidates]) -> list[Scores]:
-        """As `score`: stages that can wait without a thread do."""
+        """Like `score`: stages with an asynchronous method need no thread."""
         runs = [_Run(candidates) for candidates in batch]
         for number, (name, stage) in enumerate(zip(names_of(self.stages), self.stages, strict=True)):
             if asked := self._asked(runs, number):
@@ -128,7 +128,7 @@ class Cascade(Component):
 
 
 class _Run:
-    """One query's way through the stages."""
+    """The state of one query in the stages."""
 
     def __init__(self, candidates: Candidates) -> None:
         self._candidates = candidates
@@ -138,7 +138,7 @@ class _Run:
         self._spans: list[tuple[Span, ...]] = [()] * len(candidates)
 
     def shown(self) -> Candidates:
-        """What the next stage is to score, in the order in which it came."""
+        """The documents for the next stage, in their original order."""
         return Candidates(self._candidates.query, [self._document(at) for at in self.left])
 
     def take(self, name: str, row: Scores, keep: int | None) -> None:

@@ -13,7 +13,7 @@ __all__ = ["Circuit"]
 
 
 class Circuit:
-    """Decides whether a backend is asked; safe to share between threads (Nygard, *Release It!*, 2007).
+    """Decides whether a backend is called; thread-safe (Nygard, *Release It!*, 2007).
 
     Closed, it lets every call through. After `failure_threshold` in a row it is open, and lets none through for
     `cooldown` seconds. Then it is half-open: one call goes through as a probe, and closes it, or opens it again.

@@ -73,7 +73,7 @@ class CrossEncoder(Component):
 
     @property
     def identity(self) -> str:
-        """What decides the score of a pair, as configured: cross-encoders of equal identity give equal scores."""
+        """The configuration that determines a pair's score: cross-encoders of equal identity give equal scores."""
         options = self.model_dump(exclude={"threads"}, exclude_none=True)
         if not self.metadata_fields:
             del options["metadata_fields"]
@@ -81,18 +81,18 @@ class CrossEncoder(Component):
 
     @property
     def confidence_range(self) -> tuple[float, float] | None:
-        """For the logits of models on which it was measured (docs/blending.md); None for others."""
+        """The range for models on whose logits it was measured (docs/blending.md); None for others."""
         return _SURE_BETWEEN.get(self.model) if self.activation == "none" else None
 
     def trust_needed(self) -> Mapping[str, str]:
-        """A model that is not on this machine by its id, one that is named by a path, and very large batches."""
+        """A model that is not on this machine by its id, a model at a path, and very large batches."""
         return trust_needed_to_run(self)
 
     @once
     def fingerprint(self) -> str:
-        """What decides the score of a pair besides the configuration: the model's files, and what runs them.
+        """What determines a pair's score besides the configuration: the model's files and the libraries.
 
-        The CPU is part of that: 8-bit products overflow on one that lacks VNNI, and not on one that has it.
+        This includes the CPU: 8-bit products overflow without VNNI.
         """
         import onnxruntime
         import tokenizers
@@ -104,7 +104,7 @@ class CrossEncoder(Component):
         return f"{digest} {versions} {' '.join(sorted(cpu_features()))}"
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
-        """One score per document, in the documents' order, for each of the batch.
+        """One score per document, in the documents' order, for each query of the batch.
 
         Raises:
             InputError: a document or a query is too long, and `on_long` is "raise".

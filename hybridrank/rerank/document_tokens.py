@@ -1,4 +1,4 @@
-"""The tokens of documents, kept from one query to the next."""
+"""A cache of the tokens of documents, from one query to the next."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TextTokens(NamedTuple):
 
     @property
     def size(self) -> int:
-        """What keeping them takes, in tokens of four bytes."""
+        """The size in the cache, in tokens of four bytes."""
         return _ENTRY + self.ids.size + (0 if self.offsets is None else self.offsets.size)
 
 

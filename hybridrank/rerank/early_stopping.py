@@ -13,10 +13,10 @@ __all__ = ["EarlyStopping"]
 
 
 class EarlyStopping(Component):
-    """Ends reranking when none of the last `patience` documents that were scored is among the best `k`.
+    """Ends reranking when none of the last `patience` scored documents is in the top `k`.
 
-    Documents are scored in fused order, `step` at a time, once there are enough of them to tell; `rerank_k` is
-    the most. Only the order of the scores is read, so it is the same for every scale.
+    Documents are scored in fused order, `step` at a time, after enough of them to decide; `rerank_k` is the
+    maximum. Only the order of the scores is used, so the rule does not depend on their scale.
 
     >>> rule = EarlyStopping(patience=2)
     >>> rule.should_stop([0.9, 0.7, 0.8, 0.1, 0.2], k=3)
@@ -31,13 +31,13 @@ class EarlyStopping(Component):
     step: int = Field(default=4, ge=1)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     def should_stop(self, scores: Sequence[float], *, k: int) -> bool:
         """Whether the top `k` is stable. `scores` are in the order in which the documents were scored.
 
-        A score that equals the k-th best is not among the best, if it comes later.
+        A score that equals the k-th best, but comes later, is not in the top k.
         """
         before = len(scores) - self.patience
         if before < k:
@@ -46,5 +46,5 @@ class EarlyStopping(Component):
         return all(score <= least for score in scores[before:])
 
     def next(self, scored: int, *, k: int) -> int:
-        """How many documents to score next, where so many were scored already."""
+        """The number of documents to score next, after `scored` ones."""
         return max(self.step, k + self.patience - scored)

@@ -1,4 +1,4 @@
-"""Rerankers in order: the first that answers wins."""
+"""Rerankers in order: the first that succeeds is used."""
 
 from __future__ import annotations
 
@@ -50,26 +50,28 @@ class _Member:
 
 
 class Fallback(Component):
-    """Asks the `rerankers` in order until one answers; its scores are the result, whole, as they are.
+    """Calls the `rerankers` in order until one succeeds; its scores are the result, unchanged.
 
-    A member that raises, or whose response is invalid, has failed, and the next one is asked. Errors that
-    another member would only hide are raised: `ConfigError`, `InputError`, `MissingDependencyError`, `ModelError`.
+    A member that raises, or whose response is invalid, has failed, and the next one is called. Errors that
+    another member would only hide are raised: `ConfigError`, `InputError`, `MissingDependencyError`,
+    `ModelError`.
 
-    Each member has a circuit breaker, shared by threads: after `failure_threshold` in a row it is not asked for
-    `cooldown` seconds, then one search tries it, and puts it back to work or leaves it alone for as long again.
+    Each member has a circuit breaker, shared by threads: after `failure_threshold` consecutive failures it is not
+    called for `cooldown` seconds. Then one search tries it, and closes the circuit or opens it for the same time
+    again.
 
     Under a deadline each member but the last gets `time_share` of what is left. One that ignores the deadline is
     abandoned in its thread, which counts as a failure. While `runtime.abandoned.MOST_ABANDONED` of its calls are
     still running it is not called (searches that called it before that was known come on top).
 
-    Scores and spans are those of the member that answered. So are the details, with ``used``, its name;
-    ``failed``, why each member before it failed; and ``circuit``, the state of each circuit that is not closed.
-    Scores of different members are on different scales: calibrate the members where that matters.
+    Scores and spans are those of the member that succeeded. So are the details, with ``used``, its name;
+    ``failed``, the error of each member before it; and ``circuit``, the state of each circuit that is not closed.
+    Scores of different members are on different scales: calibrate the members if that matters.
     """
 
     use: ClassVar[str] = "fallback"
-    identity: ClassVar[None] = None  # only the answer tells whose scores they are
-    pointwise: ClassVar[bool] = False  # another call may be answered by another member
+    identity: ClassVar[None] = None  # known only after the search
+    pointwise: ClassVar[bool] = False  # another call may use another member
 
     rerankers: tuple[RerankerOption, ...] = Field(min_length=1)
     failure_threshold: PositiveInt = 3
@@ -78,15 +80,15 @@ class Fallback(Component):
 
     @property
     def metadata_fields(self) -> tuple[str, ...]:
-        """What any of the members reads."""
+        """The fields of all members."""
         return metadata_fields_of(*self.rerankers)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: its rerankers are asked themselves."""
+        """Nothing: its members are checked themselves."""
         return {}
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
-        """The scores of the first member that answers.
+        """The scores of the first member that succeeds.
 
         Raises:
             BackendError: none did; of the last one's kind and chained to it, and naming all.
@@ -100,7 +102,7 @@ class Fallback(Component):
         raise search.failure()
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
-        """As `score`: members that can wait without a thread do."""
+        """Like `score`: members with an asynchronous method need no thread."""
         search = _Search(self._members)
         for member in search.admitted():
             with search.asking(member):
@@ -124,7 +126,7 @@ class Fallback(Component):
 
 
 class _Search:
-    """One search on its way through the members."""
+    """One search over the members."""
 
     def __init__(self, members: Sequence[_Member]) -> None:
         self.rows: Sequence[Scores] | None = None
@@ -134,7 +136,7 @@ class _Search:
         self._turn = 0
 
     def admitted(self) -> Iterator[_Member]:
-        """The members to ask, one after the other."""
+        """The members to call, in order."""
         for member in self._members:
             if remaining() == 0.0:
                 self._failed[member.name] = "not asked: the deadline has passed"
@@ -148,7 +150,7 @@ class _Search:
 
     @contextmanager
     def asking(self, member: _Member) -> Iterator[None]:
-        """Give what is asked inside its time, tell the circuit how it went, and note a failure."""
+        """Bound the time of a call, report its outcome to the circuit, and record a failure."""
         seconds = remaining()
         try:
             with limited(None if seconds is None or member.share is None else seconds * member.share):
@@ -167,7 +169,7 @@ class _Search:
             member.circuit.succeeded(self._turn)
 
     def answer(self, member: _Member, rows: Sequence[Scores]) -> list[Scores]:
-        """The member's scores, with what happened on the way to them."""
+        """The member's scores, with the details of the search."""
         notes: dict[str, Any] = {"used": member.name}
         if self._failed:
             notes["failed"] = self._failed
@@ -176,7 +178,7 @@ class _Search:
         return [Scores(row, details={**row.details, **notes}, spans=row.spans) for row in rows]
 
     def failure(self) -> BackendError:
-        """What to raise when no member answered."""
+        """The error to raise if no member succeeded."""
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self._failed.items())
         error = _like(self._last, f"no reranker answered ({reasons})")
         error.__cause__ = self._last

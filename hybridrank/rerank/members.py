@@ -1,8 +1,8 @@
-"""What a composite reranker does with its members: it names, asks and identifies them.
+"""Members of a composite reranker: their names, calls and identities.
 
-A reranker may have an `identity`, a str that says what decides its scores, as configured; without it, a
-component's whole configuration does. And it may have a `fingerprint`, a str that says what decides them besides
-the configuration: the content of its model's files, the versions of the libraries that run it.
+A reranker may have an `identity`, a str for the configuration that determines its scores; otherwise its whole
+configuration does. It may have a `fingerprint`, a str for what determines them besides the configuration: the
+content of its model's files, the versions of the libraries that run it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def names_of(rerankers: Sequence[Reranker]) -> list[str]:
-    """A name for each, for messages and traces: what it is registered as, or its class; a second one gets a 2."""
+    """A name for each, for messages and traces: its registered name, or its class; a second one gets a 2."""
     seen: Counter[str] = Counter()
     names = []
     for reranker in rerankers:
@@ -50,7 +50,7 @@ def _name(reranker: object) -> str:
 
 
 def score_member(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
-    """The member's answer, checked.
+    """The member's scores, validated.
 
     Raises:
         BackendResponseError: the response is invalid.
@@ -59,7 +59,7 @@ def score_member(reranker: Reranker, batch: Sequence[Candidates], *, name: str) 
 
 
 async def ascore_member(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
-    """As `score_member`: natively where the member can wait without a thread, else in one."""
+    """Like `score_member`: natively if the member has an asynchronous method, otherwise in a thread."""
     if isinstance(reranker, AsyncReranker):
         answer = await reranker.ascore(batch)
     else:
@@ -69,7 +69,7 @@ async def ascore_member(reranker: Reranker, batch: Sequence[Candidates], *, name
 
 
 def score_member_in_time(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
-    """As `score_member`, by the deadline: where there is one, the member works in a thread and may be abandoned.
+    """Like `score_member`, until the deadline: with one, the member runs in a thread and may be abandoned.
 
     Raises:
         BackendTimeoutError: it did not answer by the deadline. Its thread goes on.
@@ -81,7 +81,7 @@ def score_member_in_time(reranker: Reranker, batch: Sequence[Candidates], *, nam
 
 
 async def ascore_member_in_time(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
-    """As `score_member_in_time`; a member that waits without a thread is cancelled when it is late, or this is."""
+    """Like `score_member_in_time`; a member with an asynchronous method is cancelled when it is late."""
     seconds = remaining()
     if seconds is None:
         return await ascore_member(reranker, batch, name=name)
@@ -92,12 +92,12 @@ async def ascore_member_in_time(reranker: Reranker, batch: Sequence[Candidates],
 
 
 def is_pointwise(reranker: Reranker) -> bool:
-    """Whether the reranker says that it scores each document for itself."""
+    """Whether the reranker declares that it scores each document independently."""
     return isinstance(reranker, PointwiseReranker) and reranker.pointwise
 
 
 def metadata_fields_of(*rerankers: Reranker) -> tuple[str, ...]:
-    """The fields of metadata that these rerankers read, each once."""
+    """The metadata fields that these rerankers read, without duplicates."""
     return tuple(
         dict.fromkeys(
             name for each in rerankers if isinstance(each, ReadsMetadata) for name in each.metadata_fields
@@ -106,7 +106,7 @@ def metadata_fields_of(*rerankers: Reranker) -> tuple[str, ...]:
 
 
 def identity_of(reranker: Reranker) -> str:
-    """What decides the reranker's scores, as configured.
+    """The configuration that determines the reranker's scores.
 
     Raises:
         InputError: nothing tells.
@@ -126,9 +126,9 @@ def identity_of(reranker: Reranker) -> str:
 
 
 def provenance_of(reranker: Reranker) -> Iterator[str]:
-    """What decides the scores besides the configuration: the distribution's version, the files' `fingerprint`.
+    """What determines the scores besides the configuration: the distribution's version, the files' `fingerprint`.
 
-    Both of the reranker, then of those that it holds.
+    For the reranker, then for its members.
 
     Raises:
         InputError: no installed distribution registers it, and it has no `identity` of its own to vouch for it.

@@ -1,4 +1,4 @@
-"""What a cross-encoder reads of a query and each of its documents, and the scores that result."""
+"""The input of a cross-encoder for a query and its documents, and the resulting scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Activation: TypeAlias = Literal["none", "sigmoid"]
 
 
 class Pairs(NamedTuple):
-    """What a model reads for one `Candidates`: the windows of each document, and notes for the trace.
+    """The model's input for one `Candidates`: the windows of each document, and details for the trace.
 
     `places` holds for each document what part of its text each window shows, where there are several; None stands
     for a window that shows title, headings and fields alone.
@@ -39,7 +39,7 @@ class Pairs(NamedTuple):
 
 
 class PairTokenizer:
-    """Pairs a query with documents, each in one sequence of tokens, or in several where it is long.
+    """Pairs a query with documents, each in one sequence of tokens, or in several if it is long.
 
     `tokenizer` neither truncates nor pads, and nobody changes that: doing so while another thread encodes fails
     ("Already borrowed"). `window` is in tokens, special ones included; `prompt` is put before each query;

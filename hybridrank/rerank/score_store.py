@@ -1,4 +1,4 @@
-"""Scores by key on disk, bounded in size: a cache, which may lose anything and must never be wrong.
+"""Scores by key on disk, bounded in size: a cache, which may lose entries but never returns a wrong one.
 
 One SQLite file in write-ahead mode, shared by threads and processes. A row is a key, a score with its spans, a
 checksum over both, and whether the row was used since a sweep last came by.
@@ -75,7 +75,7 @@ class ScoreStore:
         fork.in_child(self._forget_idle)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Those of the scores that are there.
+        """The stored scores for these keys.
 
         Raises:
             StorageError: they cannot be read.
@@ -104,7 +104,7 @@ class ScoreStore:
         return found
 
     def put(self, entries: Mapping[bytes, Entry]) -> None:
-        """Keep these entries, in one transaction; a key that is there keeps the one that it has.
+        """Store these entries in one transaction; an existing key keeps its entry.
 
         Raises:
             StorageError: they cannot be written.

@@ -25,9 +25,9 @@ _DEFAULT = "cross-encoder"
 class Reranked:
     """One of the texts given to `rerank`: its `index` there (from 0), and its `score` (higher is better).
 
-    `score` is on the reranker's own scale, and compares within one query only. `relevance` is the probability that
-    the text is relevant, where the reranker is calibrated; otherwise None. `spans` are the parts that the reranker
-    found relevant, best first, if it reports any.
+    `score` is on the reranker's own scale, and comparable only within one query. `relevance` is the probability
+    that the text is relevant, if the reranker is calibrated; otherwise None. `spans` are the parts that the
+    reranker found relevant, best first, if it reports any.
     """
 
     index: int
@@ -51,7 +51,7 @@ def rerank(
 ) -> list[Reranked]:
     """Score texts or documents for a query: the best `top_n` first, or all of them; ties keep the order given.
 
-    `reranker` is a registered name, a table with ``use`` and its options, or a reranker. One that is named is kept
+    `reranker` is a registered name, a table with ``use`` and its options, or a reranker. A named one is cached
     with its model, so that later calls load nothing.
 
     >>> from hybridrank import Candidates, Component, rerank
@@ -82,7 +82,7 @@ async def arerank(
     top_n: int | None = None,
     reranker: str | Mapping[str, Any] | Reranker = _DEFAULT,
 ) -> list[Reranked]:
-    """As `rerank`, without blocking the event loop."""
+    """Like `rerank`, without blocking the event loop."""
     candidates, least = _candidates(query, texts), _top_n(top_n)
     chosen = _reranker(reranker)
     if not candidates.documents:

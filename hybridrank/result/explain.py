@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["explain", "reasons", "stage_notes"]
 
 _PADDING = 3  # columns between two columns of a table
-_LONGEST_NOTE = 1_000  # characters of a stage's notes, and of its error
+_LONGEST_NOTE = 1_000  # maximum characters of a stage's details, and of its error
 _WHY = 16  # columns that the reasons claim at most; they are wrapped
 
 
@@ -73,7 +73,7 @@ def explain(hits: Sequence[Hit], trace: Trace, *, width: int) -> str:
 
 
 def reasons(trace: Trace, path: Mapping[str, tuple[int, float]]) -> str:
-    """How a document reached its rank, in a few words; `path` is its rank and score at every stage."""
+    """How a document got its rank, in a few words; `path` is its rank and score at every stage."""
     arms = [stage.name for stage in trace.stages if stage.kind == "retrieve"]
     finders = [name for name in arms if name in path]
     found = [f"only {finders[0]} found it"] if len(finders) == 1 < len(arms) else []
@@ -100,7 +100,7 @@ def _describe(stage: Stage) -> str:
 
 
 def stage_notes(stage: Stage) -> list[str]:
-    """What the backend reported, and why the stage failed."""
+    """The details that the backend reported, and the error of the stage."""
     reported = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stage.details.items() if value)
     failed = "" if stage.error is None else f"{'' if stage.late else 'FAILED: '}{stage.error}"
     return [_cut(text) for text in (reported, failed) if text]
@@ -122,5 +122,5 @@ def _parts(widths: Sequence[int], *, room: int) -> Iterator[tuple[int, int]]:
 
 
 def _cut(text: str) -> str:
-    """No more of a backend's text than anybody reads: the trace has all of it."""
+    """Truncate a backend's text to a readable length: the trace has all of it."""
     return text if len(text) <= _LONGEST_NOTE else f"{text[:_LONGEST_NOTE]}…"

@@ -1,4 +1,4 @@
-"""What happened in one search, stage by stage: enough to explain it, and to replay it without an index."""
+"""The trace of one search, stage by stage: enough to explain it, and to replay it without an index."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Stage:
     spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.error is not None:  # the words of somebody else's exception
+        if self.error is not None:  # the message of a third-party exception
             object.__setattr__(self, "error", sound_text(self.error))
 
     @property
@@ -121,7 +121,7 @@ class Trace:
         return found
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """The trace as JSON; `from_json` gives it back, equal."""
+        """The trace as JSON; `from_json` returns an equal one."""
         return _adapter().dump_json(self, indent=indent).decode()
 
     @classmethod

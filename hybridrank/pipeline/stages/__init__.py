@@ -1,1 +1,1 @@
-"""The way of a query, one file a step: retrieve, fuse, rerank, blend, adjust, rank."""
+"""The stages of a query, one file each: expand, retrieve, fuse, rerank, blend, adjust, rank."""

@@ -33,8 +33,8 @@ def adjust(
 ) -> Plan[None]:
     """Add an adjuster's stage to each query that has ranked documents.
 
-    The adjuster reads what the last stage that did not fail has ranked, and never what the reranker did not see.
-    Each query is a call of its own, so that what fails for one leaves the others alone.
+    The adjuster receives the documents that the last successful stage ranked, except those that the reranker did
+    not receive. Each query is a separate call, so that a failure does not affect the others.
     """
     most = None if setup.config.reranker is None else setup.config.rerank_k
     asked = [_asked(state, adjuster, most) for state in states if state.last.ids]
@@ -60,7 +60,7 @@ def adjust(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What an adjuster is given for one query."""
+    """The input of an adjuster for one query."""
 
     state: QueryState
     candidates: Candidates
@@ -77,7 +77,7 @@ def _asked(state: QueryState, adjuster: Adjuster, most: int | None) -> _Asked:
 
 
 def _vectors(state: QueryState, ids: Sequence[str]) -> NDArray[np.float32]:
-    """Shape (len(ids), dim), zeros where there is no vector."""
+    """Shape (len(ids), dim), zeros for a document without a vector."""
     import numpy as np
 
     none = np.zeros_like(next(iter(state.vectors.values()), np.zeros(0, np.float32)))

@@ -13,7 +13,7 @@ __all__ = ["blend"]
 
 
 def blend(setup: Setup, options: SearchOptions, state: QueryState) -> None:
-    """Add the blend's stage to a query that was just reranked, if the fused order has any weight."""
+    """Add the blend's stage to a reranked query, if the fused order has any weight."""
     reranked, fused = state.stages[-1], next(stage for stage in reversed(state.stages) if stage.kind == "fuse")
     if setup.blend == 0 or reranked.kind != "rerank" or not reranked.ids:
         return

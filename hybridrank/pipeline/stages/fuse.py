@@ -26,11 +26,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the arms are asked, in one batch: every formulation of every query, with the weight of each."""
+    """The batch for the arms: every formulation of every query, with the weight of each."""
 
     queries: Sequence[Query]
     weights: Sequence[float]
-    places: Sequence[range]  # by query: the places of its formulations in the batch
+    places: Sequence[range]  # by query: the positions of its formulations in the batch
 
     @classmethod
     def of(cls, states: Sequence[QueryState]) -> Asked:
@@ -49,7 +49,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """The outcome of each arm, and the documents at hand for them.
+    """The outcome of each arm, and the documents fetched for them.
 
     `held` are documents that were fetched; of the units in `local` the others can be fetched later. `complete`
     says that all of what was found is held or local: no arm is remote.
@@ -75,7 +75,7 @@ def fuse(
     for failure in failed.values():
         if isinstance(failure, InputError):  # the query's fault, not the arm's
             raise failure
-    if len(failed) == len(arms) and not any(map(is_late, arms.values())):  # being late raises nothing
+    if len(failed) == len(arms) and not any(map(is_late, arms.values())):  # being late does not raise
         raise SearchError(failed) from next(iter(failed.values()))
     for name, failure in failed.items():
         if not is_late(arms[name]):  # `degraded` reports the deadline
@@ -98,13 +98,13 @@ def fuse(
 
 
 def is_late(outcome: Outcome[Any]) -> bool:
-    """Whether a deadline is why there is no value."""
+    """Whether a deadline is the reason for the missing value."""
     return isinstance(outcome.error, BackendTimeoutError) and remaining() is not None
 
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A query with the rankings that its arms gave, by the names of their stages."""
+    """A query with the rankings of its arms, by the names of their stages."""
 
     state: QueryState
     rankings: Mapping[str, Ranking]
@@ -161,7 +161,7 @@ def _retrieved_stages(
 
 
 def _merged(setup: Setup, found: Sequence[_Query]) -> list[Ranking]:
-    """One ranking a query. The weights are in its details where they depend on the query."""
+    """One ranking per query. The weights are in its details if they depend on the query."""
     fusion = setup.config.fusion
     rankings = [each.rankings for each in found]
     queries = [each.state.query for each in found]

@@ -15,7 +15,7 @@ __all__ = ["rank"]
 
 
 def rank(setup: Setup, options: SearchOptions, states: Sequence[QueryState]) -> list[SearchResult]:
-    """The result of each query, as it stands."""
+    """The current result of each query."""
     seconds = perf_counter() - options.started
     return [
         SearchResult(
@@ -35,9 +35,10 @@ def rank(setup: Setup, options: SearchOptions, states: Sequence[QueryState]) -> 
 
 
 def _hits(state: QueryState, k: int, min_score: float | None) -> list[Hit]:
-    """The first `k`: what the last stage scored, by its scores, then what only the stages before it scored.
+    """The first `k`: the documents that the last stage scored, by score, then those that only earlier stages
+    scored.
 
-    With `min_score`, only those to which the reranker gave at least so much; all, if it scored nothing.
+    With `min_score`, only those with at least this reranker score; all, if it scored nothing.
     """
     hits: list[Hit] = []
     seen: set[str] = set()

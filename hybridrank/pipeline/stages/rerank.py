@@ -27,9 +27,9 @@ def rerank(
     *,
     emit: Callable[[Sequence[QueryState]], object] | None = None,
 ) -> Plan[None]:
-    """Add a stage to each query that has candidates; none where there is no reranker, or no text to compare with.
+    """Add a stage to each query that has candidates; none without a reranker, or without a text to compare with.
 
-    `emit` makes a partial result of the queries as far as they are reranked.
+    `emit` creates a partial result from the queries as far as they are reranked.
     """
     config = setup.config
     asked = [state for state in states if state.stages[-1].ids and not state.query.is_blank]

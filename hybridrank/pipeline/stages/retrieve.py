@@ -1,7 +1,7 @@
 """Retrieve: ask all arms in parallel for their best candidates.
 
-Local arms are asked, fused and fetched from one state of the collection. Where other arms are remote, nothing is
-held while they answer: if the collection has changed by then, the local arms are asked again.
+Local arms are searched, fused and fetched from one state of the collection. If other arms are remote, no state is
+held while they respond: if the collection has changed by then, the local arms are searched again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def retrieve(setup: Setup, options: SearchOptions, states: Sequence[QueryState])
 
 @dataclass(frozen=True, slots=True)
 class _Local:
-    """What the local arms found, in which state of the collection, and documents and vectors of some of it."""
+    """The results of the local arms, the searched state of the collection, and documents and vectors from it."""
 
     arms: Mapping[str, Outcome[Rankings]]
     found: frozenset[str] = frozenset()
@@ -62,7 +62,7 @@ class _Local:
 
 
 class _Retrieval:
-    """One batch of queries on its way through the arms and the fusion."""
+    """One batch of queries in the arms and the fusion."""
 
     def __init__(self, setup: Setup, options: SearchOptions, states: Sequence[QueryState]) -> None:
         self.setup = setup
@@ -135,9 +135,9 @@ class _Retrieval:
         return {doc_id for state in states for doc_id in state.stages[-1].ids[:most]}
 
     def _retrieve_local(self) -> _Local:
-        """What the local arms find where others are remote, and the documents at the top of each.
+        """The results of the local arms next to remote ones, and the documents at the top of each.
 
-        Those are most likely read later; the others are fetched once all arms are fused.
+        These are most likely read later; the others are fetched after the fusion.
         """
         with self._retrieving() as (view, arms):
             rankings = [ranking for arm in arms.values() if arm.error is None for ranking in arm.get()]

@@ -180,7 +180,7 @@ class BM25Index:
     def use_statistics(self, provider: StatisticsProvider | None) -> None:
         """Score by the statistics of a corpus that this index holds a part of; None: by the index's own.
 
-        They are read anew for each query. The provider's terms must come of the same language and accents. It is
+        They are read again for each query. The provider's terms must come of the same language and accents. It is
         not saved with the index.
         """
         with self._lock:
