@@ -151,6 +151,20 @@ def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+def mapped(folder: Path) -> dict[str, str]:
+    """The files below a folder that are mapped into this process's memory, with their permissions ("r--s")."""
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        pytest.skip("this system does not list what is mapped")
+    fields = [line.split(maxsplit=5) for line in lines]
+    return {
+        str(Path(each[5]).relative_to(folder)): each[1]
+        for each in fields
+        if len(each) == 6 and Path(each[5]).is_relative_to(folder)
+    }
+
+
 def distribution(folder, name, group, entries, modules):
     """An installed distribution as pip leaves it: modules, and a dist-info with entry points."""
     info = folder / f"{name.replace('-', '_')}-1.0.dist-info"

@@ -57,10 +57,9 @@ def record(
     that are not recorded yet, or whose search was degraded, are searched for. Judgments may change in between;
     the pipeline, its models, the documents and the queries' texts may not.
 
-    Queries are searched one at a time, as those of users are, so that the latencies are those of single
-    searches; `batch`
-    searches several at once, which is faster and records no latencies. `k` results are asked for (recordings
-    hold all candidates, whatever it is). Where documents are split into passages, documents are what is found.
+    Queries are searched one at a time, as those of users are, so that latencies are those of single searches;
+    `batch` searches several at once, which is faster and records no latencies. `k` results are asked for
+    (recordings hold all candidates for any `k`). Where documents are split into passages, documents are found.
 
     With `deep`, each arm fetches that many candidates, and the reranker scores all of them: best for `tune` and
     `replay`. The recording still knows the pipeline's own configuration.
