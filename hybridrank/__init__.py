@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from hybridrank.pipeline.config import PipelineConfig as PipelineConfig
     from hybridrank.pipeline.observers import Observer as Observer
     from hybridrank.pipeline.pipeline import Pipeline as Pipeline
+    from hybridrank.rerank.texts import RerankModule
     from hybridrank.rerank.texts import arerank as arerank
-    from hybridrank.rerank.texts import rerank as rerank
     from hybridrank.result.hits import Hit as Hit
     from hybridrank.result.hits import SearchResult as SearchResult
     from hybridrank.result.trace import Stage as Stage
@@ -54,5 +54,7 @@ if TYPE_CHECKING:
     from hybridrank.types import Ranking as Ranking
     from hybridrank.types import Scores as Scores
     from hybridrank.types import Span as Span
+
+    rerank: RerankModule
 else:
     __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -37,6 +37,7 @@ from typing import Any, get_args, get_origin
 from hybridrank.errors import InputError
 from hybridrank.filters.expressions import conditions_of
 from hybridrank.filters.language import Filter
+from hybridrank.values.printable import shown
 
 __all__ = ["FieldTypes"]
 
@@ -133,9 +134,7 @@ class FieldTypes:
         if types is None:
             return cls()
         if not isinstance(types, Mapping):
-            raise InputError(
-                f'fields must map field names to types, as {{"year": "int"}}, not be a {type(types).__name__}'
-            )
+            raise InputError(f'fields must map field names to types, as {{"year": "int"}}, not {shown(types)}')
         for name in types:
             Filter.of({name: {"$exists": True}})  # a field that no filter can name is of no use
         return cls({name: _type_name(name, each) for name, each in types.items()})

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,19 +31,31 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    concurrency: int = Field(8, ge=1, description="most calls at one time, over all threads and event loops")
-    per_minute: float | None = Field(None, gt=0, description="most calls begun in any minute, retries included")
-    timeout: float = Field(10.0, gt=0, description="seconds for one attempt, from connecting to the last byte")
-    retries: int = Field(2, ge=0, le=10, description="attempts after the first")
+    concurrency: int = Field(
+        default=8, ge=1, description="most calls at one time, over all threads and event loops"
+    )
+    per_minute: float | None = Field(
+        default=None, gt=0, description="most calls begun in any minute, retries included"
+    )
+    timeout: float = Field(
+        default=10.0, gt=0, description="seconds for one attempt, from connecting to the last byte"
+    )
+    retries: int = Field(default=2, ge=0, le=10, description="attempts after the first")
     max_wait: float = Field(
-        20.0, ge=0, description="longest pause before a retry, in seconds; if Retry-After is longer, give up"
+        default=20.0,
+        ge=0,
+        description="longest pause before a retry, in seconds; if Retry-After is longer, give up",
     )
 
-    def __init__(self, **options: Any) -> None:
-        try:
-            super().__init__(**options)
-        except ValidationError as error:
-            raise config_error(error, type(self).model_fields, given=options, path="$", what="limits") from None
+    if not TYPE_CHECKING:  # type checkers know the fields
+
+        def __init__(self, **options: Any) -> None:
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                raise config_error(
+                    error, type(self).model_fields, given=options, path="$", what="limits"
+                ) from None
 
 
 class _AsyncSemaphore:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -28,6 +28,9 @@ from hybridrank.rerank.members import (
 from hybridrank.rerank.score_store import KEY_BYTES, Entry, ScoreStore
 from hybridrank.runtime.threads import in_thread
 from hybridrank.types import Candidates, Scores
+
+if TYPE_CHECKING:
+    from hybridrank.component.protocols import Reranker
 
 __all__ = ["Cached"]
 
@@ -71,22 +74,33 @@ class Cached(Component):
     """
 
     use: ClassVar[str] = "cached"
+    pointwise: ClassVar[bool] = True
 
     reranker: RerankerOption = Field(default_factory=lambda: create("reranker", "cross-encoder"))
     path: str | None = None
     max_bytes: int = Field(default=256 * 2**20, ge=2**20)
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        identity_of(self.reranker)
-        (name,) = names_of([self.reranker])
-        if not is_pointwise(self.reranker):
-            raise InputError(
-                f'"{name}" does not say that it scores each document for itself (`pointwise`), so its scores '
-                f'cannot be kept; where it holds rerankers, put "{self.use}" around those'
-            )
+    if TYPE_CHECKING:  # callers may give names and tables
 
-    pointwise: ClassVar[bool] = True
+        def __init__(
+            self,
+            *,
+            reranker: Reranker | str | Mapping[str, Any] = ...,
+            path: str | None = None,
+            max_bytes: int = 256 * 2**20,
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            identity_of(self.reranker)
+            (name,) = names_of([self.reranker])
+            if not is_pointwise(self.reranker):
+                raise InputError(
+                    f'"{name}" does not say that it scores each document for itself (`pointwise`), so its scores '
+                    f'cannot be kept; where it holds rerankers, put "{self.use}" around those'
+                )
 
     @property
     def identity(self) -> str:

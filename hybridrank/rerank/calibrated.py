@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hybridrank.component.protocols import Reranker
+
 __all__ = ["Calibrated"]
 
 _METHODS: dict[str, type[Platt | Isotonic]] = {"platt": Platt, "isotonic": Isotonic}
@@ -55,18 +57,31 @@ class Calibrated(Component):
     calibration: Calibration | None = None
     fitted_for: str | None = None
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if (self.calibration is None) != (self.fitted_for is None):
-            raise ConfigError(
-                "calibration and fitted_for belong together: keep both as fit() gives them", path="$.fitted_for"
-            )
-        identity = None if self.fitted_for is None else identity_of(self.reranker)
-        if identity is not None and current_identity(self.fitted_for or "") != current_identity(identity):
-            raise ConfigError(
-                f"it was fitted for {self.fitted_for}, and the reranker is {identity}: fit it again",
-                path="$.fitted_for",
-            )
+    if TYPE_CHECKING:  # callers may give names and tables
+
+        def __init__(
+            self,
+            *,
+            reranker: Reranker | str | Mapping[str, Any] = ...,
+            calibration: Calibration | Mapping[str, Any] | None = None,
+            fitted_for: str | None = None,
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            if (self.calibration is None) != (self.fitted_for is None):
+                raise ConfigError(
+                    "calibration and fitted_for belong together: keep both as fit() gives them",
+                    path="$.fitted_for",
+                )
+            identity = None if self.fitted_for is None else identity_of(self.reranker)
+            if identity is not None and current_identity(self.fitted_for or "") != current_identity(identity):
+                raise ConfigError(
+                    f"it was fitted for {self.fitted_for}, and the reranker is {identity}: fit it again",
+                    path="$.fitted_for",
+                )
 
     @property
     def identity(self) -> str:

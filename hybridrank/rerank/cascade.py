@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import inf, nextafter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -22,6 +22,9 @@ from hybridrank.rerank.members import (
 )
 from hybridrank.runtime import deadline
 from hybridrank.types import Candidates, Document, Scores, Span
+
+if TYPE_CHECKING:
+    from hybridrank.component.protocols import Reranker
 
 __all__ = ["Cascade"]
 
@@ -53,21 +56,29 @@ class Cascade(Component):
     stages: tuple[RerankerOption, ...] = Field(min_length=2)
     keep: tuple[PositiveInt, ...] = Field(min_length=1)
 
+    if TYPE_CHECKING:  # callers may give names and tables
+
+        def __init__(
+            self, *, stages: Sequence[Reranker | str | Mapping[str, Any]], keep: Sequence[int]
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            if len(self.keep) != len(self.stages) - 1:
+                raise ConfigError(
+                    f"{len(self.stages)} stages need {len(self.stages) - 1} numbers of documents, one less, "
+                    f"not {len(self.keep)}",
+                    path="$.keep",
+                )
+
     @field_validator("keep")
     @classmethod
     def _narrows(cls, keep: tuple[int, ...]) -> tuple[int, ...]:
         if any(later > earlier for earlier, later in pairwise(keep)):
             raise ConfigError(f"a later stage cannot get more documents than an earlier one: {list(keep)}")
         return keep
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        if len(self.keep) != len(self.stages) - 1:
-            raise ConfigError(
-                f"{len(self.stages)} stages need {len(self.stages) - 1} numbers of documents to keep, one less, "
-                f"not {len(self.keep)}",
-                path="$.keep",
-            )
 
     @property
     def identity(self) -> str:

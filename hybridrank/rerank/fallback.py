@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
@@ -77,6 +77,17 @@ class Fallback(Component):
     failure_threshold: PositiveInt = 3
     cooldown: float = Field(default=30.0, ge=0.0)
     time_share: float = Field(default=0.5, gt=0.0, lt=1.0)
+
+    if TYPE_CHECKING:  # callers may give names and tables
+
+        def __init__(
+            self,
+            *,
+            rerankers: Sequence[Reranker | str | Mapping[str, Any]],
+            failure_threshold: int = 3,
+            cooldown: float = 30.0,
+            time_share: float = 0.5,
+        ) -> None: ...
 
     @property
     def metadata_fields(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hybridrank.component.protocols import CalibratedReranker, Reranker
 from hybridrank.component.registry import component_class, create
@@ -148,6 +148,23 @@ def _reranker(reranker: str | Mapping[str, Any] | Reranker) -> Reranker:
 def _create(table: Mapping[str, Any]) -> Reranker:
     made: Reranker = create("reranker", table)
     return made
+
+
+if TYPE_CHECKING:
+
+    class RerankModule(Protocol):
+        """``hybridrank.rerank`` as type checkers see it: the function, and the package that holds the classes."""
+
+        def __call__(
+            self,
+            query: str | Query,
+            texts: Iterable[str | Document],
+            *,
+            top_n: int | None = None,
+            reranker: str | Mapping[str, Any] | Reranker = _DEFAULT,
+        ) -> list[Reranked]: ...
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 @lru_cache(maxsize=8)

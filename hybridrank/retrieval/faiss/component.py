@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ from hybridrank.component.registry import EmbedderOption
 from hybridrank.retrieval.faiss.factory import unusual
 
 if TYPE_CHECKING:
+    from hybridrank.component.protocols import Embedder
     from hybridrank.retrieval.faiss.index import FaissIndex
 
 __all__ = ["Faiss"]
@@ -48,6 +49,18 @@ class Faiss(Component):
     recall_target: float | None = Field(default=None, gt=0, lt=1)
     quantize: Literal["int8", "pq"] | None = None
     search: dict[str, Annotated[int | float, Field(gt=0)]] = Field(default_factory=dict)
+
+    if TYPE_CHECKING:  # callers may give names and tables
+
+        def __init__(
+            self,
+            *,
+            embedder: Embedder | str | Mapping[str, Any] = "onnx",
+            factory: str = "auto",
+            recall_target: float | None = None,
+            quantize: Literal["int8", "pq"] | None = None,
+            search: Mapping[str, int | float] = ...,
+        ) -> None: ...
 
     @model_validator(mode="after")
     def _read_every_option(self) -> Faiss:

@@ -58,31 +58,38 @@ class CohereReranker(Component):
     use: ClassVar[str] = "cohere"
     pointwise: ClassVar[bool] = True
 
-    model: str = Field("rerank-v5.0-pro", min_length=1, description="the model's id at Cohere")
+    model: str = Field(default="rerank-v5.0-pro", min_length=1, description="the model's id at Cohere")
     api_key_env: str = Field(
-        "CO_API_KEY",
+        default="CO_API_KEY",
         pattern="^[A-Za-z_][A-Za-z0-9_]*$",
         description="the name of the environment variable that holds the key; never the key itself",
     )
     base_url: str | None = Field(
-        None,
+        default=None,
         pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
         description="where the API is; by default what CO_API_URL says, or else api.cohere.com",
     )
     max_tokens_per_doc: int | None = Field(
-        None, ge=1, description="longer documents are truncated by the API; by default at the API's own 4096"
+        default=None,
+        ge=1,
+        description="longer documents are truncated by the API; by default at the API's own 4096",
     )
     metadata_fields: tuple[str, ...] = Field(
-        (), description="fields of the metadata that are sent between title and text, a line each"
+        default=(), description="fields of the metadata that are sent between title and text, a line each"
     )
     max_spans: int | None = Field(
-        None, ge=1, description="most relevant spans of a document to ask for; by default none are"
+        default=None, ge=1, description="most relevant spans of a document to ask for; by default none are"
     )
     span_threshold: float | None = Field(
-        None, ge=0.0, le=1.0, description="spans that score less are left out; by default the API's own 0.1"
+        default=None,
+        ge=0.0,
+        le=1.0,
+        description="spans that score less are left out; by default the API's own 0.1",
     )
-    batch_size: int = Field(1000, ge=1, le=10_000, description="most documents in one call")
-    limits: Limits = Field(Limits(), description="of calls at one time and a minute, of time and of retries")
+    batch_size: int = Field(default=1000, ge=1, le=10_000, description="most documents in one call")
+    limits: Limits = Field(
+        default=Limits(), description="of calls at one time and a minute, of time and of retries"
+    )
 
     @model_validator(mode="after")
     def _spans_are_asked_for(self) -> Self:

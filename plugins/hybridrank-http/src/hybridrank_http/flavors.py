@@ -88,14 +88,16 @@ class Fields(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    query: str | None = Field(None, min_length=1, description="of the request: the query")
-    documents: str | None = Field(None, min_length=1, description="of the request: the documents' texts")
+    query: str | None = Field(default=None, min_length=1, description="of the request: the query")
+    documents: str | None = Field(default=None, min_length=1, description="of the request: the documents' texts")
     results: str | None = Field(
-        None, description='of the answer: the list of results; dots go down; "" is the answer'
+        default=None, description='of the answer: the list of results; dots go down; "" is the answer'
     )
-    index: str | None = Field(None, min_length=1, description="of a result: the document's index, from 0")
-    score: str | None = Field(None, min_length=1, description="of a result: its score, higher is better")
-    usage: str | None = Field(None, description='of the answer: billed units by name; dots go down; "" for none')
+    index: str | None = Field(default=None, min_length=1, description="of a result: the document's index, from 0")
+    score: str | None = Field(default=None, min_length=1, description="of a result: its score, higher is better")
+    usage: str | None = Field(
+        default=None, description='of the answer: billed units by name; dots go down; "" for none'
+    )
 
     def __init__(self, **names: Any) -> None:
         try:

@@ -61,39 +61,44 @@ class HttpReranker(Component):
         pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
         description="where the server is, without the path that is asked: https://api.jina.ai",
     )
-    flavor: FlavorName = Field("cohere", description="how the server wants to be asked")
-    model: str | None = Field(None, min_length=1, description="the model's name at the server, if it wants one")
+    flavor: FlavorName = Field(default="cohere", description="how the server wants to be asked")
+    model: str | None = Field(
+        default=None, min_length=1, description="the model's name at the server, if it wants one"
+    )
     api_key_env: str | None = Field(
-        None,
+        default=None,
         pattern="^[A-Za-z_][A-Za-z0-9_]*$",
         description="the name of the environment variable that holds the key; by default none is sent",
     )
     on_long: OnLong | None = Field(
-        None, description="what the server does with a text over its maximum; by default what the flavor does"
+        default=None,
+        description="what the server does with a text over its maximum; by default what the flavor does",
     )
     pointwise: bool = Field(
-        False,
+        default=False,
         description="the model scores each document for itself, as cross-encoders do and listwise models don't",
     )
     batch_size: int | None = Field(
-        None, ge=1, le=10_000, description="most documents in one call; by default the flavor's"
+        default=None, ge=1, le=10_000, description="most documents in one call; by default the flavor's"
     )
     path: str | None = Field(
-        None, pattern=r"^/[^\s?#]*$", description="the path that is asked; by default the flavor's"
+        default=None, pattern=r"^/[^\s?#]*$", description="the path that is asked; by default the flavor's"
     )
     metadata_fields: tuple[str, ...] = Field(
-        (), description="fields of the metadata that are sent between title and text, a line each"
+        default=(), description="fields of the metadata that are sent between title and text, a line each"
     )
     instruction: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="what relevance means, put on a line before each query, for models that follow instructions",
     )
-    fields: Fields = Field(Fields(), description="names of fields that differ from the flavor's")
+    fields: Fields = Field(default=Fields(), description="names of fields that differ from the flavor's")
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="further fields of the request, over the flavor's own"
     )
-    limits: Limits = Field(Limits(), description="of calls at one time and a minute, of time and of retries")
+    limits: Limits = Field(
+        default=Limits(), description="of calls at one time and a minute, of time and of retries"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -32,16 +32,20 @@ class ChatEndpoint(Component):
     )
     model: str = Field(min_length=1, description="the model's name at that server")
     api_key_env: str | None = Field(
-        None,
+        default=None,
         pattern="^[A-Za-z_][A-Za-z0-9_]*$",
         description="the name of the environment variable that holds the key; without it, no key is sent",
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | Literal["default"] = Field(
-        0.0, description='"default" sends none, for models that refuse it'
+        default=0.0, description='"default" sends none, for models that refuse it'
     )
-    structured: bool = Field(False, description="ask the server to hold the model to a JSON schema")
-    extra: dict[str, JsonValue] = Field({}, description="further fields of each request, such as max_tokens")
-    limits: Limits = Field(Limits(), description="of requests at one time and a minute, of time and of retries")
+    structured: bool = Field(default=False, description="ask the server to hold the model to a JSON schema")
+    extra: dict[str, JsonValue] = Field(
+        default={}, description="further fields of each request, such as max_tokens"
+    )
+    limits: Limits = Field(
+        default=Limits(), description="of requests at one time and a minute, of time and of retries"
+    )
 
     @model_validator(mode="after")
     def _extra_is_extra(self) -> Self:

@@ -45,16 +45,16 @@ class LlmReranker(ChatEndpoint):
 
     use = "llm"
 
-    window: int = Field(20, ge=2, le=100, description="most documents in one request")
-    step: int = Field(10, ge=1, description="documents that the window moves by, fewer than it holds")
-    passes: int = Field(1, ge=1, le=10, description="how often the window slides from end to front")
-    max_document_characters: int = Field(2000, ge=20, description="what the model is shown of a document")
-    max_query_characters: int = Field(2000, ge=20, description="what the model is shown of a query")
+    window: int = Field(default=20, ge=2, le=100, description="most documents in one request")
+    step: int = Field(default=10, ge=1, description="documents that the window moves by, fewer than it holds")
+    passes: int = Field(default=1, ge=1, le=10, description="how often the window slides from end to front")
+    max_document_characters: int = Field(default=2000, ge=20, description="what the model is shown of a document")
+    max_query_characters: int = Field(default=2000, ge=20, description="what the model is shown of a query")
     metadata_fields: tuple[str, ...] = Field(
-        (), description="fields of the metadata that the model is shown between title and text"
+        default=(), description="fields of the metadata that the model is shown between title and text"
     )
     instruction: str | None = Field(
-        None, min_length=1, description="what relevance means here, added to the system message"
+        default=None, min_length=1, description="what relevance means here, added to the system message"
     )
 
     @model_validator(mode="after")

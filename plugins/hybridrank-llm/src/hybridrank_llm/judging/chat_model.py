@@ -26,7 +26,7 @@ class ChatModel(ChatEndpoint):
     use = "chat"
 
     limits: Limits = Field(
-        Limits(timeout=60.0), description="of requests at one time and a minute, of time and of retries"
+        default=Limits(timeout=60.0), description="of requests at one time and a minute, of time and of retries"
     )
 
     async def ask(self, messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any]) -> Said:
