@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import typer.main
 
 from hybridrank import __version__
+from hybridrank.cli.app import app
 
 RUN = [sys.executable, "-c", "from hybridrank.cli import main; main()"]
 
@@ -195,3 +197,13 @@ def test_the_demos_corpus_is_bounded_and_distinct():
     assert len({document.id for document in documents}) == len(documents)
     assert any(document.id == "subprocess.run" for document in documents)
     assert len(standard_library(50)) <= 50
+
+
+def test_an_option_means_the_same_for_every_command():
+    """Options that several commands take are declared once; only -k and --config depend on the command."""
+    declared: dict[str, set[tuple[str, ...]]] = {}
+    for command in typer.main.get_command(app).commands.values():
+        for parameter in command.params:
+            for name in (option for option in parameter.opts if option.startswith("-")):
+                declared.setdefault(name, set()).add((str(parameter.help), str(parameter.type), *parameter.opts))
+    assert {name for name, each in declared.items() if len(each) > 1} == {"-k", "--config"}
