@@ -17,7 +17,7 @@ import numpy as np
 from blend import Rule, arguments, at, recorded, weight
 from traces import Recorded, Searches, interval
 
-from hybridrank.blend import ConfidenceBlend, blended
+from hybridrank.blend import ConfidenceBlend, blend_scores
 from hybridrank.rerank.early_stopping import EarlyStopping
 
 K = 10
@@ -30,7 +30,7 @@ def stopped(search: Recorded, blend: Rule, *, rule: EarlyStopping) -> int:
     count = min(rule.next(0, k=K), len(search.scores))
     while count < len(search.scores):
         scores = search.scores[:count]
-        if rule.should_stop(blended(scores, weight=weight(blend, scores)), k=K):
+        if rule.should_stop(blend_scores(scores, weight=weight(blend, scores)), k=K):
             break
         count = min(count + rule.next(count, k=K), len(search.scores))
     return count

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from traces import Recorded, Searches, interval, measured, named, record
 
-from hybridrank.blend import ConfidenceBlend, blended, confidence_range_of
+from hybridrank.blend import ConfidenceBlend, blend_scores, confidence_range_of
 from hybridrank.rerank import CrossEncoder
 
 SURE, UNSURE = (0.0, 0.1, 0.2), (0.8, 0.9, 1.0)
@@ -40,7 +40,7 @@ def at(rule: Rule, depth: int) -> Callable[[Recorded], list[str]]:
 
     def ranking(search: Recorded) -> list[str]:
         scores = search.scores[:depth]
-        return search.ranked(blended(scores, weight=weight(rule, scores)))
+        return search.ranked(blend_scores(scores, weight=weight(rule, scores)))
 
     return ranking
 

@@ -12,17 +12,17 @@ from hybridrank.errors import InputError
 from hybridrank.fusion.normalization import standardize
 from hybridrank.types import Ranking
 
-__all__ = ["blend", "blended"]
+__all__ = ["blend", "blend_scores"]
 
 
-def blended(scores: Sequence[float], *, weight: float) -> list[float]:
+def blend_scores(scores: Sequence[float], *, weight: float) -> list[float]:
     """A new score for each document; `scores` are the reranker's, in the documents' fused order.
 
     ``(1 - weight) * z(score) + weight * z(-log(1 + fused rank))``, where z standardizes over the documents (0 if
     all are equal), and ranks count from 1. `weight` 0 gives the reranker's order, 1 the fused one. The result is
     invariant to a factor and an offset of the scores.
 
-    >>> [round(score, 2) for score in blended([0.2, 0.9, 0.1], weight=0.25)]
+    >>> [round(score, 2) for score in blend_scores([0.2, 0.9, 0.1], weight=0.25)]
     [-0.1, 1.02, -0.92]
     """
     prior = standardize([-log(place + 1) for place in range(1, len(scores) + 1)])
@@ -43,5 +43,5 @@ def blend(fused: Ranking, reranked: Ranking, *, weight: float) -> Ranking:
     if len(ids) < len(found):
         lost = next(doc_id for doc_id in reranked.ids if doc_id not in set(ids))
         raise InputError(f"the fused ranking lacks document {lost!r}, which the reranker has scored")
-    scores = blended([found[doc_id] for doc_id in ids], weight=weight)
+    scores = blend_scores([found[doc_id] for doc_id in ids], weight=weight)
     return Ranking.of(zip(ids, scores, strict=True))

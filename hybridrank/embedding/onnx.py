@@ -16,7 +16,7 @@ from hybridrank.models.digests import file_digest
 from hybridrank.models.facts import Pooling, read_facts
 from hybridrank.models.files import onnx_files, possible_graphs, with_weights
 from hybridrank.models.onnx_runtime import Encoder, Tokens, trust_needed_to_run
-from hybridrank.models.tokenizing import tokenized
+from hybridrank.models.tokenizing import tokenize
 from hybridrank.types import Progress, Role
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class OnnxEmbedder(Component):
         room = window - tokenizer.num_special_tokens_to_add(is_pair=False)
         sequences = []
         for text in texts:
-            encoding = tokenized(tokenizer, prefix + text, most=room)
+            encoding = tokenize(tokenizer, prefix + text, most=room)
             sequences.append(Tokens.of(tokenizer.post_process(encoding)))
         return graph.run(sequences, output=output, reduce=pool, progress=progress)
 

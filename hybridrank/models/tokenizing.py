@@ -16,7 +16,7 @@ from hybridrank.runtime.deadline import check
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["tokenize_parts", "tokenized"]
+__all__ = ["tokenize", "tokenize_parts"]
 
 _PART = 8192  # characters, some ten milliseconds
 _NEAR = 1024  # characters in which a place to cut is looked for
@@ -24,7 +24,7 @@ _NEAR = 1024  # characters in which a place to cut is looked for
 _BEFORE_A_WORD = re.compile(r"(?<=\S)\s(?=\S)")
 
 
-def tokenized(tokenizer: Tokenizer, text: str, *, most: int | None = None) -> Encoding:
+def tokenize(tokenizer: Tokenizer, text: str, *, most: int | None = None) -> Encoding:
     """The tokens of `text` without special ones: all of them, or the first `most`.
 
     A long text is cut before single spaces, where no tokenizer makes a token of both sides; only where there is

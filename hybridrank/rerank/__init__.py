@@ -26,7 +26,7 @@ _HOME = {
     "arerank": "texts",
     "PairTokenizer": "pairs",
     "blend": "hybridrank.blend.interpolation",
-    "blended": "hybridrank.blend.interpolation",
+    "blend_scores": "hybridrank.blend.interpolation",
     "confidence_range_of": "hybridrank.blend.confidence",
     "identity_of": "members",
     "is_pointwise": "members",
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from hybridrank.blend.confidence import ConfidenceBlend as ConfidenceBlend
     from hybridrank.blend.confidence import confidence_range_of as confidence_range_of
     from hybridrank.blend.interpolation import blend as blend
-    from hybridrank.blend.interpolation import blended as blended
+    from hybridrank.blend.interpolation import blend_scores as blend_scores
     from hybridrank.rerank.cached import Cached as Cached
     from hybridrank.rerank.calibrated import Calibrated as Calibrated
     from hybridrank.rerank.cascade import Cascade as Cascade

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from hybridrank.errors import InputError
 from hybridrank.models.onnx_runtime import Tokens
-from hybridrank.models.tokenizing import tokenized
+from hybridrank.models.tokenizing import tokenize
 from hybridrank.rerank.document_tokens import DocumentTokens, TextTokens
 from hybridrank.rerank.joining import Joining
 from hybridrank.types import Candidates, Document, Query, Scores, Span, spans_in_text
@@ -108,7 +108,7 @@ class PairTokenizer:
     def _query(self, query: Query) -> tuple[NDArray[np.int32], int]:
         import numpy as np
 
-        ids = np.array(tokenized(self._tokenizer, self._prompt + query.text).ids, np.int32)
+        ids = np.array(tokenize(self._tokenizer, self._prompt + query.text).ids, np.int32)
         most, length = self._room // 2, len(ids)
         if length > most and self._on_long == "raise":
             raise InputError(

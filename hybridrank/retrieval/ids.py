@@ -30,7 +30,7 @@ _NO_ROWS = np.zeros(0, np.int32)
 class IdTable:
     """The id of every row, and the row of every id; a row whose document was replaced or deleted is dead.
 
-    Rows that `kept` made or `load` opened are in arrays, and cost no Python object each; those appended since are
+    Rows that `keep` made or `load` opened are in arrays, and cost no Python object each; those appended since are
     in a list and a dict. Many threads may look up at once; `append` and `bury` exclude them and each other.
     """
 
@@ -91,7 +91,7 @@ class IdTable:
         rows.sort()
         return rows
 
-    def selected(self, ids: frozenset[str]) -> NDArray[np.int32]:
+    def select(self, ids: frozenset[str]) -> NDArray[np.int32]:
         """The same, remembered: one filter serves many queries."""
         return self._selections.rows(ids, self.rows)
 
@@ -105,17 +105,17 @@ class IdTable:
         early = iter(self._base.names(rows[rows < split]))
         return [self._tail[row - split] if row >= split else next(early) for row in rows.tolist()]
 
-    def kept(self, rows: NDArray[np.integer]) -> IdTable:
+    def keep(self, rows: NDArray[np.integer]) -> IdTable:
         """A table of these rows (ascending) alone, numbered from 0; the dead stay dead. Changes nothing here."""
         split = len(self._base)
         early = rows[rows < split]
         late = [self._tail[row] for row in (rows[len(early) :] - split).tolist()]
-        return IdTable(self._base.kept(early, late, self._alive[rows]))
+        return IdTable(self._base.keep(early, late, self._alive[rows]))
 
     def save(self, folder: Path) -> None:
         """Write all rows, the dead too, to `folder`, which must not exist yet, as arrays in NumPy's format."""
         changed = self._tail or self._living < len(self._base.rows)
-        base = self.kept(np.arange(self.total))._base if changed else self._base
+        base = self.keep(np.arange(self.total))._base if changed else self._base
         folder.mkdir()
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(base, name), allow_pickle=False)
@@ -203,7 +203,7 @@ class _Base:
         spans = zip(self.offsets[rows].tolist(), self.offsets[rows + 1].tolist(), strict=True)
         return [str(text[start:end], "utf-8", "surrogatepass") for start, end in spans]
 
-    def kept(self, early: NDArray[np.integer], late: Sequence[str], alive: NDArray[np.bool_]) -> _Base:
+    def keep(self, early: NDArray[np.integer], late: Sequence[str], alive: NDArray[np.bool_]) -> _Base:
         """The rows `early` (ascending) of these, and then rows of the ids `late`; `alive` says which are found."""
         keep = np.zeros(len(self), bool)
         keep[early] = True

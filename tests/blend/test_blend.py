@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support import TOPICS, Broken, SharedWords
 
 from hybridrank import Candidates, Document, Pipeline, Ranking, Trace
-from hybridrank.blend import ConfidenceBlend, blend, blended, confidence_range_of
+from hybridrank.blend import ConfidenceBlend, blend, blend_scores, confidence_range_of
 from hybridrank.errors import BackendUnavailableError, ConfigError, InputError
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.rerank import Cached, Calibrated, Cascade, CrossEncoder, Fallback
@@ -45,7 +45,7 @@ def test_a_blend_is_a_weighted_sum_of_z_scores(scores, weight):
 
     given = np.round(scores, 3)
     expected = (1 - weight) * z(given) + weight * z(-np.log(1 + np.arange(1, len(scores) + 1)))
-    assert blended(given.tolist(), weight=weight) == pytest.approx(expected.tolist(), abs=1e-6)
+    assert blend_scores(given.tolist(), weight=weight) == pytest.approx(expected.tolist(), abs=1e-6)
 
 
 @given(st.lists(st.integers(-50_000, 50_000), min_size=1, max_size=30))
@@ -61,12 +61,12 @@ def test_the_ends_are_the_two_orders(thousandths):
 )
 def test_a_factor_and_an_offset_change_nothing(scores, weight, factor, offset):
     moved = [factor * score + offset for score in scores]
-    assert blended(moved, weight=weight) == pytest.approx(blended(scores, weight=weight), abs=1e-6)
+    assert blend_scores(moved, weight=weight) == pytest.approx(blend_scores(scores, weight=weight), abs=1e-6)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=30), WEIGHTS)
 def test_every_finite_score_has_a_finite_blend(scores, weight):
-    mixed = blended(scores, weight=weight)
+    mixed = blend_scores(scores, weight=weight)
     assert len(mixed) == len(scores)
     assert all(map(isfinite, mixed))
 
@@ -81,7 +81,7 @@ def test_the_order_in_which_the_scores_arrive_changes_nothing(scores, weight, ra
 
 @given(SCORES, WEIGHTS)
 def test_better_in_both_orders_is_better_in_the_blend(scores, weight):
-    mixed = blended(scores, weight=weight)
+    mixed = blend_scores(scores, weight=weight)
     for above in range(len(scores)):
         for below in range(above + 1, len(scores)):
             if scores[above] >= scores[below]:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from hybridrank import Candidates, Document, Query
 from hybridrank.errors import BackendTimeoutError
 from hybridrank.models.onnx_runtime import load_tokenizer
-from hybridrank.models.tokenizing import tokenized
+from hybridrank.models.tokenizing import tokenize
 from hybridrank.rerank import CrossEncoder
 from hybridrank.runtime.deadline import limited, remaining
 
@@ -65,15 +65,15 @@ KINDS = {
 def test_the_tokens_are_those_of_the_whole(kind, length):
     tokenizer, text = KINDS[kind](), prose(length, seed=length)[:length]
     whole = tokenizer.encode(text, add_special_tokens=False)
-    assert tokenized(tokenizer, text).ids == whole.ids
+    assert tokenize(tokenizer, text).ids == whole.ids
     for most in (5, 2000):
-        assert tokenized(tokenizer, text, most=most).ids == whole.ids[:most]
+        assert tokenize(tokenizer, text, most=most).ids == whole.ids[:most]
 
 
 def test_the_default_models_too():
     tokenizer = CrossEncoder()._ready[2]._tokenizer
     text = prose(100_000)
-    assert tokenized(tokenizer, text).ids == tokenizer.encode(text, add_special_tokens=False).ids
+    assert tokenize(tokenizer, text).ids == tokenizer.encode(text, add_special_tokens=False).ids
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +84,13 @@ def tokenizer(tmp_path_factory):
 
 
 def test_a_run_without_spaces_is_cut_somewhere(tokenizer):
-    assert len(tokenized(tokenizer, "x" * 100_000).ids) >= 1
-    assert tokenized(tokenizer, "").ids == []
+    assert len(tokenize(tokenizer, "x" * 100_000).ids) >= 1
+    assert tokenize(tokenizer, "").ids == []
 
 
 def test_the_deadline_is_heeded(tokenizer):
     with limited(1e-9), pytest.raises(BackendTimeoutError, match="tokenizing: the deadline has passed"):
-        tokenized(tokenizer, "waste")
+        tokenize(tokenizer, "waste")
 
 
 def test_other_threads_run_meanwhile(tokenizer):
@@ -99,7 +99,7 @@ def test_other_threads_run_meanwhile(tokenizer):
 
     def read():
         started.set()
-        tokenized(tokenizer, text)
+        tokenize(tokenizer, text)
         ended.set()
 
     thread = threading.Thread(target=read)

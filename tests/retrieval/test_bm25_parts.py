@@ -139,11 +139,11 @@ def test_postings_stay_the_same_however_segments_are_merged(sizes):
     left = ~np.isin(rows, gone)
     terms, rows = terms[left], rows[left]
     same_postings(index, terms, rows)
-    if improved := index.improved():
+    if improved := index.merge_segments():
         index.replace(*improved)
     same_postings(index, terms, rows)
     same_postings(index, terms, rows, since=len(index) // 2)
-    compacted, kept = index.compacted()
+    compacted, kept = index.compact()
     assert compacted.segments <= 1
     assert np.array_equal(kept, np.setdiff1d(np.arange(len(index)), gone))
     same_postings(compacted, terms, np.searchsorted(kept, rows))
@@ -156,11 +156,11 @@ def test_segments_stay_few_and_large_ones_wait_for_the_improvement():
     assert index.segments <= 15
     index, *_ = random_index(rng, [600_000] * 9)
     assert index.segments == 9
-    first, merged = index.improved()
+    first, merged = index.merge_segments()
     assert index.segments == 9
     index.replace(first, merged)
     assert index.segments == 1
-    assert index.improved() is None
+    assert index.merge_segments() is None
 
 
 def test_the_rows_of_ids_are_remembered_by_identity_until_they_are_cleared():

@@ -71,12 +71,12 @@ class Changes(RuleBasedStateMachine):
     @rule(data=st.data())
     def keep(self, data):
         rows = [row for row in range(len(self.names)) if data.draw(st.booleans())]
-        self.table = self.table.kept(np.array(rows, np.int64))
+        self.table = self.table.keep(np.array(rows, np.int64))
         self.names, self.living = [self.names[row] for row in rows], [self.living[row] for row in rows]
 
     @rule()
     def keep_the_living(self):
-        self.table = self.table.kept(np.flatnonzero(self.table.alive))
+        self.table = self.table.keep(np.flatnonzero(self.table.alive))
         self.names = self.living = [name for name in self.living if name is not None]
         self.names = list(self.names)
 
@@ -96,7 +96,7 @@ class Changes(RuleBasedStateMachine):
         assert self.table.names(backwards[::3]) == self.names[::-3]
         wanted = frozenset([*STRANGE, *NEVER, *self.names[::2]])
         expected = sorted(rows[name] for name in wanted if name in rows)
-        for found in (self.table.rows(wanted), self.table.selected(wanted), self.table.selected(wanted)):
+        for found in (self.table.rows(wanted), self.table.select(wanted), self.table.select(wanted)):
             assert found.tolist() == expected
             assert found.dtype == np.int32
         assert all((name in self.table) == (name in rows) for name in [*self.names[:3], *STRANGE[:3], *NEVER])
@@ -116,7 +116,7 @@ def test_many_ids_are_found_as_in_a_dict(tmp_path):
         assert table.rows(wanted).tolist() == sorted(held[doc_id] for doc_id in ids[::step])
     table.bury(ids[::2])
     table.append(ids[::4])
-    kept = table.kept(np.flatnonzero(table.alive))
+    kept = table.keep(np.flatnonzero(table.alive))
     expected = [*ids[1::2], *ids[::4]]
     assert kept.names(np.arange(kept.total)) == expected
     assert kept.rows(ids[:9]).tolist() == sorted(row for row, doc_id in enumerate(expected) if doc_id in ids[:9])
@@ -160,7 +160,7 @@ def test_hashes_that_share_their_first_half_are_told_apart_by_the_second(tmp_pat
     np.save(tmp_path / "ids" / "buckets.npy", np.array([0] * (bucket + 1) + [3] * (4 - bucket), np.int32))
     table = IdTable.load(tmp_path / "ids")
     assert table.rows(["a", "b", "c", "d"]).tolist() == ([] if place is None else [0])
-    assert table.kept(np.arange(3)).rows(["a", "d"]).tolist() == ([] if place is None else [0])
+    assert table.keep(np.arange(3)).rows(["a", "d"]).tolist() == ([] if place is None else [0])
 
 
 def damage(name, change):
@@ -199,7 +199,7 @@ def test_arrays_that_do_not_belong_together_are_refused(tmp_path, name, change):
         IdTable.load(tmp_path / "ids")
 
 
-def test_a_table_is_looked_up_while_it_is_saved_and_compacted(tmp_path):
+def test_a_table_is_looked_up_while_it_is_saved_and_compact(tmp_path):
     ids = [f"d{n}" for n in range(20_000)]
     table = reloaded(table_of(*ids), tmp_path / "ids")
     table.append(late := [f"late{n}" for n in range(20_000)])
@@ -212,11 +212,11 @@ def test_a_table_is_looked_up_while_it_is_saved_and_compacted(tmp_path):
         return reloaded(table, tmp_path / str(turn)).rows(wanted).tolist()
 
     def compact(turn):
-        kept = table.kept(np.flatnonzero(table.alive))
+        kept = table.keep(np.flatnonzero(table.alive))
         return kept.names(kept.rows(wanted))
 
     def look_up(turn):
-        return table.names(np.array(table.selected(wanted)))
+        return table.names(np.array(table.select(wanted)))
 
     with ThreadPoolExecutor(8) as threads:
         done = [threads.submit(work, turn) for turn in range(4) for work in (save, compact, look_up)]

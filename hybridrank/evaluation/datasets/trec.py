@@ -20,7 +20,7 @@ from hybridrank.evaluation.datasets.reading import (
     read_json_queries,
 )
 from hybridrank.ingest.files import load_documents
-from hybridrank.ingest.files.encodings import opened
+from hybridrank.ingest.files.encodings import open_text
 from hybridrank.types import Document
 
 __all__ = ["TopicField", "load_trec", "read_qrels", "read_topics"]
@@ -98,7 +98,7 @@ def read_topics(path: str | PathLike[str], *, topic_field: TopicField = "title")
     if file.suffix.lower() == ".jsonl":
         return read_json_queries(file)
     file_label(file)
-    with opened(file) as stream:
+    with open_text(file) as stream:
         content = stream.read()
     texts = QueriesBuilder()
     if _TOPIC_END.search(content):
@@ -148,7 +148,7 @@ def _topics(content: str) -> Iterator[tuple[int, str, str]]:
 
 def _judged(path: Path) -> Iterator[tuple[str, str, str, str]]:
     label = file_label(path)
-    with opened(path) as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             parts = line.split()
             if not parts:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from hybridrank.blend import blend, blended
+from hybridrank.blend import blend, blend_scores
 from hybridrank.component.protocols import Fusion, WeightedFusion
 from hybridrank.component.validation import checked_rankings
 from hybridrank.errors import InputError
@@ -268,7 +268,7 @@ def _settled_after(
     stop = variant.stop
     if stop is None:
         return None
-    rule = StopRule(stop, k, lambda so_far: blended(so_far, weight=variant.weight(so_far)))
+    rule = StopRule(stop, k, lambda so_far: blend_scores(so_far, weight=variant.weight(so_far)))
     candidates = Candidates(Query(query or _NO_TEXT), [Document(doc_id, "") for doc_id in ids])
     scored = drive(score(Scorer.of(_Recorded(scores)), [candidates], model=LatencyModel(), stop=rule))
     return len(scored.scores[0]) if scored.stable else None

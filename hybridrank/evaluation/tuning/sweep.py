@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hybridrank.blend import ConfidenceBlend, blended
+from hybridrank.blend import ConfidenceBlend, blend_scores
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
 from hybridrank.evaluation.replay.replaying import cut, fuse, refuse_impossible, replay
@@ -256,7 +256,7 @@ class _Ordering:
         parts = np.zeros_like(self._scores), np.zeros_like(self._scores)
         for number, row in enumerate(self._rows):
             for part, weight in zip(parts, (0.0, 1.0), strict=True):
-                part[number, self._scored[number]] = blended(row, weight=weight)
+                part[number, self._scored[number]] = blend_scores(row, weight=weight)
         return parts
 
     def _weights(self, variant: Variant) -> list[float]:

@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple, TextIO
 from hybridrank.errors import InputError
 
 __all__ = [
-    "MOST_LINE", "bounded_lines", "known_encoding", "marked_encoding", "opened", "undecodable", "unreadable",
+    "MOST_LINE", "bounded_lines", "known_encoding", "marked_encoding", "open_text", "undecodable", "unreadable",
     "zeros_encoding",
 ]  # fmt: skip
 
@@ -87,7 +87,7 @@ def zeros_encoding(sample: bytes) -> str | None:
 
 
 @contextmanager
-def opened(
+def open_text(
     path: Path, *, newline: str | None = None, encoding: str | None = None, lines: bool = False
 ) -> Iterator[TextIO]:
     """Open a text file as what it is encoded in; `encoding` is what it is in where it bears no byte order mark.

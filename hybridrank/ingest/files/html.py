@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files.encodings import known_encoding, marked_encoding, unreadable, zeros_encoding
 from hybridrank.ingest.files.reading import Note, ReadOptions
-from hybridrank.ingest.files.tags import limited
+from hybridrank.ingest.files.tags import limit_tags
 from hybridrank.ingest.files.titles import telling_title
 from hybridrank.ingest.markdown import shortened
 
@@ -92,7 +92,7 @@ def _parsed(source: str) -> LexborHTMLParser:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError as error:
         raise MissingDependencyError('reading HTML needs selectolax; pip install "hybridrank[files]"') from error
-    return LexborHTMLParser(limited(source))
+    return LexborHTMLParser(limit_tags(source))
 
 
 def _decoded(source: bytes, path: Path, named: str | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import InputError
-from hybridrank.ingest.files.encodings import MOST_LINE, bounded_lines, opened, undecodable
+from hybridrank.ingest.files.encodings import MOST_LINE, bounded_lines, open_text, undecodable
 from hybridrank.ingest.files.reading import OnBad, refuse
 from hybridrank.types import Document
 
@@ -53,7 +53,7 @@ def json_lines(
     Raises:
         InputError: the file cannot be read; of a line that is no JSON object, `on_bad` receives.
     """
-    with opened(path, encoding=encoding, lines=True) as file:
+    with open_text(path, encoding=encoding, lines=True) as file:
         lines = bounded_lines(file) if bounded else file
         yield from json_records(lines, label, on_bad=on_bad, bounded=bounded)
 

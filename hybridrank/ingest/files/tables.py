@@ -18,7 +18,7 @@ from typing import Any
 
 from hybridrank.errors import InputError
 from hybridrank.ingest.files.columns import Inference, converted
-from hybridrank.ingest.files.encodings import MOST_LINE, bounded_lines, opened, undecodable
+from hybridrank.ingest.files.encodings import MOST_LINE, bounded_lines, open_text, undecodable
 from hybridrank.ingest.files.reading import ColumnType, Note, OnBad, ReadOptions, refuse
 
 __all__ = ["comma_separated", "require_distinct", "tab_separated", "typed_rows"]
@@ -124,7 +124,7 @@ def _table(
     path: Path, label: str, delimiter: str | None, reading: ReadOptions, on_bad: OnBad
 ) -> Iterator[tuple[str, dict[str, str]]]:
     quotes = delimiter is None if reading.quotes is None else reading.quotes
-    with opened(path, newline="", encoding=reading.encoding, lines=True) as file:
+    with open_text(path, newline="", encoding=reading.encoding, lines=True) as file:
         lines = enumerate(bounded_lines(file), start=1)
         first = next(lines, (1, ""))
         if delimiter is None and (said := first[1].rstrip("\r\n").lower()).startswith("sep=") and len(said) == 5:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["limited"]
+__all__ = ["limit_tags"]
 
 _MOST_NESTED = 512  # as Chromium
 _MOST_FORMATTING = 16
@@ -68,10 +68,10 @@ _RAW = {
 }
 
 
-def limited(source: str) -> str:
+def limit_tags(source: str) -> str:
     """The page without the start tags that nest too deeply and the attributes of tags that have too many.
 
-    >>> limited("<p>as it is")
+    >>> limit_tags("<p>as it is")
     '<p>as it is'
     """
     kept: list[str] = []

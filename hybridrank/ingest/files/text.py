@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from hybridrank.errors import InputError
-from hybridrank.ingest.files.encodings import opened
+from hybridrank.ingest.files.encodings import open_text
 from hybridrank.ingest.files.reading import Note, ReadOptions
 from hybridrank.ingest.markdown import first_heading, front_matter
 
@@ -21,7 +21,7 @@ def read_plain(path: Path, reading: ReadOptions, note: Note) -> tuple[str, None]
     Raises:
         InputError: it cannot be read, or is not text.
     """
-    with opened(path, encoding=reading.encoding) as file:
+    with open_text(path, encoding=reading.encoding) as file:
         pieces = list(iter(partial(file.read, _PIECE), ""))
     if any("\0" in piece for piece in pieces):
         raise InputError(f"{str(path)!r} is not text: it holds NUL characters")

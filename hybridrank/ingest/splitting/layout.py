@@ -46,7 +46,7 @@ def lay_out(
         yield first, end
         if end == section.last:
             return
-        first, done = units.repeated(first, end, section.last, room, overlap), end
+        first, done = units.next_start(first, end, section.last, room, overlap), end
         while first < done and too_much(first, done):
             first = units.next_sentence(first, done)
 
@@ -141,7 +141,7 @@ class Units:
         """Behind the sentence that starts or goes on at the unit `at`; `last` if that comes first."""
         return next((end for end in range(at + 1, last) if self._kinds[end - 1] >= SENTENCE), last)
 
-    def repeated(self, first: int, end: int, last: int, room: int, overlap: int) -> int:
+    def next_start(self, first: int, end: int, last: int, room: int, overlap: int) -> int:
         """Where the passage after that from `first` to `end` begins, to repeat what fits of its last sentences."""
         sums = self._sums
         ahead = self.next_sentence(end, min(last, end + room))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from hybridrank.blend import blended
+from hybridrank.blend import blend_scores
 from hybridrank.errors import described
 from hybridrank.pipeline.scoring import Scored, StopRule, score
 from hybridrank.pipeline.setup import SETUP_ERRORS, Setup
@@ -41,7 +41,9 @@ def rerank(
     ]
     stop = None
     if config.stop is not None:
-        stop = StopRule(config.stop, options.k, lambda scores: blended(scores, weight=setup.fused_weight(scores)))
+        stop = StopRule(
+            config.stop, options.k, lambda scores: blend_scores(scores, weight=setup.fused_weight(scores))
+        )
 
     def so_far(scored: Scored) -> object:
         if emit is None:

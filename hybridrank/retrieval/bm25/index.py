@@ -117,7 +117,7 @@ class BM25Index:
         postings = encoded.postings
         if encoded.vocabulary is not self._vocabulary:
             names = encoded.vocabulary.names()
-            postings = postings.renamed(self._vocabulary.adopt([names[n] for n in postings.terms.tolist()]))
+            postings = postings.renumber(self._vocabulary.adopt([names[n] for n in postings.terms.tolist()]))
         self._drop(self._ids.append(ids))
         self._inverted.append(encoded.lengths, postings, encoded.stop_words)
 
@@ -136,15 +136,15 @@ class BM25Index:
         and returns the quick step that puts the result in place.
         """
         if len(self._inverted) > self._inverted.live * 20 // 19 or self._unused * 2 > len(self._vocabulary.terms):
-            vocabulary, inverted, kept = self._compacted()
-            ids = self._ids.kept(kept)
+            vocabulary, inverted, kept = self._compact()
+            ids = self._ids.keep(kept)
 
             def compact() -> None:
                 self._vocabulary, self._inverted, self._ids = vocabulary, inverted, ids
                 self._scorers = {}
 
             return compact
-        if merged := self._inverted.improved():
+        if merged := self._inverted.merge_segments():
             return partial(self._inverted.replace, *merged)
         return None
 
@@ -153,12 +153,12 @@ class BM25Index:
         """How many terms no row holds, at least: of encoded documents that were never added, or not yet."""
         return len(self._vocabulary.terms) - self._inverted.terms
 
-    def _compacted(self) -> tuple[Vocabulary, InvertedIndex, Ints]:
+    def _compact(self) -> tuple[Vocabulary, InvertedIndex, Ints]:
         """What is held without dropped rows, with terms numbered from 0; and the number here of each row there."""
         names = self._vocabulary.names()
-        inverted, kept = self._inverted.compacted()
+        inverted, kept = self._inverted.compact()
         vocabulary = Vocabulary(self._analyzer, [names[number] for number in inverted.whole.terms.tolist()])
-        return vocabulary, inverted.numbered(), kept
+        return vocabulary, inverted.number_terms(), kept
 
     def statistics(self) -> dict[str, int | float]:
         """How much is held: of `rows`, a `dead` share was deleted since the last compaction.
@@ -278,7 +278,7 @@ class BM25Index:
     def _rank(self, scorer: Scorer, query: Query, k: int) -> Ranking:
         found, corpus = self._found(query.text)
         counts = dict(found.values())
-        among = None if query.ids is None else self._ids.selected(query.ids)
+        among = None if query.ids is None else self._ids.select(query.ids)
         stop_words = {name: -1 - key for name, (key, _) in found.items() if isinstance(key, int) and key < 0}
         if stop_words:  # a query of these alone: one of them says almost nothing
             all_held = self._holding_all(list(stop_words.values()), among)
@@ -314,7 +314,7 @@ class BM25Index:
         path = Path(path)
         if path.exists():
             raise InputError(f"{path} exists already: save the index under another path, then move it")
-        vocabulary, inverted, kept = self._compacted()
+        vocabulary, inverted, kept = self._compact()
         postings = inverted.whole
         texts = {
             "index": {
@@ -334,7 +334,7 @@ class BM25Index:
         folder = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
             folder.mkdir(parents=True)
-            self._ids.kept(kept).save(folder / "ids")
+            self._ids.keep(kept).save(folder / "ids")
             for name, text in texts.items():
                 (folder / f"{name}.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
             for name, array in arrays.items():

@@ -64,7 +64,7 @@ class Postings:
         return cls(postings_terms[firsts], np.append(firsts, len(keys)), keys.astype(np.int32), counts)
 
     @classmethod
-    def merged(cls, parts: Sequence[Postings]) -> Postings:
+    def merge(cls, parts: Sequence[Postings]) -> Postings:
         """Merge parts, each of whose rows come after those of the part before."""
         return parts[0] if len(parts) == 1 else cls._sorted(parts)
 
@@ -100,7 +100,7 @@ class Postings:
         used = lengths > 0
         return Postings(self.terms[used], np.append(0, np.cumsum(lengths[used])), rows[keep], self.counts[keep])
 
-    def renamed(self, terms: Ints) -> Postings:
+    def renumber(self, terms: Ints) -> Postings:
         """Give ``terms[i]``, distinct and in any order, the postings of the i-th term."""
         return Postings._sorted([Postings(terms, self.starts, self.rows, self.counts)]) if len(self) else self
 
@@ -164,7 +164,7 @@ class InvertedIndex:
     @property
     def whole(self) -> Postings:
         """All postings; of one segment, as it is."""
-        return Postings.merged(self._segments) if self._segments else _NO_POSTINGS
+        return Postings.merge(self._segments) if self._segments else _NO_POSTINGS
 
     @property
     def segments(self) -> int:
@@ -216,7 +216,7 @@ class InvertedIndex:
                 break
             size += sum(map(len, self._segments[first:tail]))
             tail = first
-        self.replace(tail, Postings.merged(self._segments[tail:]))
+        self.replace(tail, Postings.merge(self._segments[tail:]))
 
     def _power(self, size: int) -> int:
         return size.bit_length() // (self._ALIKE.bit_length() - 1)
@@ -226,7 +226,7 @@ class InvertedIndex:
         self._segments[first:] = [merged]
         self._ends[first:] = self._ends[-1:]
 
-    def improved(self) -> tuple[int, Postings] | None:
+    def merge_segments(self) -> tuple[int, Postings] | None:
         """Merge the segments at the end where they are many: what `replace` takes, or None. Changes nothing.
 
         As many are merged as leaves each segment more than `_ALIKE` times the size of all that follow it.
@@ -238,7 +238,7 @@ class InvertedIndex:
             size += len(self._segments[first])
         if len(self._segments) - first < self._MANY:
             return None
-        return first, Postings.merged(self._segments[first:])
+        return first, Postings.merge(self._segments[first:])
 
     def drop(self, rows: Ints) -> None:
         """Drop these rows (distinct, not dropped before). Their postings stay, and are passed over."""
@@ -247,7 +247,7 @@ class InvertedIndex:
         self._lengths[rows] = -1
         self.dropped = np.concatenate([self.dropped, rows], dtype=np.int32)
 
-    def compacted(self) -> tuple[InvertedIndex, Ints]:
+    def compact(self) -> tuple[InvertedIndex, Ints]:
         """A copy in one segment without the dropped rows, and the number here of each row there."""
         alive = self.lengths >= 0
         kept = np.flatnonzero(alive)
@@ -257,7 +257,7 @@ class InvertedIndex:
         stop_words = self.stop_words[kept]
         return InvertedIndex(postings if len(postings) else None, self.lengths[kept], stop_words), kept
 
-    def numbered(self) -> InvertedIndex:
+    def number_terms(self) -> InvertedIndex:
         """A copy of one segment whose i-th term, in the order of their numbers, has the number i."""
         postings = self.whole
         if len(postings):

@@ -182,7 +182,7 @@ class FaissIndex:
         if ids is None:
             allowed = None if len(self._ids) == total else self._ids.alive
         else:
-            chosen = self._ids.selected(ids)
+            chosen = self._ids.select(ids)
             if len(chosen) <= _ONE_BY_ONE:
                 candidates = vectors.of(chosen)
                 return [self._ranked(point, chosen, candidates, k) for point in points]
@@ -264,7 +264,7 @@ class FaissIndex:
 
     def _replacing(self, vectors: Vectors, rows: Rows, empty: bytes, built: Built | None) -> Callable[[], None]:
         """Prepare the step that puts these vectors, which are the living `rows`, in place."""
-        ids = self._ids.kept(rows)
+        ids = self._ids.keep(rows)
 
         def replace() -> None:
             self._vectors, self._ids, self._empty, self._built = vectors, ids, empty, built

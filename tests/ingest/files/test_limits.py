@@ -11,7 +11,7 @@ from hybridrank import Document
 from hybridrank.errors import InputError
 from hybridrank.ingest.files import load_documents
 from hybridrank.ingest.files.html import _parsed
-from hybridrank.ingest.files.tags import limited
+from hybridrank.ingest.files.tags import limit_tags
 from hybridrank.ingest.splitting.splitter import Splitter
 
 FRAGMENTS = [
@@ -134,10 +134,10 @@ def test_formatting_that_is_never_closed_multiplies_nothing(form):
 
 def test_a_tag_with_too_many_attributes_has_none():
     many = " ".join(f"a{number}=1" for number in range(1_000))
-    assert limited(f"<p {many}>x</p><p b>y") == "<p>x</p><p b>y"
-    assert limited(f"<p {many[:4000]}>x") == f"<p {many[:4000]}>x"
+    assert limit_tags(f"<p {many}>x</p><p b>y") == "<p>x</p><p b>y"
+    assert limit_tags(f"<p {many[:4000]}>x") == f"<p {many[:4000]}>x"
     long = f'<img alt="{"a b " * 5_000}">'
-    assert limited(long) == long
+    assert limit_tags(long) == long
 
 
 @pytest.mark.parametrize(
@@ -157,4 +157,4 @@ def test_a_tag_with_too_many_attributes_has_none():
     ],
 )
 def test_a_page_as_people_write_it_stays_as_it_is(page):
-    assert limited(page) == page
+    assert limit_tags(page) == page
