@@ -323,7 +323,7 @@ def test_indexes_of_an_earlier_analysis_are_made_again_without_embedding(
 ) -> None:
     arms = {"bm25": BM25(), "dense": Faiss(embedder=NgramEmbedder())}
     with monkeypatch.context() as earlier:
-        earlier.setattr("hybridrank.retrieval.bm25.index._FORMAT", 2)
+        earlier.setattr("hybridrank.retrieval.bm25.saving._FORMAT", 2)
         with Pipeline.build(TOPICS, path=tmp_path / "c", retrievers=arms, reranker=None) as pipeline:
             pipeline.collection.compact()
 

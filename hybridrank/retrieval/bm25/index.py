@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import heapq
-import json
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +16,7 @@ from hybridrank.retrieval.analysis import analyzer
 from hybridrank.retrieval.analysis.words import slices
 from hybridrank.retrieval.bm25.component import BM25, MAX_K1
 from hybridrank.retrieval.bm25.postings import Ints, InvertedIndex, Postings
+from hybridrank.retrieval.bm25.saving import read_header, read_parts, write_index
 from hybridrank.retrieval.bm25.scoring import Formula, Scorer
 from hybridrank.retrieval.bm25.statistics import Corpus, StatisticsProvider, Term
 from hybridrank.retrieval.bm25.vocabulary import Vocabulary
@@ -29,7 +26,6 @@ from hybridrank.types import Document, Progress, Query, Ranking
 
 __all__ = ["BM25Index"]
 
-_FORMAT = 3
 _NO_INTS = np.zeros(0, dtype=np.int32)
 
 
@@ -311,40 +307,15 @@ class BM25Index:
             InputError: there is something at `path` already.
             StorageError: the files cannot be written.
         """
-        path = Path(path)
-        if path.exists():
-            raise InputError(f"{path} exists already: save the index under another path, then move it")
         vocabulary, inverted, kept = self._compact()
-        postings = inverted.whole
-        texts = {
-            "index": {
-                "format": _FORMAT,
-                "analyzer": self._analyzer.identity,
-                "component": self.component.to_config(),
-            },
-            "terms": vocabulary.names(),
-        }
-        arrays = {
-            "lengths": inverted.lengths,
-            "stop_words": inverted.stop_words,
-            "starts": postings.starts,
-            "rows": postings.rows,
-            "counts": postings.counts,
-        }
-        folder = path.with_name(f".{path.name}.{uuid4().hex}")
-        try:
-            folder.mkdir(parents=True)
-            self._ids.keep(kept).save(folder / "ids")
-            for name, text in texts.items():
-                (folder / f"{name}.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
-            for name, array in arrays.items():
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
-            folder.rename(path)
-        except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise StorageError(f"the BM25 index cannot be saved at {path}: {error}") from error
-            raise
+        write_index(
+            Path(path),
+            analyzer=self._analyzer.identity,
+            component=self.component.to_config(),
+            ids=self._ids.keep(kept),
+            terms=vocabulary.names(),
+            inverted=inverted,
+        )
 
     @classmethod
     def load(cls, path: str | Path, component: BM25 | None = None) -> BM25Index:
@@ -357,48 +328,21 @@ class BM25Index:
                 were split into terms by another analyzer than is at hand.
         """
         folder = Path(path)
+        header = read_header(folder)
         try:
-            header = _read(folder, "index")
-            version, identity, options = header["format"], header["analyzer"], header["component"]
-        except (OSError, ValueError, TypeError, LookupError) as error:
-            raise StorageError(f"{folder} holds no BM25 index that can be read: {error!r}") from error
-        if version != _FORMAT:
-            raise StorageError(
-                f"{folder} has format {version!r}, and this version of hybridrank reads format {_FORMAT}: "
-                "upgrade hybridrank, or index the documents again"
-            )
-        try:
-            index = cls(BM25.from_config(options) if component is None else component)
+            index = cls(BM25.from_config(header.component) if component is None else component)
         except (TypeError, ValueError) as error:
             raise StorageError(
                 f"the index at {folder} was saved with options that cannot be read: {error}"
             ) from error
         words = index._analyzer
-        if words.identity != identity:
+        if words.identity != header.analyzer:
             raise StorageError(
-                f"the index at {folder} was built with the analyzer {identity}, not {words.identity}: "
+                f"the index at {folder} was built with the analyzer {header.analyzer}, not {words.identity}: "
                 "index the documents again, or use the language and accents that it was built with"
             )
-        try:
-            ids, terms = IdTable.load(folder / "ids"), _read(folder, "terms")
-            lengths, stop_words, starts, rows, counts = (
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-                for name in ("lengths", "stop_words", "starts", "rows", "counts")
-            )
-            if any(a.ndim != 1 or a.dtype.kind not in "iu" for a in (lengths, starts, rows, counts)):
-                raise ValueError("its files hold other arrays than they should")
-            bits = len(lengths), index._inverted.stop_words.shape[1]
-            sizes = len(ids), ids.total, bits, len(terms) + 1, len(rows), len(rows)
-            held = len(lengths), len(lengths), stop_words.shape, len(starts), starts[-1], len(counts)
-            sound = starts[0] == 0 and not (starts[:-1] > starts[1:]).any() and stop_words.dtype == np.uint8
-            if sizes != held or not sound:
-                raise ValueError("its files do not belong together")
-        except (OSError, ValueError, EOFError, TypeError) as error:
-            raise StorageError(f"the BM25 index at {folder} is damaged: {error}") from error
-        postings = Postings(np.arange(len(terms), dtype=np.int32), starts, rows, counts)
+        index._ids, terms, index._inverted = read_parts(folder, width=index._inverted.stop_words.shape[1])
         index._vocabulary = Vocabulary(words, terms)
-        index._inverted = InvertedIndex(postings, np.array(lengths), stop_words)
-        index._ids = ids
         return index
 
 
@@ -423,13 +367,9 @@ class _OwnStatistics:
 
     def documents_with_all(self, stop_words: Sequence[str], ids: Collection[str] | None) -> int:
         numbers = [self.index._analyzer.stop_words[word] for word in stop_words]
-        among = None if ids is None else self.index._ids.selected(frozenset(ids))
+        among = None if ids is None else self.index._ids.select(frozenset(ids))
         return len(self.index._holding_all(numbers, among))
 
     def all_document_frequencies(self) -> dict[str, int]:
         by_term = self.index._inverted.document_frequencies_by_term().tolist()
         return {name: df for name, df in zip(self.index._vocabulary.names(), by_term, strict=False) if df}
-
-
-def _read(folder: Path, name: str) -> Any:
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
