@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 __all__ = ["Adder"]
 
 _BATCH = 4096  # documents in a transaction
-_BATCH_TO_EMBED = 512  # which takes long: what a killed process loses is little
+_BATCH_TO_EMBED = 512  # embedding is slow: a killed process loses little
 _BATCH_CHARACTERS = 1 << 26
 _CHARACTERS_TO_EMBED = 1 << 17  # some seconds of a small model on a CPU
 
 
 class Adder:
-    """Splits, tokenizes and embeds documents, and stores them. While a batch is stored the next is prepared."""
+    """Splits, tokenizes and embeds documents, and stores them. The next batch is prepared while one is being
+    stored.
+    """
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class Adder:
         *,
         lacking: Sequence[str],
     ) -> None:
-        """`embedders` are the arms' own, by arm; `lacking` are those of the collection that no arm has."""
+        """`embedders` are those of the arms, by arm; `lacking` are embedders of the collection that no arm has."""
         self._store = store
         self._live = live
         self._embedders = embedders
@@ -62,7 +64,7 @@ class Adder:
         source: str | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Store documents, for a source if one is named; `Collection.add` says how. Returns how many."""
+        """Store documents, for a source if one is named; see `Collection.add`. Returns how many."""
         self._store.require_writable()  # before anything is embedded
         total = len(documents) if isinstance(documents, Sized) else None
         if isinstance(vectors, Mapping) and vectors and not isinstance(documents, Sequence):
@@ -73,7 +75,7 @@ class Adder:
         with self._store.reading() as reader:
             types = reader.field_types()
         valid: Iterable[Document] = checked(documents, types)
-        if isinstance(documents, (list, tuple)):  # all of it is at hand: what is wrong with any stores nothing
+        if isinstance(documents, (list, tuple)):  # a list is checked first: an invalid document stores nothing
             valid = list(valid)
         done = 0
         with _Behind() as behind:
@@ -88,7 +90,7 @@ class Adder:
     def _batched(
         self, documents: Iterable[Document], total: int | None, progress: Progress | None, *, all_given: bool
     ) -> Iterator[tuple[list[Document], Progress]]:
-        """Batches to be stored one by one, and what to report the progress of each to."""
+        """Batches to be stored one by one, each with its progress callback."""
         done = 0
         size, characters = (_BATCH, _BATCH_CHARACTERS) if all_given else (_BATCH_TO_EMBED, _CHARACTERS_TO_EMBED)
         for batch in _batches(documents, size, characters):
@@ -104,7 +106,7 @@ class Adder:
     def _prepared(
         self, documents: Sequence[Document], given: Mapping[str, NDArray[np.float32]], *, progress: Progress
     ) -> _Batch:
-        """All of adding a batch that is slow, and changes nothing."""
+        """The slow part of adding a batch, which changes nothing."""
         if self._lacking:  # documents without vectors: no arm of that embedder could ever be opened again
             raise ConfigError(
                 f"the collection holds vectors of {self._lacking[0]}, and was opened without a retriever that has "
@@ -179,7 +181,7 @@ class Adder:
         digests: Sequence[bytes],
         progress: Progress,
     ) -> NDArray[np.float32]:
-        """Vectors of units: those of contents that were embedded before are looked up."""
+        """Vectors of units: those of contents that were embedded before are reused."""
         import numpy as np
 
         with self._store.reading() as reader:
@@ -192,7 +194,7 @@ class Adder:
 
 
 class _Used(NamedTuple):
-    """An embedder that made vectors: its number, and what it is by content."""
+    """An embedder that produced vectors: its number, and its fingerprint."""
 
     number: int
     embedder: Any
@@ -201,7 +203,7 @@ class _Used(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Documents ready to be stored; what they are for the indexes is good for `indexes` alone."""
+    """Documents ready to be stored; the encoded form is valid only for `indexes`."""
 
     documents: Sequence[Document]
     metadata: Sequence[str]
@@ -223,7 +225,7 @@ class _Behind:
         return self
 
     def call(self, run: Callable[[], None]) -> None:
-        """Run this after what was called before, whose failure is raised."""
+        """Run this after the previous call, whose failure is raised."""
         self._finish()
         self._last = Shielded(run)
 

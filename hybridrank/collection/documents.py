@@ -1,4 +1,4 @@
-"""What a collection is given, checked and copied; and copies of what it hands out."""
+"""Validation and copies of a collection's input, and copies of its output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["checked", "checked_changes", "checked_ids", "detached", "normal_meta
 
 
 def checked(documents: Iterable[Document], types: FieldTypes) -> Iterator[Document]:
-    """The documents, one by one, as a collection holds them: plain ones, with copies of their metadata.
+    """The documents, one by one, as a collection stores them: plain ones, with copies of their metadata.
 
     The values of declared fields have the form that `FieldTypes.normalize` gives them.
 
@@ -41,7 +41,7 @@ def checked(documents: Iterable[Document], types: FieldTypes) -> Iterator[Docume
 
 
 def checked_ids(ids: Iterable[str]) -> list[str]:
-    """The ids, each once.
+    """The ids, without duplicates.
 
     Raises:
         InputError: `ids` is no collection of str.
@@ -76,7 +76,7 @@ def checked_changes(changes: Mapping[str, Mapping[str, Any]], types: FieldTypes)
 
 
 def with_metadata(document: Document, metadata: dict[str, Any]) -> Document:
-    """The document with other metadata, which is not checked again."""
+    """The document with other metadata, which is not validated again."""
     kind = type(document)
     if kind is Document or kind is Passage:  # copy() takes four times as long
         other = object.__new__(kind)
@@ -89,7 +89,7 @@ def with_metadata(document: Document, metadata: dict[str, Any]) -> Document:
 
 
 def detached(document: Document) -> Document:
-    """The document with metadata of its own: its holder may change them, and changes nothing else by it."""
+    """The document with a copy of its metadata, so that changes of it do not affect the stored one."""
     return with_metadata(document, copied(document.metadata))
 
 

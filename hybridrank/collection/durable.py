@@ -1,4 +1,4 @@
-"""A collection on disk: documents in SQLite, and indexes over them that follow its every change."""
+"""A collection on disk: documents in SQLite, and indexes that follow every change."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ _UNITS = 512  # read in one transaction
 
 
 class Collection:
-    """Documents that are stored on disk, with the local indexes over them.
+    """Documents stored on disk, with the local indexes over them.
 
-    SQLite has the truth, and what `add`, `delete` and `update_metadata` return from is on the disk. The indexes
-    are in memory, follow the database by sequence number, and are saved from time to time so that opening is
-    quick; where what was saved is missing or damaged they are made again from the database, without embedding.
+    SQLite is the single source of truth: everything that `add`, `delete` and `update_metadata` have acknowledged
+    is on disk. The indexes are in memory, follow the database by sequence number, and are saved from time to time
+    so that opening is fast; missing or damaged files are rebuilt from the database, without embedding.
 
     Threads may share a collection, and processes may open the same directory: any number of them read, one at a
-    time writes. A search sees everything that was committed before it began, by whomever, and nothing later.
-    The directory must be on a local file system (SQLite's write-ahead log is shared memory).
+    time writes. A search sees every change that any process committed before it began, and no later one. The
+    directory must be on a local file system (SQLite's write-ahead log uses shared memory).
     """
 
     capabilities: frozenset[Capability] = frozenset({"durable", "sources", "snapshot"})
@@ -77,7 +77,7 @@ class Collection:
         lacking = [name for name, number in stored_embedders.items() if number not in at_hand]
         self._adder = Adder(store, self._live, self._embedders, self.splitter, lacking=lacking)
 
-    # ── making, opening, closing ─────────────────────────────────────────────────────────────────────────────
+    # ── creating, opening, closing ───────────────────────────────────────────────────────────────────────────
 
     @classmethod
     def create(
@@ -90,12 +90,12 @@ class Collection:
         fields: Mapping[str, Any] | FieldTypes | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Make an empty collection in a directory that does not exist yet, or is empty.
+        """Create an empty collection in a directory that does not exist yet, or is empty.
 
-        `retrievers` are BM25 (``bm25``) and FAISS (``dense``) unless they are given. `splitter` cuts documents
-        into passages. `indexed_fields` are metadata fields by which documents are often filtered: an index makes
-        that quick, and adding a little slower. `fields` declares types of metadata fields, by name
-        (`hybridrank.filters.fields`). `config` is stored with them, for a pipeline.
+        `retrievers` are BM25 (``bm25``) and FAISS (``dense``) by default. `splitter` splits documents into
+        passages. `indexed_fields` are metadata fields that are often filtered by: an index makes these filters
+        fast, and adding a little slower. `fields` declares types of metadata fields, by name
+        (`hybridrank.filters.fields`). `config` is stored for a pipeline.
 
         Raises:
             InputError: a field's name is none that a filter can have, or there is no such type.
@@ -120,7 +120,7 @@ class Collection:
         if isinstance(indexed_fields, str):
             raise InputError(f'indexed_fields must be names, not one str; write ["{indexed_fields}"]')
         for name in indexed_fields:
-            Filter.of({name: {"$exists": True}})  # what no filter can name is of no use
+            Filter.of({name: {"$exists": True}})  # no filter could name it
         settings = {
             "fields": types.to_dict(),
             "config": {
@@ -147,7 +147,7 @@ class Collection:
                     Writer(connection, indexed={}, splits=False).create(settings, identities(arms.values()))
                     connection.execute("COMMIT")
                 finally:
-                    connection.close()  # which brings the write-ahead log home
+                    connection.close()  # which moves the write-ahead log into the database
         except OSError as error:
             raise StorageError(f"no collection can be made in {folder}: {error.strerror or error}") from error
         collection = cls.open(folder, arms, trust=True)
@@ -164,13 +164,13 @@ class Collection:
         trust: bool = False,
         progress: Progress | None = None,
     ) -> Self:
-        """Open a collection. `retrievers` override those that it was created with: same vectors, other options.
+        """Open a collection. `retrievers` override the stored ones: same vectors, other options.
 
-        Without any (``{}``) there is nothing to search by and nothing to embed with; documents are read, deleted
-        and exported anyway. Adding takes every embedder whose vectors the collection holds.
+        With none (``{}``), there is no search and no embedding; documents can be read, deleted and exported.
+        Adding requires every embedder whose vectors the collection holds.
 
         `trust` is as for `Pipeline.open`: without it, stored retrievers that could do harm are not built.
-        `progress` is called with (units, total) while indexes have to be made again.
+        `progress` is called with (units, total) while indexes are rebuilt.
 
         Raises:
             UntrustedConfigError: the stored retrievers take `trust`, and none are given.
@@ -196,7 +196,8 @@ class Collection:
     @staticmethod
     @shield
     def stored_config(path: str | PathLike[str]) -> dict[str, Any]:
-        """What the collection at `path` was created with; for a pipeline, its whole configuration.
+        """The configuration that the collection at `path` was created with; for a pipeline, its whole
+        configuration.
 
         Raises:
             StorageError: as for `open`.
@@ -211,7 +212,7 @@ class Collection:
 
     @shield
     def close(self) -> None:
-        """Save the indexes if much has changed, and let go of the files. Nothing is lost by not closing."""
+        """Save the indexes if much has changed, and close the files. Nothing is lost without it."""
         try:
             self._live.finish()
         finally:
@@ -220,9 +221,10 @@ class Collection:
 
     @shield
     def discard(self) -> bool:
-        """Close and remove a collection that could not be filled; False where it stays: others have written to it.
+        """Close and remove a collection that could not be filled; False if it stays because others have written
+        to it.
 
-        Only what hybridrank wrote is removed, and the directory itself if `create` made it and it is empty then.
+        Only hybridrank's own files are removed, and the directory if `create` made it and it is then empty.
         """
         with self._live.removing() as alone:
             self._store.close()
@@ -238,12 +240,12 @@ class Collection:
 
     @property
     def read_only(self) -> bool:
-        """Whether the collection can only be read: then nothing at all is written to its directory."""
+        """Whether the collection is read-only: then nothing is written to its directory."""
         return self._store.read_only
 
     @property
     def writable(self) -> bool:
-        """Whether its directory may be written to: it is not read-only, and no other has taken its place."""
+        """Whether its directory may be written to: it is not read-only, and has not been replaced."""
         return not self._store.read_only and self._store.same()
 
     def __enter__(self) -> Self:
@@ -254,7 +256,7 @@ class Collection:
 
     @property
     def fields(self) -> FieldTypes:
-        """The declared types of metadata fields, as they are now."""
+        """The current types of metadata fields."""
         with self._store.reading() as reader:
             return reader.field_types()
 
@@ -266,14 +268,14 @@ class Collection:
 
     @shield
     def refresh(self) -> bool:
-        """Bring the indexes up to date now, rather than in the next search. True if anything had changed."""
+        """Bring the indexes up to date now instead of in the next search. True if anything had changed."""
         before = self._live.indexes.sequence
         with self.reading():
             return self._live.indexes.sequence != before
 
     @shield
     def get(self, ids: SizedIterable[str]) -> dict[str, Document]:
-        """Those of the documents that are held, whole."""
+        """The documents with these ids that exist, not split."""
         wanted = checked_ids(ids)
         with self._store.reading() as reader:
             found = reader.documents(wanted)
@@ -281,7 +283,7 @@ class Collection:
 
     @shield
     def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
-        """How many documents there are, or match."""
+        """The number of documents, or of those that match."""
         with self._store.reading() as reader:
             return reader.state().documents if filters is None else reader.count(Filter.of(filters))
 
@@ -299,15 +301,15 @@ class Collection:
             yield from reader.ids()
 
     def documents(self, filters: Filter | Mapping[str, Any] | None = None) -> Iterator[Document]:
-        """All documents, or those that match: what was added or replaced last comes last. One state throughout."""
+        """All documents, or those that match, the last added or replaced last; one consistent state throughout."""
         chosen = None if filters is None else Filter.of(filters)
         with self._store.reading() as reader:
             yield from reader.each_document(chosen)
 
     def units(self) -> Iterator[Document]:
-        """What a reranker reads: all documents, or where they are split, all passages, without their metadata.
+        """The units of retrieval, without metadata: all documents, or all passages if documents are split.
 
-        What is added or replaced meanwhile comes last. No state is held, however long it takes.
+        Units that are added or replaced meanwhile come last. No state is held, however long it takes.
         """
         last = -1
         while True:
@@ -320,13 +322,13 @@ class Collection:
 
     @shield
     def sources(self) -> dict[str, str]:
-        """The sources that were put, by name, with the digests that they were put with."""
+        """The sources that were put, by name, with their digests."""
         with self._store.reading() as reader:
             return reader.sources()
 
     @shield
     def statistics(self) -> dict[str, Any]:
-        """JSON values: how much there is, how large it is on disk, and how each arm is built."""
+        """JSON values: the number of documents, the size on disk, and the structure of each arm."""
         with self.reading() as view, self._store.reading() as reader:
             state = reader.state()
             arms = {
@@ -366,15 +368,14 @@ class Collection:
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Store documents, each in place of the one already held under its id; returns how many.
+        """Store documents, replacing documents with the same ids; returns how many.
 
-        They go in batches of 512 or some 130,000 characters, or of 4,096 where nothing is to be embedded: each is
-        stored and indexed whole or not at all, and outlives a process that is killed in a later one. `progress`
-        counts documents as they are embedded and stored; its total is what is known of it, if `documents` has no
-        length.
+        They are stored in batches of 512 or some 130,000 characters, or of 4,096 if nothing is to be embedded.
+        Each batch is atomic, and survives if the process is killed in a later one. `progress` counts documents as
+        they are embedded and stored; its total is the number known so far, if `documents` has no length.
 
-        `vectors` maps an arm to what its embedder would make of the documents: float32, shape
-        (len(documents), dim), any length but zero.
+        `vectors` maps an arm to the vectors that its embedder would produce: float32, shape (len(documents),
+        dim), any length except zero.
 
         Raises:
             ConfigError: the collection was opened without an embedder whose vectors it holds.
@@ -390,10 +391,10 @@ class Collection:
     def put_source(
         self, name: str, digest: str, documents: Iterable[Document], *, progress: Progress | None = None
     ) -> int:
-        """Make these the documents of a source (a file, say), in place of those that it had; returns how many.
+        """Replace the documents of a source (for example a file) by these; returns how many.
 
-        A document that was there before, by its id, keeps what `update_metadata` has set and removed. `digest` is
-        remembered when all of them are stored, so that the caller can tell what has not changed.
+        An existing document, by its id, keeps the changes of `update_metadata`. `digest` is stored after all of
+        them, so that the caller can detect unchanged sources.
 
         Raises:
             InputError: as for `add`; or an id belongs to a document of another source.
@@ -420,7 +421,7 @@ class Collection:
 
     @shield
     def rename_sources(self, names: Mapping[str, str]) -> None:
-        """Know sources by other names, such as the paths that files were moved to; nothing else changes.
+        """Rename sources, for example after their files were moved; nothing else changes.
 
         Raises:
             InputError: another source has one of the new names.
@@ -434,7 +435,7 @@ class Collection:
 
     @shield
     def drop_sources(self, names: Iterable[str]) -> int:
-        """Delete all documents of these sources, and forget them. Returns how many documents there were."""
+        """Delete all documents of these sources, and the sources. Returns how many documents there were."""
         dropped = 0
         wanted = document_ids(names, "names", kind="source names")
         with self._live.changing("dropping sources") as change:
@@ -447,7 +448,7 @@ class Collection:
         return dropped
 
     def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
-        """Delete documents by id, and those that match; ids not held are passed over. Returns how many there were.
+        """Delete documents by id, and those that match; unknown ids are ignored. Returns how many there were.
 
         Raises:
             InputError: `ids` is one str, or holds something else than str. Nothing was changed.
@@ -467,9 +468,8 @@ class Collection:
     def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
         """Set metadata fields of documents, by id: None removes a field. Nothing is indexed or embedded again.
 
-        What is set or removed here stays so when the document's source is put again (`put_source`), whatever
-        metadata come with it then. `add` replaces a document with all of that. Returns how many documents were
-        changed.
+        Changes made here are kept when the document's source is put again (`put_source`), whatever metadata it
+        then has. `add` replaces a document including these changes. Returns how many documents were changed.
 
         Raises:
             InputError: there is no such document, or a value has no JSON form. Nothing was changed.
@@ -489,7 +489,7 @@ class Collection:
     def declare_fields(self, fields: Mapping[str, Any] | FieldTypes) -> None:
         """Declare types of further metadata fields, by name (`hybridrank.filters.fields`).
 
-        The documents' values are brought into the form of their types. Every process finds the types in its next
+        The documents' values are converted to the form of their types. Every process sees the types in its next
         call; nothing is indexed or embedded again.
 
         Raises:
@@ -511,18 +511,18 @@ class Collection:
 
     @shield
     def compact(self) -> None:
-        """Reorganize what has grown or shrunk, forget what was deleted, and save the indexes.
+        """Reorganize the indexes, delete data that is no longer used, and save the indexes.
 
-        Vectors of texts that are no more are forgotten too: should the texts come again, they are embedded again.
-        Searches go on meanwhile; other writers wait.
+        Vectors of deleted texts are deleted too: if the texts are added again, they are embedded again. Searches
+        continue meanwhile; other writers wait.
         """
         self._live.compact()
 
     @shield
     def snapshot(self, path: str | PathLike[str]) -> None:
-        """Copy the collection, as it stands, to a new or empty directory: open that to restore it.
+        """Copy the collection in its current state to a new or empty directory; open that to restore it.
 
-        Others may read and write meanwhile. The copy makes its indexes again when it is first opened.
+        Others may read and write meanwhile. The copy rebuilds its indexes when it is first opened.
 
         Raises:
             StorageError: there is something at `path`, or it cannot be written.
@@ -546,7 +546,7 @@ class Collection:
 
 
 def _located(path: str | PathLike[str]) -> Path:
-    """The absolute path, which `os.chdir` does not change any more."""
+    """The absolute path, which a later `os.chdir` does not affect."""
     if not isinstance(path, str | PathLike) or isinstance(fspath(path), bytes):
         raise InputError(f"the path of a collection must be a str or a Path, not {type(path).__name__}")
     if "\0" in str(path):
@@ -568,7 +568,7 @@ def _located(path: str | PathLike[str]) -> Path:
 
 @contextmanager
 def _draft(folder: Path, doing: str) -> Iterator[Path | None]:
-    """A database to be written, which becomes that of a directory at the end, unless something is raised.
+    """A database that is written, and becomes that of a directory at the end, unless an exception is raised.
 
     None where the directory holds anything except the files of a creation that was killed. The lock keeps
     two processes from creating one collection. An exception leaves no files.
@@ -611,7 +611,7 @@ def _files(database: str) -> tuple[str, ...]:
 
 
 def _missing(folder: Path) -> list[Path]:
-    """The directories that have to be made for this one to be there, innermost first."""
+    """The directories that must be created for this one, innermost first."""
     return [each for each in (folder, *folder.parents) if not each.exists()]
 
 
@@ -622,7 +622,7 @@ def _unlink(folder: Path, names: Iterable[str]) -> None:
 
 def _remove_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
-        with suppress(OSError):  # somebody has put something there
+        with suppress(OSError):  # another process has put something there
             folder.rmdir()
 
 

@@ -1,4 +1,4 @@
-"""Who may go in: many readers or one writer among threads, and one writer among processes."""
+"""Concurrency control: many readers or one writer among threads, and one writer among processes."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _CAREFUL = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_N
 class ReadWriteLock:
     """Many readers or one writer. A waiting writer precedes new readers, so that searches cannot starve it.
 
-    ``with lock.reading():`` holds it together with other readers, ``with lock.writing():`` alone. Not reentrant: a
-    thread that reads must not read again before it is done. While a reader has been at it for more than a second
-    (an arm that hangs, say) new readers do not wait for the writer that waits for that one.
+    ``with lock.reading():`` holds it together with other readers, ``with lock.writing():`` exclusively. Not
+    reentrant: a thread that reads must not read again before it is done. If a reader holds it for more than a
+    second (for example because an arm hangs), new readers do not wait for the writer that waits for it.
 
-    A reader's hold belongs to the object that `reading` gives, and ends with it, so that no signal handler's
-    exception can leave it locked. In a forked child, those of other threads have ended.
+    A reader's hold belongs to the object that `reading` returns, and ends with it, so that no signal handler's
+    exception can leave it locked. In a forked child, the holds of other threads have ended.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class ReadWriteLock:
 
     @contextmanager
     def writing(self, timeout: float | None = None) -> Iterator[None]:
-        """Hold the lock alone, off forks; wait for so many seconds at most.
+        """Hold the lock exclusively, excluding forks; wait at most `timeout` seconds.
 
         Raises:
             LockedError: a reader still had it when the time was up.
@@ -93,7 +93,7 @@ class ReadWriteLock:
                 self._tell()
 
     def _taken(self, stack: ExitStack) -> bool:
-        """Take the lock for a writer, if nobody has it; else wait for a while."""
+        """Acquire the lock for a writer, if it is free; otherwise wait for a while."""
         with ExitStack() as attempt:
             attempt.enter_context(fork.held_off())
             with self._guard:
@@ -106,7 +106,7 @@ class ReadWriteLock:
         return False
 
     def _open(self) -> bool:
-        """Whether a reader may go in; with the guard."""
+        """Whether a reader may enter; with the guard held."""
         if self._at_work is not None:
             return False
         if not self._writers:
@@ -127,7 +127,7 @@ class ReadWriteLock:
             self._waiting.remove(turn)
 
     def _tell(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiting threads."""
         while self._waiting:
             with suppress(IndexError):
                 self._waiting.pop().release()
@@ -179,10 +179,10 @@ class Reading:
 
 
 class WriterLock:
-    """The right to change a collection: one thread of one process has it. A killed process loses it at once.
+    """The right to change a collection: one thread of one process has it. A killed process releases it at once.
 
-    The operating system keeps the lock, on the file at `path`; who holds it stands in that file. Holding it holds
-    off forks, so that no child has it open.
+    The operating system holds the lock, on the file at `path`, which contains the holder. Holding it excludes
+    forks, so that no child has it open.
     """
 
     def __init__(self, path: Path, *, timeout: float) -> None:
@@ -213,7 +213,7 @@ class WriterLock:
                     check_cancelled()
                     sleep(_POLL)
                 self._doing = doing
-                with suppress(OSError):  # a full disk must not keep anybody from deleting
+                with suppress(OSError):  # deleting must work on a full disk
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, json.dumps(_about_us(doing)).encode(), 0)
                 yield
@@ -221,7 +221,7 @@ class WriterLock:
             self._threads.release()
 
     def _taken(self, stack: ExitStack) -> int | None:
-        """The descriptor of the file, locked until the stack is unwound; None where another process has it."""
+        """The descriptor of the file, locked until the stack is unwound; None if another process holds it."""
         with ExitStack() as attempt:
             attempt.enter_context(fork.held_off())
             descriptor = self._locked()
@@ -231,7 +231,7 @@ class WriterLock:
             return descriptor
 
     def _locked(self) -> int | None:
-        """The descriptor of the file, locked; None where another process has it."""
+        """The descriptor of the file, locked; None if another process holds it."""
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | _CAREFUL, 0o644)
         except OSError as error:

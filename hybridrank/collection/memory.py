@@ -1,4 +1,4 @@
-"""A collection in memory: dicts of documents and the local indexes over them, changed together or not at all."""
+"""A collection in memory: dicts of documents and the local indexes over them, changed atomically."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class MemoryCollection:
         self._chosen = Chosen()
 
     def with_arms(self, arms: Mapping[str, str]) -> MemoryCollection:
-        """The same documents with some of the indexes: by the name that it shall have, the name that one has here.
+        """The same documents with some of the indexes: new name -> name in this collection.
 
-        For comparing: nothing is indexed again. Neither must be changed afterwards.
+        For comparisons: nothing is indexed again. Neither collection may be changed afterwards.
         """
         indexes = {name: self.indexes[own] for name, own in arms.items()}
         other = MemoryCollection(indexes, splitter=self.splitter, fields=self.fields)
@@ -81,7 +81,7 @@ class MemoryCollection:
 
     @contextmanager
     def reading(self) -> Iterator[View]:
-        """Hold off writers: inside, the documents and every index belong to one state."""
+        """Exclude writers: inside, the documents and every index belong to one state."""
         with self._lock.reading() as hold:
             yield View(
                 self.indexes,
@@ -115,7 +115,7 @@ class MemoryCollection:
         return [each for each in documents if filters.matches(each.metadata)]
 
     def get(self, ids: Collection[str]) -> dict[str, Document]:
-        """Those of the documents that are held, whole."""
+        """The documents with these ids that exist, not split."""
         return {document.id: detached(document) for document in self._held(checked_ids(ids))}
 
     def _held(self, ids: Iterable[str]) -> list[Document]:
@@ -123,20 +123,20 @@ class MemoryCollection:
         return [found for doc_id in ids if (found := documents.get(doc_id)) is not None]
 
     def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
-        """How many documents there are, or match."""
+        """The number of documents, or of those that match."""
         return len(self._documents) if filters is None else len(self._matching(Filter.of(filters)))
 
     def documents(self, filters: Filter | Mapping[str, Any] | None = None) -> Iterator[Document]:
-        """All documents, or those that match: what was added or replaced last comes last. One state throughout."""
+        """All documents, or those that match, the last added or replaced last; one consistent state throughout."""
         yield from map(detached, self._matching(None if filters is None else Filter.of(filters)))
 
     def units(self) -> Iterator[Document]:
-        """What a reranker reads: all documents, or where they are split, all passages, without their metadata."""
+        """The units of retrieval, without metadata: all documents, or all passages if documents are split."""
         for unit in tuple(self._units.values()):
             yield with_metadata(unit, {})
 
     def statistics(self) -> dict[str, Any]:
-        """JSON values: how much there is, and how each arm is built."""
+        """JSON values: the number of documents, and the structure of each arm."""
         with self.reading() as view:
             arms = {
                 name: {
@@ -173,10 +173,10 @@ class MemoryCollection:
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Hold copies of these documents, each in place of the one already held under its id. Returns how many.
+        """Add copies of these documents, replacing documents with the same ids. Returns how many.
 
-        All of them are held, or none. `vectors` maps an arm to what its embedder would make of the documents:
-        float32, shape (len(documents), dim), any length but zero. `progress` counts documents.
+        All of them are added, or none. `vectors` maps an arm to the vectors that its embedder would produce:
+        float32, shape (len(documents), dim), any length except zero. `progress` counts documents.
 
         Raises:
             InputError: something is not a `Document`, two share an id, metadata has no JSON form, or the vectors
@@ -239,7 +239,7 @@ class MemoryCollection:
 
     @contextmanager
     def _its_turn(self) -> Iterator[None]:
-        """One writer after another."""
+        """One writer at a time."""
         until = monotonic() + _PATIENCE
         while not self._writer.acquire(timeout=_LOOKS):
             check_cancelled()
@@ -261,7 +261,7 @@ class MemoryCollection:
             yield
 
     def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
-        """Drop documents by id, and those that match; ids that are not held are passed over. Returns how many.
+        """Delete documents by id, and those that match; unknown ids are ignored. Returns how many.
 
         Raises:
             InputError: `ids` is one str, or holds something else than str. Nothing was changed.
@@ -290,7 +290,7 @@ class MemoryCollection:
 
     @shield
     def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
-        """Set metadata fields of documents, by id: None takes a field away. Nothing is indexed again.
+        """Set metadata fields of documents, by id: None removes a field. Nothing is indexed again.
 
         Returns how many documents were changed.
 
@@ -318,7 +318,7 @@ class MemoryCollection:
 
     @shield
     def declare_fields(self, fields: Mapping[str, Any] | FieldTypes) -> None:
-        """Declare types of further metadata fields, as `Collection.declare_fields` does.
+        """Declare types of further metadata fields, like `Collection.declare_fields`.
 
         Raises:
             InputError: there is no such type, or a document's value is not of it. Nothing was changed.
@@ -336,7 +336,7 @@ class MemoryCollection:
 
     @shield
     def compact(self) -> None:
-        """Reorganize the indexes where that pays. Searches go on meanwhile; other writers wait."""
+        """Reorganize the indexes if it pays. Searches continue meanwhile; other writers wait."""
         with self._its_turn():
             self._improve()
 

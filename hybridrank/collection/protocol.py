@@ -1,4 +1,4 @@
-"""What every collection offers a pipeline, wherever its documents are."""
+"""The protocol of collections, wherever their documents are."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ dropped by source, as by `Collection.put_source`; ``"snapshot"``: `Collection.sn
 class SearchableCollection(Protocol):
     """Documents with the local indexes over them, changed together: in memory, or on disk.
 
-    A caller that needs more than this asks `capabilities`, never for a class.
+    A caller that needs more checks `capabilities`, never a class.
     """
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What this collection can do beyond the protocol."""
+        """The capabilities of this collection beyond the protocol."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class SearchableCollection(Protocol):
 
     @property
     def splitter(self) -> Splitter | None:
-        """What cuts documents into passages; None where documents are indexed whole."""
+        """The splitter of documents into passages; None if documents are indexed whole."""
         ...
 
     @property
@@ -60,7 +60,7 @@ class SearchableCollection(Protocol):
         ...
 
     def declare_fields(self, fields: Mapping[str, Any] | FieldTypes) -> None:
-        """Declare types of further metadata fields, which the documents that are held must fit."""
+        """Declare types of further metadata fields, which existing documents must match."""
         ...
 
     def reading(self) -> AbstractContextManager[View]:
@@ -68,7 +68,7 @@ class SearchableCollection(Protocol):
         ...
 
     def get(self, ids: SizedIterable[str]) -> dict[str, Document]:
-        """Return those of the documents that are held, whole."""
+        """Return the documents with these ids that exist."""
         ...
 
     def count(self, filters: Filter | Mapping[str, Any] | None = None) -> int:
@@ -80,11 +80,11 @@ class SearchableCollection(Protocol):
         ...
 
     def units(self) -> Iterator[Document]:
-        """Yield what a reranker reads, without metadata: documents, or passages where they are split."""
+        """Yield the units of retrieval, without metadata: documents, or passages if they are split."""
         ...
 
     def statistics(self) -> dict[str, Any]:
-        """Return JSON values: how much the collection holds, and how each arm is built."""
+        """Return JSON values: the number of documents, and the structure of each arm."""
         ...
 
     def add(
@@ -94,7 +94,7 @@ class SearchableCollection(Protocol):
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Add documents, each in place of the one held under its id; return how many."""
+        """Add documents, replacing documents with the same ids; return how many."""
         ...
 
     def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
@@ -106,11 +106,11 @@ class SearchableCollection(Protocol):
         ...
 
     def compact(self) -> None:
-        """Reorganize the indexes where that pays."""
+        """Reorganize the indexes if it pays."""
         ...
 
     def close(self) -> None:
-        """Release what the collection holds; nothing is lost."""
+        """Release all resources; nothing is lost."""
         ...
 
     def __len__(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Vectors that the caller has already."""
+"""Vectors passed by the caller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["given_vectors", "unit_vectors"]
 def given_vectors(
     vectors: Mapping[str, NDArray[np.float32]] | None, arms: Mapping[str, Index], *, count: int, splits: bool
 ) -> dict[str, NDArray[np.float32]]:
-    """The vectors given for each arm, shape (count, dim), as they were given.
+    """The vectors passed for each arm, shape (count, dim), unchanged.
 
     Raises:
         InputError: an arm holds no vectors, the shape is another, or the collection splits its documents.
@@ -51,14 +51,14 @@ def given_vectors(
 
 
 def unit_vectors(arm: str, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The vectors brought to unit length, float32.
+    """The vectors normalized to unit length, float32.
 
     Raises:
         InputError: one is zero or not finite.
     """
     import numpy as np
 
-    with np.errstate(over="ignore"):  # what is too large is not finite then
+    with np.errstate(over="ignore"):  # too large values are then not finite
         matrix = np.asarray(rows, np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, np.newaxis]
     if not np.isfinite(lengths).all() or not lengths.all():

@@ -1,4 +1,4 @@
-"""The arms of a collection: as they are configured, and whose vectors they hold."""
+"""The arms of a collection: their configurations, and the embedders of their vectors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def default_retrievers() -> dict[str, IndexedRetriever]:
 
 
 def named(arm: IndexedRetriever) -> dict[str, Any] | None:
-    """An arm's configuration, or None where it has no name to be found by."""
+    """An arm's configuration, or None if it has no registered name."""
     try:
         return arm.to_config() if isinstance(arm, Component) else None
     except ConfigError:
@@ -68,7 +68,7 @@ def configured(config: Mapping[str, Any], *, source: str, trust: bool) -> dict[s
 
 
 def _identity(embedder: Any) -> str:
-    """What an embedder is called: what decides its vectors, as configured."""
+    """The identity of an embedder: the configuration that determines its vectors."""
     if isinstance(told_by_itself := getattr(embedder, "identity", None), str):
         return told_by_itself
     if isinstance(embedder, Component):
@@ -77,13 +77,13 @@ def _identity(embedder: Any) -> str:
 
 
 def fingerprint(embedder: Any) -> str | None:
-    """What decides an embedder's vectors by content, where it says so and has its model at hand."""
+    """The content that determines an embedder's vectors, if it declares it and has its model on this machine."""
     told = getattr(embedder, "fingerprint", None)
     return told if isinstance(told, str) else None
 
 
 def check_fingerprint(embedder: Any, stored: str | None, *, arm: str) -> None:
-    """See that an embedder of a known name is still the one that it was.
+    """Check that an embedder of a known name is unchanged.
 
     Raises:
         ConfigError: its model holds something else.
@@ -108,7 +108,7 @@ def _is_like(embedder: Any, stored: str | None) -> bool:
 def embedder_numbers(
     retrievers: Mapping[str, IndexedRetriever], stored: Mapping[str, int], fingerprints: Mapping[int, str]
 ) -> dict[str, int]:
-    """For each arm that holds vectors, the number of its embedder: that of its name, or of its content.
+    """For each arm that holds vectors, the number of its embedder, by name or by content.
 
     Raises:
         ConfigError: there is none, or the one of its name had another content.
@@ -135,7 +135,7 @@ def embedder_numbers(
 
 
 def identities(retrievers: Iterable[IndexedRetriever]) -> dict[str, str | None]:
-    """Names of the embedders whose vectors the arms' indexes hold, each once, with their fingerprints."""
+    """Names of the embedders of the arms' vectors, without duplicates, with their fingerprints."""
     indexes = [retriever.create_index() for retriever in retrievers]
     embedders = [each.embedder for each in indexes if isinstance(each, VectorIndex)]
     return {_identity(embedder): fingerprint(embedder) for embedder in embedders}

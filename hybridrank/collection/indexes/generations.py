@@ -1,4 +1,4 @@
-"""Saved generations of the indexes: whole directories with checksums, which come and go in one step."""
+"""Saved generations of the indexes: directories with checksums, created and removed atomically."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _ARM = re.compile(r"[0-9a-f]{16}|\.[0-9a-f]{16}\.[0-9a-f]{32}")  # finished or n
 
 
 class Generations:
-    """The directory that saved indexes lie in. The database says which of them counts; the others are stale.
+    """The directory of saved indexes. The database names the valid generation; the others are stale.
 
-    The directory may be a link to one on another disk, where other files may lie. So nothing is removed but what
-    has the name of a generation, belongs to this collection (by `identity`), and is listed in its manifest. No
-    link inside is followed.
+    The directory may be a link to one on another disk, with other files. Only directories that have the name of a
+    generation, belong to this collection (by `identity`), and are listed in its manifest are removed. No link
+    inside is followed.
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
@@ -71,9 +71,9 @@ class Generations:
     def load(
         self, name: str, sequence: int, digest: str, indexers: Mapping[str, IndexedRetriever]
     ) -> dict[str, Index]:
-        """Open a generation's indexes, after every byte of it has been checked.
+        """Open a generation's indexes after checking every byte.
 
-        An arm that it does not hold, or that cannot be saved, is left out.
+        Arms that it does not contain, or that cannot be saved, are left out.
 
         Raises:
             StorageError: a file is absent, damaged, or of no use to its arm.
@@ -111,7 +111,7 @@ class Generations:
         _remove(self._folder / name)
 
     def sweep(self, keep: str = "") -> None:
-        """Remove all generations of this collection but one.
+        """Remove all generations of this collection except one.
 
         A reader that has another open keeps its files until it is done with them: a POSIX system takes away
         their names only, others refuse, and the next sweep tries again.
@@ -158,7 +158,7 @@ def _manifest(text: bytes) -> dict[str, Any]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The path of a file in a directory that no link leads out of.
+    """The path of a file in a directory, if no link leads outside.
 
     Raises:
         StorageError: the name leads somewhere else.
@@ -175,7 +175,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _plain(folder: Path, name: str) -> Path:
-    """The same, of an ordinary file: to read a pipe could take for ever."""
+    """The same, for an ordinary file: reading a pipe could block forever."""
     path = _inside(folder, name)
     if not stat.S_ISREG(path.lstat().st_mode):
         raise StorageError(f"{path} is no file")
@@ -183,9 +183,9 @@ def _plain(folder: Path, name: str) -> Path:
 
 
 def _remove(generation: Path) -> None:
-    """Remove what a generation's manifest lists, or the arms' folders where it lists nothing; then what is empty.
+    """Remove the files in a generation's manifest, or the arms' folders without one; then empty directories.
 
-    What somebody else put there stays. Links are removed, never what they lead to.
+    Other files stay. Links are removed, never their targets.
     """
     with suppress(OSError):
         if generation.is_symlink():
@@ -227,7 +227,7 @@ def _folder_name(arm: str) -> str:
 
 
 def _measured(path: Path, *, each: Callable[..., Iterable[bytes]]) -> dict[str, object]:
-    """A file's size, and the digest of its blocks' digests: `each`, a `map`, may share them among threads."""
+    """A file's size, and the digest of its blocks' digests: `each`, a `map`, may distribute them over threads."""
     size = path.stat().st_size
     blocks = each(partial(_block_digest, path), range(0, size, _BLOCK))
     return {"bytes": size, "xxh3_128": xxhash.xxh3_128_hexdigest(b"".join(blocks))}

@@ -22,7 +22,7 @@ _FEW = 1_000_000  # units: to remove so many one by one is always worth it
 
 
 class Indexes:
-    """One index for each arm, all of them at the same `version` of the database.
+    """One index per arm, all at the same `version` of the database.
 
     `embedders` tells for an arm whose index holds vectors which of the stored ones it takes. `unsaved` counts the
     units that changed since the indexes were loaded or saved, as the `generation` of that name; `repaired` says
@@ -42,7 +42,7 @@ class Indexes:
         self._embedders = embedders
 
     def encode(self, reader: Reader, numbers: Sequence[int], units: Sequence[Document]) -> Added:
-        """Prepare units that the database holds; their vectors are read, nothing is embedded."""
+        """Prepare units from the database; their vectors are read, nothing is embedded."""
         return [unit.id for unit in units], self._encoded(self.arms, reader, numbers, units)
 
     def _encoded(
@@ -56,7 +56,9 @@ class Indexes:
         }
 
     def missed(self, reader: Reader) -> tuple[list[str], list[Added]] | None:
-        """What the database removed and added since, ready for `apply`; None if a rebuild is cheaper."""
+        """The units that the database has removed and added since, ready for `apply`; None if a rebuild is
+        cheaper.
+        """
         removed = self._removed(reader)
         if removed is None:
             return None
@@ -68,11 +70,11 @@ class Indexes:
 
     @property
     def sequence(self) -> int:
-        """The number of the last change that these know."""
+        """The number of the last change in these indexes."""
         return self.version.sequence
 
     def apply(self, removed: Sequence[str], added: Iterable[Added], version: Version) -> None:
-        """Follow a change that leads to `version`; excludes searches, and its caller sees to that."""
+        """Apply a change that leads to `version`; the caller excludes searches."""
         gone = set(removed)
         self.unsaved += len(removed)
         if gone:
@@ -85,7 +87,7 @@ class Indexes:
         self.version = version
 
     def take(self, generation: str, sequence: int, saved: Mapping[str, Index], reader: Reader) -> None:
-        """Go on from indexes that were saved; arms that none was saved for are made from the database."""
+        """Continue from saved indexes; arms without a saved one are rebuilt from the database."""
         absent = {name: index for name, index in self.arms.items() if name not in saved}
         self.arms.update(saved)
         self.version, self.generation = Version(sequence, b""), generation
@@ -97,7 +99,7 @@ class Indexes:
                     index.add([unit.id for unit in units[:old]], encoded[name])
 
     def catch_up(self, reader: Reader, *, progress: Progress | None = None) -> bool:
-        """Follow the database batch by batch, while nobody searches here; False if a rebuild is cheaper."""
+        """Follow the database batch by batch, without concurrent searches; False if a rebuild is cheaper."""
         state = reader.state()
         removed = self._removed(reader)
         if removed is None:

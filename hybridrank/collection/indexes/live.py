@@ -1,4 +1,4 @@
-"""The indexes of a collection in memory: how they follow the database, and who may go in."""
+"""The indexes of a collection in memory: how they follow the database, with concurrency control."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ATTEMPTS = 1000  # of a search to find the indexes where its transaction is: ot
 
 
 class Change:
-    """A transaction, and what the indexes must do when it is committed."""
+    """A transaction, and the changes of the indexes after its commit."""
 
     def __init__(self, writer: Writer, indexes: Indexes) -> None:
         self.writer = writer
@@ -48,10 +48,10 @@ class Change:
 
 
 class LiveIndexes:
-    """Indexes that every search finds in step with the database.
+    """Indexes that are in step with the database in every search.
 
-    A search holds one state of both. A change is made in the database first; when it is committed the indexes
-    follow, before another search begins. What other processes commit is followed by the next search. `folder` is
+    A search holds one state of both. A change is made in the database first; after its commit the indexes follow,
+    before another search begins. Changes that other processes commit are applied by the next search. `folder` is
     the collection's directory.
     """
 
@@ -75,7 +75,7 @@ class LiveIndexes:
         fork.in_child(self._renew)
 
     def _renew(self) -> None:
-        """Hold indexes that know nothing, and locks that nobody has."""
+        """Start with empty indexes and free locks."""
         self._writer = WriterLock(self._folder / "writer.lock", timeout=60.0)
         self._catching_up = fork.new_rlock()
         self._reloading = fork.new_lock()
@@ -88,7 +88,7 @@ class LiveIndexes:
 
     @property
     def indexes(self) -> Indexes:
-        """The indexes as they are now; others may take their place when the database has run far ahead."""
+        """The current indexes; new ones may replace them when the database has run far ahead."""
         return self._indexes
 
     @contextmanager
@@ -121,7 +121,7 @@ class LiveIndexes:
         raise StorageError(f"the indexes of {self._folder} cannot keep up with its changes: try again")
 
     def _check_embedders(self) -> None:
-        """See that models that have come meanwhile, as by a download at the first query, are the former ones."""
+        """Check that models that arrived meanwhile, as by a download at the first query, are the same."""
         for arm, stored in list(self._unchecked.items()):
             index = self._indexes.arms[arm]
             if isinstance(index, VectorIndex) and fingerprint(index.embedder) is not None:
@@ -130,7 +130,7 @@ class LiveIndexes:
 
     @contextmanager
     def changing(self, doing: str) -> Iterator[Change]:
-        """One transaction, and the same change to the indexes once it is committed."""
+        """One transaction, and the same change of the indexes once it is committed."""
         self._store.require_writable()
         with self._writer.holding(doing), self._catching_up, ExitStack() as stack:
             with self._store.writing() as writer:
@@ -148,9 +148,9 @@ class LiveIndexes:
                 self._wrote = True
 
     def _apply(self, removed: Sequence[str], added: Sequence[Added], version: Version) -> None:
-        """Make the indexes follow, in a step that no search sees half done.
+        """Apply a change to the indexes, atomically for searches.
 
-        Where an arm hangs in a search, that search keeps these indexes, and new ones take their place.
+        If an arm hangs in a search, that search keeps these indexes, and new ones replace them.
         """
         indexes = self._indexes
         try:
@@ -187,7 +187,7 @@ class LiveIndexes:
             threading.Thread(target=self._reload, name="hybridrank-reload", daemon=True).start()
 
     def load(self, progress: Progress | None = None) -> None:
-        """Open what was saved, or make the indexes from the database; `progress` counts units of the latter."""
+        """Open the saved indexes, or rebuild them from the database; `progress` counts units of the latter."""
         with fork.held_off(), self._catching_up:
             indexes = self._loaded(progress)
             self._last, self.alone = indexes.version, not indexes.sequence
@@ -195,7 +195,7 @@ class LiveIndexes:
         self.maintain(repair=indexes.repaired)
 
     def _loaded(self, progress: Progress | None = None) -> Indexes:
-        """New indexes at the newest state: the saved ones and what came after, or all from the database."""
+        """New indexes at the newest state: the saved ones and later changes, or all from the database."""
         problem = None
         tried = ""
         while self._retrievers:
@@ -227,7 +227,7 @@ class LiveIndexes:
             return indexes
 
     def _reload(self) -> None:
-        """Take over a generation that another process has saved: it is in better shape, and shared memory."""
+        """Load a generation that another process has saved: it is more compact, and shared memory."""
         try:
             indexes = self._loaded()
             with fork.held_off(), self._catching_up, self._store.reading() as reader:
@@ -244,8 +244,7 @@ class LiveIndexes:
     def maintain(self, *, repair: bool = False) -> None:
         """Reorganize and save the indexes when enough has changed since they were, or to repair what was saved.
 
-        A process that changes much in many small steps spends a tenth of its time here at most; `finish` does
-        what is then left.
+        A process with many small changes spends at most a tenth of its time here; `finish` does the rest.
         """
         if self._store.read_only or not self._retrievers:
             return
@@ -262,20 +261,18 @@ class LiveIndexes:
             _log.warning("the indexes of %s could not be saved: %s", self._folder, error)
 
     def finish(self) -> None:
-        """Save the indexes, if this process has changed much since they were."""
+        """Save the indexes, if this process has changed much since they were saved."""
         if self._wrote and not self._indexes.broken:
             self._wrote, self._rests_until = False, 0.0
             self.maintain()
 
     def settle(self) -> None:
-        """Wait until no indexes are taken over any more: for some seconds, as the waiting thread may be in the
-        way.
-        """
+        """Wait some seconds until no indexes are being reloaded, as the waiting thread may block that."""
         if self._reloading.acquire(timeout=_SETTLES):
             self._reloading.release()
 
     def compact(self) -> None:
-        """Reorganize and save the indexes now, and make room in the database."""
+        """Reorganize and save the indexes now, and free disk space in the database."""
         self._store.require_writable()
         with self._writer.holding("compacting"):
             if self._retrievers:
@@ -288,7 +285,7 @@ class LiveIndexes:
 
     @contextmanager
     def removing(self) -> Iterator[bool]:
-        """Hold off other writers while the collection is removed; whether only this process has changed it."""
+        """Exclude other writers while the collection is removed; whether only this process has changed it."""
         with self._writer.holding("removing what could not be built", timeout=5.0):
             with self._store.reading() as reader:
                 alone = self.alone and reader.state().version == self._last
@@ -299,7 +296,7 @@ class LiveIndexes:
             return reader.state().units
 
     def _improve_and_save(self, *, purge: bool = False) -> None:
-        """With the writer's lock, so that nothing changes meanwhile; searches go on."""
+        """Hold the writer's lock, so that nothing changes meanwhile; searches continue."""
         started = monotonic()
         with self._catching_up:
             with self._store.reading() as reader:

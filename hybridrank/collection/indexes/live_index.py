@@ -1,4 +1,4 @@
-"""An index of a collection in the hands of users, who know nothing of its locks."""
+"""An index of a collection for users, without its locks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _CHANGING = ("add", "delete", "improve")
 
 
 class LiveIndex:
-    """The index of an arm, as it is at each call, which holds one state of the collection.
+    """The index of an arm, in its current form at each call, which holds one state of the collection.
 
-    What changes an index is not offered: the collection's other indexes and its documents would not follow.
+    Methods that change an index are not available: the collection's other indexes and its documents would not
+    follow.
     """
 
     def __init__(self, reading: Callable[[], AbstractContextManager[View]], name: str) -> None:
@@ -30,7 +31,7 @@ class LiveIndex:
         self._name = name
 
     def retrieve(self, queries: Sequence[Query], *, k: int, **options: Any) -> Sequence[Ranking]:
-        """As the index; queries may have filters, and vectors by arm."""
+        """Like the index; queries may have filters, and vectors by arm."""
 
         for query in queries:
             if not isinstance(query, Query):

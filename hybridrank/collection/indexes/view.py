@@ -26,14 +26,14 @@ Choose: TypeAlias = Callable[[frozenset[str] | None, Filter | None], frozenset[s
 
 
 class Chosen:
-    """What filters chose, remembered while nothing changes: the same filter gives the same frozenset."""
+    """A cache of filter results while nothing changes: the same filter gives the same frozenset."""
 
     def __init__(self) -> None:
         self._found: OrderedDict[Any, frozenset[str]] = OrderedDict()
         self._guard = fork.new_lock()
 
     def get(self, query: Query, choose: Choose) -> frozenset[str]:
-        """Ids of the units that a query's ids and filters leave."""
+        """Ids of the units that match a query's ids and filters."""
         key = (query.filters, query.ids)
         with self._guard:
             found = self._found.get(key)
@@ -47,7 +47,7 @@ class Chosen:
 
 
 class View:
-    """What the indexes and the documents of a collection say together.
+    """The indexes and the documents of a collection in one state.
 
     The indexes hold *units*: documents, or where the collection `splits`, passages. `hold` is what keeps writers
     from the indexes; `keep` gives what knows some units of this state without it, where `units` does not.
@@ -74,11 +74,11 @@ class View:
 
     @property
     def state(self) -> object:
-        """The same object for as long as nothing changes."""
+        """The same object as long as nothing changes."""
         return self._chosen
 
     def retrieved(self, ids: Collection[str]) -> None:
-        """Let go of the indexes; `units` goes on to know these units as they are now."""
+        """Release the indexes; `units` continues to return these units in this state."""
         if self._keep is not None:
             self.units = self._keep(ids)
         self._hold.__exit__()

@@ -1,1 +1,1 @@
-"""The database of a durable collection: its tables, what is read from them and what is written."""
+"""The database of a durable collection: its tables, and how they are read and written."""

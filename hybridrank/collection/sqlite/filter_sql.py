@@ -1,4 +1,4 @@
-"""Filters as SQL over SQLite, and metadata as SQLite has to hold it for them.
+"""Filters as SQL over SQLite, and the storage of metadata for them.
 
 There are two tables::
 

@@ -1,4 +1,4 @@
-"""What one transaction reads of a collection: documents, passages, vectors, tombstones."""
+"""A read transaction of a collection: documents, passages, vectors, tombstones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PLACE = re.compile("0|[1-9][0-9]{0,17}")  # of a passage, as `unit_ids` writes 
 
 
 class Version(NamedTuple):
-    """One of the states that a collection goes through: the number of its last change, and that change's token."""
+    """One state of a collection: the number of its last change, and that change's token."""
 
     sequence: int
     token: bytes
@@ -51,17 +51,17 @@ class State(NamedTuple):
 
 
 def damaged(what: str) -> sqlite3.DatabaseError:
-    """The failure to raise where the database holds what hybridrank never wrote: `schema.told` reports it."""
+    """The error for values that hybridrank never wrote: `schema.told` reports it."""
     return sqlite3.DatabaseError(f"it is damaged: {what}")
 
 
 def unit_ids(doc_id: str, passages: int) -> list[str]:
-    """What the indexes know a document by: its id, or those of its passages."""
+    """The ids of a document in the indexes: its own id, or those of its passages."""
     return [f"{doc_id}#{place}" for place in range(passages)] if passages else [doc_id]
 
 
 class Reader:
-    """One transaction that reads: all of it sees the same state."""
+    """A read transaction: everything in it sees the same state."""
 
     def __init__(self, connection: sqlite3.Connection, *, indexed: Mapping[str, int], splits: bool) -> None:
         self._connection = connection
@@ -96,19 +96,19 @@ class Reader:
         raise damaged("the row of its table state is not one that hybridrank writes")
 
     def check_counts(self) -> None:
-        """See that there are as many documents as `state` says, which takes a while where they are many."""
+        """Check the number of documents against `state`, which takes a while for large collections."""
         # without a condition, SQLite counts in one step, which nobody can interrupt
         (documents,) = self._rows("SELECT count(*) FROM documents WHERE number > 0").fetchone()
         if documents != self.state().documents:
             raise damaged(f"it holds {documents} documents, and its table state counts others")
 
     def follows(self, version: Version) -> bool:
-        """Whether the database is at this version, or a later one that came of it."""
+        """Whether the database is at this version, or a later one derived from it."""
         row = self._rows("SELECT token FROM history WHERE sequence = ?", [version.sequence]).fetchone()
         return bool(row == (version.token,))
 
     def settings(self) -> dict[str, Any]:
-        """What the collection was created with."""
+        """The settings of the collection's creation."""
         rows = self._rows("SELECT name, value FROM settings").fetchall()
         settings = {name: _json(value, dict, f"the setting {name!r}") for name, value in rows}
         try:
@@ -150,7 +150,7 @@ class Reader:
         return dict(rows)
 
     def fingerprints(self) -> dict[int, str]:
-        """What the embedders were by content, by number, as far as it is known."""
+        """The fingerprints of the embedders, by number, as far as known."""
         row = self._rows("SELECT value FROM settings WHERE name = 'fingerprints'").fetchone()
         stored = {} if row is None else _json(row[0], dict, "the setting 'fingerprints'")
         if not all(number.isdecimal() and isinstance(told, str) for number, told in stored.items()):
@@ -178,7 +178,7 @@ class Reader:
             yield _checked_id(doc_id, number)
 
     def count(self, filters: Filter) -> int:
-        """How many documents match."""
+        """The number of documents that match."""
         where, values = self._condition(filters)
         (count,) = self._rows(f"SELECT count(*) FROM documents AS d WHERE {where}", values).fetchone()
         return int(count)
@@ -200,7 +200,7 @@ class Reader:
             yield from self._sound(rows)
 
     def _sound(self, rows: Iterable[tuple[int, str, int]]) -> Iterator[tuple[int, str, int]]:
-        """Rows of `documents`: number, id, passages, once they are known to be what hybridrank writes."""
+        """Rows of `documents`: number, id, passages, validated."""
         claimed, units = 0, -1
         for number, doc_id, passages in rows:
             _checked_id(doc_id, number)
@@ -270,7 +270,7 @@ class Reader:
             yield _document(number, *row)
 
     def units(self, ids: Collection[str]) -> dict[str, Document]:
-        """Documents, or passages where the collection splits, by unit id."""
+        """Documents, or passages if the collection splits, by unit id."""
         if not self._splits:
             return self.documents(ids)
         places: dict[str, list[int]] = {}
@@ -295,7 +295,7 @@ class Reader:
         return found
 
     def units_after(self, number: int, *, size: int) -> Iterator[tuple[list[int], list[Document]]]:
-        """Numbers and contents of the units that came after a number, in batches, in their order."""
+        """Numbers and contents of the units added after a number, in batches, in order."""
         rows = (self._passages_after if self._splits else self._documents_after)(number)
         numbers: list[int] = []
         units: list[Document] = []
@@ -334,7 +334,7 @@ class Reader:
             yield unit_number, _passage(parent, unit_number - at, start, stop, headings)
 
     def removed_after(self, number: int, *, most: int) -> list[str] | None:
-        """Ids of the units that were removed after a number; some of them may have come again.
+        """Ids of the units removed after a number; some of them may have been added again.
 
         None where they are more than `most`.
         """
@@ -350,7 +350,7 @@ class Reader:
         return units
 
     def vectors(self, embedder: int, numbers: Sequence[int]) -> NDArray[np.float32]:
-        """Vectors of units, whose numbers ascend: shape (len(numbers), dim).
+        """Vectors of units with ascending numbers: shape (len(numbers), dim).
 
         Raises:
             sqlite3.DatabaseError: one is missing, or is no vector of unit length.
@@ -377,7 +377,7 @@ class Reader:
         return matrix
 
     def known_vectors(self, embedder: int, digests: Collection[bytes], *, dim: int | None) -> dict[bytes, bytes]:
-        """Vectors that were made of the same contents before, by the contents' digests."""
+        """Vectors of contents that were embedded before, by the contents' digests."""
         wanted = list(digests)
         known: dict[bytes, bytes] = {}
         for start in range(0, len(wanted), MANY):

@@ -1,9 +1,9 @@
-"""The tables of a collection, in SQLite: the only truth there is; everything else can be made from them again.
+"""The tables of a collection in SQLite, the single source of truth; everything else is derived from them.
 
-A *unit* is what the indexes hold: a document, or where the collection splits, a passage. Every change takes the
-next numbers of one sequence: a document's number is that of its first unit, a later version has a higher one,
-and what was removed leaves a tombstone with a number of its own. So an index that knows all up to number n
-catches up from the rows after n.
+A *unit* is what the indexes hold: a document, or a passage if the collection splits. Every change gets the next
+numbers of one sequence: a document's number is that of its first unit, a later version has a higher one, and a
+removal leaves a tombstone with its own number. An index that is complete up to number n therefore catches up from
+the rows after n.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ _STATISTICS = {  # what ANALYZE makes
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Report SQLite's failures, and values that hybridrank never wrote, as our own errors."""
+    """Convert SQLite's failures, and values that hybridrank never wrote, to our own errors."""
     try:
         yield
     except UnicodeEncodeError as error:
@@ -143,7 +143,7 @@ def failure(path: Path, error: sqlite3.Error, *, known: bool = True) -> StorageE
 
 
 class _Bounded(sqlite3.Connection):
-    """A connection whose statements end, even where pages of a table are each other's children.
+    """A connection whose statements terminate, even if pages of a table form a cycle.
 
     What a statement has to do for each byte of the file grows with its own length: filters take less than a
     hundredth of a step for each of their characters. More than several times that is damage.
@@ -179,7 +179,7 @@ def _size(file: str) -> int:
 
 
 def connect(path: Path, *, mode: str = "rw", immutable: bool = False) -> sqlite3.Connection:
-    """Open the database for use by one thread at a time; transactions are begun and ended by hand.
+    """Open the database for use by one thread at a time; the caller begins and ends transactions.
 
     `mode` is SQLite's: ``"ro"``, ``"rw"``, or ``"rwc"``, the only one that creates a missing file. `path` is
     absolute. An `immutable` database is read without locks: nobody may write to it meanwhile.
@@ -202,7 +202,7 @@ def connect(path: Path, *, mode: str = "rw", immutable: bool = False) -> sqlite3
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Make an empty collection's tables in an empty database."""
+    """Create an empty collection's tables in an empty database."""
     connection.execute("PRAGMA page_size = 8192")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -212,15 +212,15 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def create_vectors(connection: sqlite3.Connection, embedder: int) -> None:
-    """Make the table of an embedder's vectors."""
+    """Create the table of an embedder's vectors."""
     for statement in _VECTORS:
         connection.execute(statement.format(embedder))
 
 
 def check_schema(connection: sqlite3.Connection, path: Path) -> int:
-    """See that the database has the tables of a collection and nothing else; returns its format.
+    """Check that the database has exactly the tables of a collection; returns its format.
 
-    Views, triggers and tables that somebody added would be code that runs whenever the collection is used.
+    Added views, triggers and tables would be code that runs whenever the collection is used.
 
     Raises:
         StorageError: this is no collection, a newer version of hybridrank wrote it, or its schema was changed.
@@ -264,7 +264,7 @@ def _checked_format(connection: sqlite3.Connection, path: Path) -> int:
 
 @lru_cache
 def _expected(version: int) -> Mapping[str, str]:
-    """The statements that make the tables and indexes of a format, by name."""
+    """The statements that create the tables and indexes of a format, by name."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(_FIRST + "".join(_UPGRADES[each] for each in range(1, version)))
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()

@@ -1,4 +1,4 @@
-"""The database of a collection, and the connections to it."""
+"""The database of a collection, and its connections."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _Reader = TypeVar("_Reader", bound=Reader)
 
 
 class Store:
-    """The database of a collection: hands out transactions, each on a connection of its own.
+    """The database of a collection: provides transactions, each on a separate connection.
 
-    It is bound to the files that were found when it was opened: where they are moved, removed or replaced, every
-    later call fails. What cannot be written to is opened for reading, and then nothing at all is written.
+    It is bound to the files that were found when it was opened: if they are moved, removed or replaced, every
+    later call fails. A database that is not writable is opened read-only, and then nothing is written.
 
-    SQLite's connections, and what it knows of their locks, must not come along into a forked child: it would write
-    what nobody sees. So a fork waits until other threads are done with what they have begun, and every connection
-    is closed first; parent and child open new ones.
+    SQLite's connections and locks must not be carried into a forked child. A fork therefore waits until other
+    threads have finished their transactions, and every connection is closed first; parent and child open new
+    ones.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,7 +57,7 @@ class Store:
             raise
 
     def _prepare(self) -> None:
-        """Find out how the database can be opened, and which it is; bring it to this version's format."""
+        """Determine how the database can be opened, and its identity; upgrade it to this version's format."""
         _refuse_links(self.path)
         self._immutable = self.read_only and not _held(self._name + "-wal") and not _look(self._name + "-shm")
         try:
@@ -132,7 +132,7 @@ class Store:
         raise StorageError(f"the collection at {folder} {what} while it was open: close it, and open it again")
 
     def _close_idle(self) -> None:
-        """Before a fork, with nobody at work: no connection comes along."""
+        """Close all connections before a fork, when none is in use."""
         with self._guard:
             idle, self._idle = self._idle, []
             self._shut(idle)
@@ -142,7 +142,7 @@ class Store:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection for the caller alone."""
+        """A connection for the caller only."""
         with told(self.path), fork.held_off():
             with self._guard:
                 if self.closed:
@@ -194,14 +194,14 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
-        """A transaction that reads."""
+        """A read transaction."""
         with self.connection() as connection:
             connection.execute("BEGIN")
             yield self._known(Reader(connection, indexed=self.indexed, splits=self.splits))
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """A transaction that writes, committed at the end unless something is raised.
+        """A write transaction, committed at the end unless an exception is raised.
 
         Raises:
             StorageError: the collection can only be read; or nothing was stored; or it is not known whether.
@@ -227,7 +227,7 @@ class Store:
         return reader
 
     def require_writable(self) -> None:
-        """Raise a `StorageError` where the collection can only be read, or is no longer there."""
+        """Raise a `StorageError` if the collection is read-only, or no longer there."""
         self.require_same(log=False)
         if self.read_only:
             raise StorageError(
@@ -236,13 +236,13 @@ class Store:
             )
 
     def shrink(self) -> None:
-        """Give room that is no longer needed back to the disk."""
+        """Return unused space to the disk."""
         with self.connection() as connection:
             connection.executescript("PRAGMA incremental_vacuum")  # execute() takes one step of it: one page
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
-        """Close every connection that is not at work, and the others when they are done."""
+        """Close every idle connection, and the others when they are done."""
         with self._guard:
             self.closed = True
             idle, self._idle = self._idle, []
@@ -282,7 +282,7 @@ def _held(file: str) -> bool:
 
 
 def _refuse_links(path: Path) -> None:
-    """SQLite would write to what a link leads to, which may be anybody's."""
+    """Reject links: SQLite would write to their targets."""
     for ending in ("", "-wal", "-shm", "-journal"):
         file = f"{path}{ending}"
         try:

@@ -1,4 +1,4 @@
-"""What one transaction writes into a collection."""
+"""A write transaction of a collection."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ROWS = 128  # rows inserted by one statement
 
 
 class Writer(Reader):
-    """One transaction that writes: all of it is stored, or nothing."""
+    """A write transaction: all of it is stored, or nothing."""
 
     def state(self) -> State:
-        """The state that this transaction has led to so far."""
+        """The state that this transaction has reached so far."""
         return self._read_state()
 
     def _next(self, count: int) -> int:
-        """Take the next `count` numbers; returns the first of them."""
+        """Reserve the next `count` numbers; returns the first of them."""
         first = self.state().version.sequence + 1
         self._rows("UPDATE state SET sequence = sequence + ?", [count])
         return first
@@ -48,9 +48,9 @@ class Writer(Reader):
         return now
 
     def create(self, settings: Mapping[str, Any], embedders: Mapping[str, str | None]) -> None:
-        """Remember what the collection is created with, and make a table for each embedder's vectors.
+        """Store the settings of the collection's creation, and create a table for each embedder's vectors.
 
-        `embedders` are their names, with what they are by content where that is known.
+        `embedders` are their names, with their fingerprints if known.
         """
         self._connection.executemany(
             "INSERT INTO settings VALUES (?, ?)",
@@ -63,7 +63,7 @@ class Writer(Reader):
                 self.put_fingerprint(number, fingerprint)
 
     def put_field_types(self, types: FieldTypes) -> None:
-        """Store the declared types of metadata fields; documents are the caller's to bring into line."""
+        """Store the declared types of metadata fields; the caller converts the documents."""
         self._next(1)
         self._rows(
             "INSERT OR REPLACE INTO settings VALUES ('fields', ?)",
@@ -71,7 +71,7 @@ class Writer(Reader):
         )
 
     def put_fingerprint(self, embedder: int, fingerprint: str) -> None:
-        """Remember what an embedder is by content."""
+        """Store an embedder's fingerprint."""
         known = {**self.fingerprints(), embedder: fingerprint}
         self._rows(
             "INSERT OR REPLACE INTO settings VALUES ('fingerprints', ?)",
@@ -87,7 +87,7 @@ class Writer(Reader):
         source: int | None = None,
         edits: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> tuple[list[int], list[str]]:
-        """Store documents, each in place of the one with its id: their units' numbers, and ids of units removed.
+        """Store documents, replacing documents with the same ids: their units' numbers, and ids of removed units.
 
         `metadata` is each one's JSON, `passages` are each one's (none: it is a unit itself), and `edits` are what
         has been edited in the metadata of some, by id.
@@ -139,9 +139,9 @@ class Writer(Reader):
     def put_vectors(
         self, embedder: int, numbers: Sequence[int], digests: Sequence[bytes], vectors: NDArray[np.float32]
     ) -> None:
-        """Store units' vectors, float32 (len(numbers), dim), with the digests of what they were made of.
+        """Store units' vectors, float32 (len(numbers), dim), with the digests of the embedded contents.
 
-        An empty digest says that this is not known: such a vector is not looked for again.
+        An empty digest means unknown: such a vector is not reused.
 
         Raises:
             InputError: the vectors stored before have another dimension.
@@ -177,7 +177,7 @@ class Writer(Reader):
         return units
 
     def edits(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-        """What has been edited in the metadata of these documents, by id: those with edits alone."""
+        """The edits of these documents' metadata, by id: only documents with edits."""
         found: dict[str, dict[str, Any]] = {}
         wanted = list(ids)
         for start in range(0, len(wanted), MANY):
@@ -207,22 +207,22 @@ class Writer(Reader):
         return int(number)
 
     def finish_source(self, source: int, digest: str) -> None:
-        """Say that all documents of a source are stored."""
+        """Record that all documents of a source are stored."""
         self._next(1)
         self._rows("UPDATE sources SET digest = ? WHERE number = ?", [digest, source])
 
     def drop_source(self, name: str) -> None:
-        """Forget a source."""
+        """Delete a source."""
         self._next(1)
         self._rows("DELETE FROM sources WHERE name = ?", [name])
 
     def rename_source(self, name: str, new: str) -> None:
-        """Know a source by another name, which no other has."""
+        """Rename a source; no other may have the new name."""
         self._next(1)
         self._rows("UPDATE sources SET name = ? WHERE name = ?", [new, name])
 
     def of_source(self, name: str, *, before: int | None = None) -> list[int]:
-        """Numbers of a source's documents, of those that are lower than `before` where that is given."""
+        """Numbers of a source's documents, only those lower than `before`, if given."""
         rows = self._rows(
             "SELECT d.number FROM documents AS d JOIN sources AS s ON s.number = d.source "
             "WHERE s.name = ? AND d.number < ? ORDER BY d.number",
@@ -245,13 +245,13 @@ class Writer(Reader):
         return None
 
     def put_generation(self, name: str, sequence: int, digest: str) -> None:
-        """Say which saved generation of indexes is to be opened from now on."""
+        """Record the saved generation of indexes to open from now on."""
         self._rows("DELETE FROM history WHERE sequence < (SELECT min(sequence) FROM generations)")
         self._rows("DELETE FROM generations")
         self._rows("INSERT INTO generations VALUES (?, ?, ?)", [name, sequence, digest])
 
     def purge(self, upto: int) -> None:
-        """Remove the tombstones up to a sequence number, and the vectors of units that are no more."""
+        """Delete the tombstones up to a sequence number, and the vectors of deleted units."""
         self._rows("DELETE FROM tombstones WHERE number <= ?", [upto])
         self._rows("UPDATE state SET floor = max(floor, ?)", [upto])
         self._rows("DELETE FROM history WHERE sequence < (SELECT floor FROM state)")
