@@ -205,5 +205,5 @@ def test_an_option_means_the_same_for_every_command():
     for command in typer.main.get_command(app).commands.values():
         for parameter in command.params:
             for name in (option for option in parameter.opts if option.startswith("-")):
-                declared.setdefault(name, set()).add((str(parameter.help), str(parameter.type), *parameter.opts))
+                declared.setdefault(name, set()).add((str(parameter.help), *parameter.opts))
     assert {name for name, each in declared.items() if len(each) > 1} == {"-k", "--config"}
