@@ -1,10 +1,9 @@
-"""Digests of a model's files: whether it is the same model, whatever it is called and wherever it lies.
+"""Digests of a model's files: the identity of a model, independent of its name and path.
 
-xxHash reads a file at the speed of memory, so most models are read whole whenever they are asked about. The digest
-of a large file is kept in the user's cache directory, under everything that the file system knows of the file: its
-device, inode, size, and the times of its last changes of content and of state. So a digest is never one of other
-content, unless somebody writes to the disk behind the file system. The cache is best-effort: where it cannot be
-read or written, the file is read.
+xxHash reads a file at the speed of memory, so most models are read completely each time. The digest of a large
+file is cached in the user's cache directory, keyed by the file's device, inode, size, and the times of its last
+changes of content and of state. A cached digest is therefore never that of other content, unless a process writes
+to the disk below the file system. The cache is best-effort: if it cannot be read or written, the file is read.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _DIGEST = re.compile("[0-9a-f]{32}")
 
 
 def files_digest(directory: Path, names: Iterable[str]) -> str:
-    """Hexadecimal digits that are others whenever these files are named otherwise or hold something else.
+    """Hexadecimal digits that change whenever the names or the content of these files change.
 
     Raises:
         ModelError: a file cannot be read.
@@ -43,7 +42,7 @@ def files_digest(directory: Path, names: Iterable[str]) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Hexadecimal digits that are others whenever the file holds something else.
+    """Hexadecimal digits that change whenever the file's content changes.
 
     Raises:
         ModelError: it cannot be read.
@@ -67,7 +66,9 @@ def file_digest(path: Path) -> str:
 
 
 def _known(status: os.stat_result) -> Path | None:
-    """The file that keeps the digest of a large file; None of others, and of one that is still being written."""
+    """The file that caches the digest of a large file; None for others, and for a file that is still being
+    written.
+    """
     if status.st_size < _LARGE or time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _RECENT:
         return None
     facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -88,7 +89,7 @@ def _keep(path: Path, digest: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Where this user's caches are, by the system's custom."""
+    """The user's cache directory, by the system's convention."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
     if sys.platform == "darwin":

@@ -1,8 +1,9 @@
-"""What a model's own files say about how it is to be read, and what is known where they are silent.
+"""How a model is to be read: from its own files, and from a table where they are silent.
 
-Read are the configuration files of transformers (``config.json``, ``tokenizer_config.json``) and of
-sentence-transformers (``modules.json``, ``1_Pooling/config.json``, ``sentence_bert_config.json``,
-``config_sentence_transformers.json``). A model's name is never guessed from: `KNOWN` is looked up whole.
+The configuration files of transformers (``config.json``, ``tokenizer_config.json``) and of sentence-transformers
+(``modules.json``, ``1_Pooling/config.json``, ``sentence_bert_config.json``,
+``config_sentence_transformers.json``) are read. Nothing is inferred from parts of a model's name: `KNOWN` is
+looked up by the whole id.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FACT_FILES = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a model by its id, for where its files don't say."""
+    """Facts about a model by its id, for those that its files don't state."""
 
     kind: Literal["embedder", "reranker"]
     pooling: Pooling | None = None
@@ -65,9 +66,9 @@ KNOWN: Mapping[str, Known] = {
 class ModelFacts:
     """How a model is to be read.
 
-    `max_tokens` is its window, special tokens included; `pooling` is None where neither its files nor
-    `KNOWN` tell; `pad_id` is the token that fills the shorter sequences of a batch, None where the model has none
-    (a decoder, say, which finds the end of a sequence by it): then a batch has to be of one length.
+    `max_tokens` is its window, including special tokens; `pooling` is None if neither its files nor `KNOWN` state
+    it; `pad_id` is the token that pads the shorter sequences of a batch, None if the model has none (for example
+    a decoder, which finds the end of a sequence by it): then all sequences of a batch must have the same length.
     """
 
     max_tokens: int | None
@@ -78,7 +79,7 @@ class ModelFacts:
 
 
 def read_facts(directory: Path, model: str) -> ModelFacts:
-    """Read the files in `directory`, and look the rest up under the id `model`.
+    """Read the files in `directory`, and look up the rest under the id `model`.
 
     Raises:
         ModelError: a file is not JSON, or asks for something that is not supported (another pooling, a

@@ -1,4 +1,4 @@
-"""Which of a model's files are needed: the graph that this CPU runs best, the tokenizer, the configurations.
+"""Selection of a model's files: the graph that is fastest on this CPU, the tokenizer, the configurations.
 
 Repositories hold their graphs at the top or under ``onnx/``, the quantized ones by names that say which CPU
 they were made for. The first of these that is there is taken; the full ``model.onnx`` where none is:
@@ -44,7 +44,7 @@ _BEST_FIRST = {
 
 @functools.cache
 def cpu_features() -> frozenset[str]:
-    """This CPU's abilities that decide between graphs, by the names that Linux has for them."""
+    """The features of this CPU that determine the graph, by their names on Linux."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -53,9 +53,9 @@ def cpu_features() -> frozenset[str]:
 
 
 def features_of(machine: str, cpuinfo: str | None) -> frozenset[str]:
-    """The abilities that decide between graphs, of a CPU of this kind with this text in ``/proc/cpuinfo``.
+    """The features that determine the graph, of a CPU of this kind with this text in ``/proc/cpuinfo``.
 
-    Where there is no such text, an x86-64 CPU is taken to have AVX2 and no more.
+    Without such a text, an x86-64 CPU is assumed to have only AVX2.
 
     >>> sorted(features_of("x86_64", "flags\t\t: fpu sse2 avx2 avx512f avx512_vnni"))
     ['avx2', 'avx512_vnni', 'avx512f']
@@ -71,7 +71,7 @@ def features_of(machine: str, cpuinfo: str | None) -> frozenset[str]:
 
 
 def choose_graph(names: Iterable[str], features: Collection[str]) -> str:
-    """The one of a model's `names` that a CPU with these `features` runs best, by the table above.
+    """The one of a model's `names` that is fastest on a CPU with these `features`, by the table above.
 
     >>> choose_graph(["onnx/model.onnx", "onnx/model_qint8_arm64.onnx"], {"arm64"})
     'onnx/model_qint8_arm64.onnx'
@@ -99,7 +99,7 @@ def choose_graph(names: Iterable[str], features: Collection[str]) -> str:
 
 
 def possible_graphs(names: Iterable[str], *, file: str | None = None) -> Mapping[str, Sequence[str]]:
-    """The graphs that some CPU would be given of a model's `names`, each with the files of its weights.
+    """The graphs of a model's `names` that any CPU would load, each with the files of its weights.
 
     They are known by their names without the folder; a graph that was named, `file`, as "".
     """
@@ -115,7 +115,7 @@ def possible_graphs(names: Iterable[str], *, file: str | None = None) -> Mapping
 
 
 def with_weights(directory: Path, names: Sequence[str]) -> list[str]:
-    """These of a model's files, and those in which its graphs among them say that their weights are.
+    """These of a model's files, and the files with the weights of graphs among them.
 
     A tensor's entry is the key ``location`` with the file's name, as Protocol Buffers write a pair of strings.
     """
@@ -135,12 +135,12 @@ def with_weights(directory: Path, names: Sequence[str]) -> list[str]:
 
 
 def _weights(names: Iterable[str], graph: str) -> list[str]:
-    """Files with weights that are kept apart from the graph."""
+    """Files with weights that are stored separately from the graph."""
     return sorted(name for name in names if name.startswith((f"{graph}_data", f"{graph}.data")))
 
 
 def onnx_files(names: Iterable[str], *, file: str | None = None) -> Sequence[str]:
-    """Those of a model's `names` that running it takes: the graph first, `file` or the one that suits this CPU.
+    """The files of a model's `names` that running it requires: first the graph, `file` or the best for this CPU.
 
     Raises:
         ModelError: there is no such graph, or no ``tokenizer.json``.

@@ -1,12 +1,12 @@
 """Running a text encoder with ONNX Runtime: a tokenizer, a graph, and worker threads over sequences of tokens.
 
-Each sequence, or batch of sequences of about one length, runs on one thread, and as many threads run concurrently
-as there are CPUs: no thread waits for another inside an operator, so nothing spins. Searches that run at once take
-turns, sequence by sequence, first come, first served.
+Each sequence, or batch of sequences of about one length, runs on one thread, with as many threads as CPUs: no
+thread waits for another inside an operator, so nothing spins. Concurrent searches alternate, sequence by
+sequence, first come, first served.
 
-Most 8-bit graphs quantize their activations as they run, with one scale for the whole tensor. In a padded
-batch of such a graph a sequence's result depends on its neighbors (by up to 0.3 logits for a cross-encoder),
-so there each sequence runs alone: its result is a function of the sequence, and nothing is spent on padding.
+Most 8-bit graphs quantize their activations dynamically, with one scale for the whole tensor. In a padded batch
+of such a graph, a sequence's result depends on the others (by up to 0.3 logits for a cross-encoder), so each
+sequence runs alone: its result is a function of the sequence, and nothing is spent on padding.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class Tokens(NamedTuple):
-    """One sequence as the graph reads it, special tokens included; both arrays have shape (n,)."""
+    """One sequence as input of the graph, including special tokens; both arrays have shape (n,)."""
 
     ids: NDArray[np.int32]
     type_ids: NDArray[np.int32]
 
     @classmethod
     def of(cls, encoding: Encoding) -> Tokens:
-        """Keep of `encoding`, which holds a hundred bytes a token, what the graph reads."""
+        """Keep the graph's input from `encoding`, which takes a hundred bytes per token."""
         import numpy as np
 
         return cls(np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int32))
 
 
 class GraphOptions(Protocol):
-    """The options of a component that runs a graph: which one, and how."""
+    """The options of a component that runs a graph."""
 
     @property
     def model(self) -> str:
@@ -81,27 +81,28 @@ class GraphOptions(Protocol):
 
     @property
     def batch_tokens(self) -> int | None:
-        """Most tokens of a batch, padding included."""
+        """Maximum number of tokens in a batch, including padding."""
         ...
 
     @property
     def threads(self) -> int | None:
-        """Most sequences or batches that run at once."""
+        """Maximum number of sequences or batches that run concurrently."""
         ...
 
     @property
     def local_only(self) -> bool:
-        """Whether nothing may be downloaded."""
+        """Whether downloads are disabled."""
         ...
 
 
 class Graph:
     """An ONNX graph from tokens to numbers, loaded once and shared by threads.
 
-    At most `threads` sequences or batches run at once, whichever caller asks (None: one for each CPU that this
-    process may use). `batch_tokens` bounds a batch, padding included; None is 512, and one sequence at a time for
-    a graph that quantizes its activations as it runs, or without a `pad_id`. (Up to 512 the time for a token is
-    the same within 3 %, past it padding and caches cost ever more: benchmarks/README.md has the figures.)
+    At most `threads` sequences or batches run concurrently, over all callers (None: one per CPU that this process
+    may use). `batch_tokens` is the maximum size of a batch, including padding; None means 512, or one sequence at
+    a time for a graph that quantizes its activations dynamically, or without a `pad_id`. (Up to 512 the time per
+    token is constant within 3 %; beyond, padding and caches cost more and more: benchmarks/README.md has the
+    figures.)
 
     Raises:
         ModelError: the file is no graph, or wants inputs other than tokens.
@@ -132,8 +133,8 @@ class Graph:
     ) -> NDArray[np.float32]:
         """One row for each of the sequences, in their order: shape (n, …).
 
-        `reduce` makes a batch's rows from its `output` and its mask, shape (batch, length), True where there is
-        a token; it runs on the worker's thread.
+        `reduce` computes a batch's rows from its `output` and its mask, shape (batch, length), True for a token;
+        it runs on the worker's thread.
 
         Raises:
             BackendError: ONNX Runtime failed.
@@ -150,7 +151,7 @@ class Graph:
             with self._turns.acquire():
                 check("the model")
                 try:
-                    with fork.held_off():  # or a child would find ONNX Runtime's own locks as they were
+                    with fork.held_off():  # otherwise a child would find ONNX Runtime's own locks held
                         values = self._session.run([output], feed)[0]
                 except Exception as error:  # ONNX Runtime's exceptions have no common base
                     raise BackendError(f"ONNX Runtime failed on {self.path}: {error}") from error
@@ -237,7 +238,7 @@ def _cpus() -> int:
 
 
 class Encoder(NamedTuple):
-    """A model made ready: its tokenizer, its graph, its window in tokens (special ones included), its facts."""
+    """A model ready to run: its tokenizer, its graph, its window in tokens (including special ones), its facts."""
 
     tokenizer: Tokenizer
     graph: Graph
@@ -287,7 +288,7 @@ def trust_needed_to_run(options: GraphOptions) -> dict[str, str]:
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """Load the tokenizer, set never to cut and never to pad.
+    """Load the tokenizer, with truncation and padding disabled.
 
     Its settings are not changed after this: doing so while another thread encodes fails ("Already borrowed").
     """

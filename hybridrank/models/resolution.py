@@ -1,18 +1,18 @@
-"""Model id -> a directory of files on this machine.
+"""Resolution of a model id to a directory of files on this machine.
 
-A model is looked for, in this order: a local directory; an installed distribution that offers it; the
-Hugging Face cache; the hub. What the cache holds is used as it is, so a model doesn't change underneath you
-once it is there; ``revision`` names a branch, a tag or a commit of the hub, and installed distributions,
-which know none of these, are then passed over. No code that comes with a model is ever run.
+A model is looked up in this order: a local directory; an installed distribution that offers it; the Hugging Face
+cache; the hub. A cached model is used unchanged, so that a model does not change once it is there; ``revision``
+names a branch, a tag or a commit of the hub, and skips installed distributions, which have none. No code from a
+model's repository is run.
 
-A distribution offers a model with an entry point in the group ``hybridrank.models``. Its name is the model's
-id, its value a function without arguments that returns the directory, having verified what is in it::
+A distribution offers a model with an entry point in the group ``hybridrank.models``. Its name is the model's id,
+its value a function without arguments that verifies the files and returns their directory::
 
     [project.entry-points."hybridrank.models"]
     "BAAI/bge-small-en-v1.5" = "hybridrank_models:bge_small_en"
 
-The function raises `ModelError` where its files are damaged, which ends the search, and
-`MissingDependencyError` where they come with a package that is not installed, and the search goes on.
+The function raises `ModelError` if its files are damaged, which ends the lookup, and `MissingDependencyError` if
+the package that contains them is not installed; then the lookup continues.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ It raises `ModelError` where one that cannot be done without is absent.
 class OfferedModel(NamedTuple):
     """A model that an installed distribution offers.
 
-    `kind` is None where it is not known; `path` is None where the model cannot be used, and `problem` says why.
+    `kind` is None if unknown; `path` is None if the model cannot be used, and `problem` gives the reason.
     """
 
     id: str
@@ -115,7 +115,7 @@ def resolve(
     download: bool = True,
     local_only: bool = False,
 ) -> Path:
-    """Find a model's directory, and download the files that `choose` returns if nothing nearer has them.
+    """Find a model's directory, and download the files that `choose` returns if they are not on this machine.
 
     Without `download` the hub is not asked. With `local_only` it is not, either, and `model` is never a path: the
     model must be offered by an installed distribution, or lie in the Hugging Face cache
@@ -158,7 +158,7 @@ def resolve(
 def trust_needed_for(
     model: str, *, revision: str | None = None, choose: ChooseFiles = onnx_files, option: str = "model"
 ) -> dict[str, str]:
-    """What a component that loads a model answers to `trust_needed`: nothing, if it is on this machine by id."""
+    """The `trust_needed` of a component that loads a model: empty, if it is on this machine by id."""
     if not _is_id(model, revision):
         return {option: f"it reads the files at {model!r:.200}"}
     if revision is None and _offer(model) is not None:
@@ -175,7 +175,7 @@ _UNTRUSTED = "that is not trusted may not do that (trust=True)"
 
 
 def _is_id(model: str, revision: str | None) -> bool:
-    """Whether this is an id of the hub, and cannot be a path that leads anywhere."""
+    """Whether this is an id of the hub, and cannot be a path."""
     named = [_ID.fullmatch(model), revision is None or _REVISION.fullmatch(revision)]
     return all(named) and ".." not in f"{model} {revision}"
 
@@ -192,7 +192,7 @@ def _local(model: str, revision: str | None) -> Path | None:
 
 
 def file_names(directory: Path) -> list[str]:
-    """The names of the files in `directory`, below it too, relative to it and with ``/``.
+    """The names of the files in `directory` and below, relative to it and with ``/``.
 
     Links to files and to directories are followed, but to no directory that the link lies in. Behind links to
     directories at most `_MOST_LINKED` entries are looked at, the nearest first: a link may lead anywhere.

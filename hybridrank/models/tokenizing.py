@@ -1,8 +1,8 @@
-"""Text -> tokens, a part at a time.
+"""Text -> tokens, in parts.
 
-A tokenizer holds Python's lock while it works, for seconds where a text has a megabyte: meanwhile no other thread
-and no event loop runs, and no deadline is checked. So a long text is tokenized in parts, the deadline is checked
-before each, and that is faster, too.
+A tokenizer holds Python's lock while it works, for seconds on a text of a megabyte: meanwhile no other thread and
+no event loop runs, and no deadline is checked. A long text is therefore tokenized in parts, with the deadline
+checked before each, which is also faster.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _BEFORE_A_WORD = re.compile(r"(?<=\S)\s(?=\S)")
 def tokenize(tokenizer: Tokenizer, text: str, *, most: int | None = None) -> Encoding:
     """The tokens of `text` without special ones: all of them, or the first `most`.
 
-    A long text is cut before single spaces, where no tokenizer makes a token of both sides; only where there is
-    none for a thousand characters it is cut anywhere, and the tokens there can be others than those of the whole.
+    A long text is split before single spaces, where no tokenizer forms a token of both sides. If there is none
+    within a thousand characters, it is split anywhere, and the tokens there can differ from those of the whole.
 
     Raises:
         BackendTimeoutError: the deadline has passed.
@@ -47,7 +47,7 @@ def tokenize(tokenizer: Tokenizer, text: str, *, most: int | None = None) -> Enc
 
 
 def tokenize_parts(tokenizer: Tokenizer, text: str) -> Iterator[tuple[int, Encoding]]:
-    """Where each part of `text` begins, in characters, and its tokens; a short text, even an empty one, is one.
+    """The start of each part of `text`, in characters, and its tokens; a short text is one part, even if empty.
 
     Raises:
         BackendTimeoutError: the deadline has passed.

@@ -1,4 +1,4 @@
-"""What components that call a service share: limits, retries, batching, clients, API keys, errors."""
+"""Everything that clients of a service share: limits, retries, batching, connections, API keys, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""API keys: read from the environment at every call, kept nowhere, and taken out of all that could be printed."""
+"""API keys: read from the environment at every call, never stored, and removed from everything that could be
+printed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 
 
 def api_key(variable: str, *, who: str) -> str:
-    """Read the key for `who`; whitespace around it is dropped, as a key file ends in a newline.
+    """Read the key for `who`; surrounding whitespace is removed, as a key file ends in a newline.
 
     Raises:
         AuthenticationError: the variable is not set, is empty, or holds what no key can be.
@@ -32,18 +34,19 @@ def _key(variable: str | None) -> str:
 def redact(text: str, variable: str | None, *, shortest: int = 1) -> str:
     """`text` with the name of the key's variable in place of the key.
 
-    A key of fewer than `shortest` characters is left: local servers are given "none" or "x", and what is read by
-    a program must not be changed by it.
+    A key shorter than `shortest` characters is kept: local servers are given "none" or "x", and text that a
+    program reads must not be changed by it.
     """
     key = _key(variable)
     return text.replace(key, f"<{variable}>") if len(key) >= shortest else text
 
 
 def scrub(error: BaseException | None, variable: str | None) -> None:
-    """Take the key out of an exception that is about to be chained, and out of all that it is chained to.
+    """Remove the key from an exception that is about to be chained, and from all exceptions that it is chained
+    to.
 
-    A server or a proxy may echo the request in its answer, which clients like to keep, with the request itself;
-    their frames hold it too, and error reporters print frames. What is no text or number is let go.
+    A server or a proxy may echo the request in its response, and clients often keep both; their frames contain it
+    too, and error reporters print frames. Values that are neither text nor numbers are dropped.
     """
     while error is not None:
         error.__traceback__ = None

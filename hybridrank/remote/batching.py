@@ -95,7 +95,7 @@ def _shown(value: Any) -> str:
 def merge(
     batch: Sequence[Candidates], parts: Sequence[Request], answers: Sequence[Response], *, blank: float | None
 ) -> list[Scores]:
-    """Merge the answers to `parts`: one `Scores` for each of the batch, in the documents' order.
+    """Merge the responses to `parts`: one `Scores` per query of the batch, in the documents' order.
 
     A blank document scores `blank`, or by default 1.0 below the worst of the others and at most -1.0.
     """

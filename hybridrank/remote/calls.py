@@ -1,8 +1,7 @@
-"""Calling a remote service: bounded in number and rate, retried, and all inside the deadline.
+"""Calls of a remote service: limited in number and rate, retried, and all within the deadline.
 
-A component holds one `ServiceClient`, which every thread and every event loop of the process shares. There is one
-way to call, the asynchronous one, since only there can a call be bounded as a whole and really be stopped;
-`run_sync` is how a thread waits for it.
+A component has one `ServiceClient`, shared by all threads and event loops of the process. Calls are asynchronous,
+since only then can a call be bounded as a whole and really be stopped; `run_sync` lets a thread wait for one.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def trust_needed_by_service(url: str, *, api_key_env: str | None, option: str = 
 class ServiceClient:
     """The calls of one component, within its limits.
 
-    `name` is who is called, for messages. After a fork, the child starts with every slot free.
+    `name` is the service, for messages. After a fork, the child starts with all slots free.
     """
 
     def __init__(self, limits: Limits, *, name: str) -> None:
@@ -50,12 +49,12 @@ class ServiceClient:
         self._rate_limit = RateLimit(self._limits)
 
     async def call(self, attempt: Callable[[], Awaitable[T]]) -> tuple[T, int]:
-        """Await ``attempt()`` in its turn, and say how many retries its answer took.
+        """Await ``attempt()`` within the limits, and return its result with the number of retries.
 
-        An attempt is stopped (cancelled) when its time is up. One that times out, finds the service failing or
-        is refused for its rate is tried again: after what the service asked for, waited in full, or else after a
-        pause that doubles, less up to half of it at random. It is not where that pause is over the limits, or
-        would leave less time before the deadline than the fastest response took. Any other failure is final.
+        An attempt is cancelled when its time has expired. One that times out, finds the service failing or
+        exceeds its rate limit is retried: after the delay that the service requested, or else after a pause that
+        doubles, minus a random part of up to half. It is not retried if that pause exceeds the limits, or would
+        leave less time before the deadline than the fastest response took. Any other failure is final.
 
         Raises:
             BackendTimeoutError: the deadline has passed, or the last attempt took too long.
@@ -94,14 +93,14 @@ class ServiceClient:
         raise BackendTimeoutError(late)  # chained to nothing: the frames of what was stopped may hold a key
 
     def _pause(self, error: Exception, retries: int) -> float | None:
-        """Seconds to wait before the next attempt, or None where there shall be none."""
+        """Seconds to wait before the next attempt, or None if there is none."""
         if retries >= self._limits.retries:
             return None
         asked = error.retry_after if isinstance(error, RateLimitedError) else None
         if asked is None:
             pause = min(_FIRST_PAUSE * 2.0**retries, self._limits.max_wait) * random.uniform(0.5, 1.0)
         elif asked <= self._limits.max_wait:
-            pause = asked * random.uniform(1.0, 1.1)  # all who were refused together shall not return together
+            pause = asked * random.uniform(1.0, 1.1)  # rejected calls must not all return at the same time
         else:
             return None
         return pause if pause + self._quickest < _or_infinite(remaining()) else None
@@ -112,9 +111,9 @@ def _or_infinite(seconds: float | None) -> float:
 
 
 async def gather_or_cancel(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await `coroutines` side by side, and give what they return, in their order.
+    """Await `coroutines` concurrently, and return their results in order.
 
-    Where one fails or this is cancelled, the others are cancelled, and are over when this is.
+    If one fails or this is cancelled, the others are cancelled, and have ended when this ends.
     """
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:

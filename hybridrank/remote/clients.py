@@ -1,4 +1,4 @@
-"""One HTTP client, say, for each event loop, since connections cannot leave the loop that opened them."""
+"""One client per event loop, since connections cannot leave the loop that opened them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def _ssl_context() -> SSLContext:
 
 
 class PerLoopClient(Generic[T]):
-    """What `make` makes, once for each event loop, and `close` closes on that loop.
+    """A client created by `make`, once per event loop, and closed by `close` on that loop.
 
     It is kept from one search to the next, and closed when its loop shuts down its asynchronous generators, as
-    `asyncio.run` does, or when this object goes. `make` is called in a thread, since imports and certificates
-    would block the loop. `name` is who is connected to, for messages.
+    `asyncio.run` does, or when this object is collected. `make` is called in a thread, since imports and
+    certificates would block the loop. `name` is the service, for messages.
     """
 
     def __init__(self, make: Callable[[], T], close: Callable[[T], Awaitable[None]], *, name: str) -> None:
@@ -50,7 +50,7 @@ class PerLoopClient(Generic[T]):
         finalize(self, self._held.clear).atexit = False
 
     async def get(self) -> T:
-        """Give the running loop's own; made at first use, which is slow.
+        """Return the running loop's client; created at first use, which is slow.
 
         Raises:
             BackendTimeoutError: the deadline passed before it was made.

@@ -1,4 +1,4 @@
-"""An HTTP status other than success -> one of our errors, in the server's words."""
+"""HTTP error statuses -> hybridrank's errors, with the server's message."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["error_for_status", "error_message", "one_line", "retry_after"]
 def error_for_status(
     status: int, reason: str, *, who: str, wait: float | None, variable: str | None
 ) -> BackendError:
-    """Make the error for a `status`; `wait` is what ``Retry-After`` asks for, `variable` names the key's variable.
+    """The error for a `status`; `wait` is the value of ``Retry-After``, `variable` the name of the key's
+    variable.
 
-    A service that is down and names a time to come back (503 with ``Retry-After``) refuses for now, as one that
-    limits its rate does.
+    A service that is down and gives a time (503 with ``Retry-After``) is treated like one that limits its rate.
     """
     problem = f"{who} answered {status}: {one_line(reason, variable) or 'no reason given'}"
     if status in (401, 403):
@@ -43,7 +43,7 @@ def error_for_status(
 
 
 def error_message(body: Any) -> str:
-    """The message in an error's body, wherever the server puts it, or else the body, JSON or not.
+    """The message in an error's body, in any of the usual places, otherwise the body, JSON or not.
 
     >>> error_message('{"error": {"message": "no such model", "code": 404}}'), error_message("<html>")
     ('no such model', '<html>')
@@ -70,7 +70,7 @@ def one_line(text: str, variable: str | None) -> str:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a ``Retry-After`` asks us to wait, given as a number or as a date.
+    """The seconds of a ``Retry-After`` header, given as a number or as a date.
 
     >>> retry_after("1.5"), retry_after("-3"), retry_after("soon"), retry_after(None)
     (1.5, 0.0, None, None)

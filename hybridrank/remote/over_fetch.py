@@ -13,12 +13,12 @@ __all__ = ["OverFetch"]
 
 
 class OverFetch:
-    """Asks for more documents than are needed, drops those that do not match, and asks again until k are left.
+    """Requests more documents than needed, drops those that do not match, and repeats until k are left.
 
     `rest` is the part of the filter that the engine does not evaluate (`hybridrank.filters.split_filter`), and
-    `ids` are the only documents allowed, where the engine cannot restrict a search to them; None for either drops
-    nothing. The first request is for `factor` times k documents, or k where nothing is dropped; each later one is
-    for `factor` times as many as the one before, and none for more than `limit`, or k where that is more.
+    `ids` are the only documents allowed, if the engine cannot restrict a search to them; None for either drops
+    nothing. The first request is for `factor` times k documents, or k if nothing is dropped; each later one is
+    for `factor` times as many as the previous one, up to `limit`, or k if that is more.
 
     One object serves one query. It makes no calls, so it works with threads and with event loops::
 
@@ -71,11 +71,11 @@ class OverFetch:
 
     @property
     def wanted(self) -> int:
-        """How many of the best documents to ask the engine for; 0 when no further request is needed."""
+        """The number of best documents to request from the engine; 0 when no further request is needed."""
         return self._wanted
 
     def take(self, ranking: Ranking) -> None:
-        """Take the answer to the request for `wanted` documents, from the best on.
+        """Take the response to the request for `wanted` documents, best first.
 
         Raises:
             BackendResponseError: a document that the filter has to look at was not brought along.
@@ -105,7 +105,7 @@ class OverFetch:
         return self._rest.matches(document.metadata)
 
     def ranking(self) -> Ranking:
-        """The best k documents that match, with the details of the last answer and the counts."""
+        """The best k documents that match, with the details of the last response and the counts."""
         last, kept = self._last, self._kept[: self._k]
         ids = tuple(last.ids[place] for place in kept)
         details: dict[str, Any] = {**last.details, "requests": self._requests}

@@ -1,4 +1,4 @@
-"""How many calls a component may make of a remote service: at one time, and a minute."""
+"""Limits on the calls that a component makes to a remote service: concurrent, and per minute."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["Limits", "RateLimit"]
 
 
 class Limits(BaseModel):
-    """What a component may ask of a remote service.
+    """The limits of a component's calls to a remote service.
 
-    The rate is kept for any minute, not on average: of `per_minute` calls, the next waits until the first is a
-    minute old. Each process keeps its own.
+    The rate applies to any minute, not on average: after `per_minute` calls, the next waits until the first is a
+    minute old. Each process has its own count.
 
     Raises:
         ConfigError: a limit is unknown, or its value is wrong.
@@ -116,7 +116,7 @@ class RateLimit:
 
     @asynccontextmanager
     async def acquire(self, name: str) -> AsyncIterator[None]:
-        """Wait until a call may begin, and count it as running inside the ``async with`` block.
+        """Wait until a call may start, and count it as running inside the ``async with`` block.
 
         Raises:
             RateLimitedError: the rate allows no call before the deadline.

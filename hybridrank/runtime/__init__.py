@@ -1,4 +1,4 @@
-"""Deadlines, locks that survive a fork, and files written whole: what components share."""
+"""Deadlines, locks that survive a fork, and atomic file writes, which components share."""
 
 from __future__ import annotations
 

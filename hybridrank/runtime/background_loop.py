@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, on which synchronous callers run coroutines."""
+"""An event loop in a background thread, on which synchronous callers run coroutines."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ T = TypeVar("T")
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` on an event loop in the background, in the caller's context, and wait for what it returns.
+    """Run `coroutine` on a background event loop, in the caller's context, and return its result.
 
-    There is one such loop in the process, started at first use. A caller who is interrupted cancels the coroutine.
+    There is one such loop per process, started at first use. If the caller is interrupted, the coroutine is
+    cancelled.
 
     Raises:
         RuntimeError: called on that loop itself, where waiting would wait for ever.

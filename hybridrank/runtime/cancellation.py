@@ -1,4 +1,4 @@
-"""Work that its caller no longer waits for: it stops at its next wait, and before it changes anything."""
+"""Cancellation of abandoned work: it stops at its next wait, and before it changes anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Cancelled(BaseException):
 
 
 class Cancellation:
-    """Whether the work of this context is cancelled, and whether it is just making its change."""
+    """Whether the work of this context is cancelled, and whether it is committing a change."""
 
     __slots__ = ("_cancelled", "_committing")
 
@@ -24,11 +24,11 @@ class Cancellation:
 
     @property
     def cancelled(self) -> bool:
-        """Whether it is, and not just making its change."""
+        """Whether it is cancelled, and not committing a change."""
         return self._cancelled and not self._committing
 
     def cancel(self) -> bool:
-        """Cancel the work. False if it is just making its change, and goes on to the end of that."""
+        """Cancel the work. False if it is committing a change, which it finishes."""
         self._cancelled = True  # before looking: who commits looks the other way round
         return not self._committing
 
@@ -65,7 +65,7 @@ def check_cancelled() -> None:
 
 @contextmanager
 def committing() -> Iterator[None]:
-    """Make a change inside: whole, or not at all where the work of this context has been cancelled before.
+    """Make a change inside: atomically, or not at all if the work of this context has been cancelled before.
 
     Raises:
         Cancelled: it has.
@@ -80,7 +80,7 @@ def committing() -> Iterator[None]:
 
 @contextmanager
 def cancelled_by(cancellation: Cancellation) -> Iterator[None]:
-    """Have what runs inside be the work that this cancels."""
+    """Bind the work inside to this cancellation."""
     token = _current.set(cancellation)
     try:
         yield

@@ -1,7 +1,7 @@
-"""How much time the work at hand has left, known to everything that works for one search.
+"""The remaining time of the current work, available to everything that works for one search.
 
-The limit belongs to a context (`contextvars`): a task has its creator's, and the pipeline carries it into the
-threads that it uses. So a backend that waits can ask, without a parameter in every contract.
+The limit belongs to a context (`contextvars`): a task has its creator's, and the pipeline carries it into its
+threads. A backend that waits can therefore query it, without a parameter in every contract.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ends: ContextVar[float | None] = ContextVar("hybridrank_deadline", default=None
 
 
 def remaining() -> float | None:
-    """Seconds until the deadline, 0.0 past it; None where there is none. 0.0 too where nobody waits any more.
+    """Seconds until the deadline, 0.0 after it; None without one. Also 0.0 for abandoned work.
 
     >>> remaining()
     >>> with limited(2.0):
@@ -35,14 +35,14 @@ def remaining() -> float | None:
 
 
 def all_but(part: float) -> float | None:
-    """The seconds that are left but for a part of them; None without a deadline."""
+    """The remaining seconds except for a share of them; None without a deadline."""
     seconds = remaining()
     return None if seconds is None else seconds * (1 - part)
 
 
 @contextmanager
 def limited(seconds: float | None) -> Iterator[None]:
-    """Give what runs inside so many seconds at most, fewer where an outer limit is nearer; None is no limit."""
+    """Limit the time of the work inside, in seconds; a nearer outer limit applies; None is no limit."""
     if seconds is None:
         yield
         return
@@ -55,7 +55,7 @@ def limited(seconds: float | None) -> Iterator[None]:
 
 
 def check(what: str) -> None:
-    """Stop here if the time is up: a backend calls this between steps.
+    """Stop here if the time has expired: a backend calls this between steps.
 
     Raises:
         BackendTimeoutError: it is; `what` says who had no time left.

@@ -1,4 +1,4 @@
-"""Runs what a plan asks for: calls in parallel, in threads or on an event loop, for as long as there is time.
+"""Drivers run a plan's calls: in parallel, in threads or on an event loop, within the remaining time.
 
 A plan is a generator. It yields calls, receives their outcomes, and continues, so that one plan serves a sync and
 an async driver. It may also yield a `Partial`, which `stream` and `astream` pass on and `drive` ignores. Within
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """Work that a plan asks its driver for: `arun`, where given, is the same without a thread.
+    """Work that a plan requests from its driver: `arun`, if given, is the same without a thread.
 
     `backend` is the object whose work it is.
     """
@@ -59,7 +59,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """The value of a call, or the exception that it raised; when it began (`perf_counter`), and its seconds."""
+    """The value of a call, or its exception; its start (`perf_counter`), and its seconds."""
 
     value: T | None
     error: Exception | None
@@ -75,7 +75,7 @@ class Outcome(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Partial(Generic[T]):
-    """What a plan has so far, for `stream` and `astream`."""
+    """A partial result of a plan, for `stream` and `astream`."""
 
     value: T
 
@@ -85,18 +85,18 @@ Plan: TypeAlias = Generator[Step, Sequence[Outcome[Any]], T]
 
 
 def ask_all(calls: Sequence[Call[T]]) -> Plan[list[Outcome[T]]]:
-    """Have calls made in parallel; their outcomes in the same order."""
+    """Request calls in parallel; their outcomes in the same order."""
     return list((yield calls))
 
 
 def ask(call: Call[T]) -> Plan[Outcome[T]]:
-    """Have one call made."""
+    """Request one call."""
     (outcome,) = yield [call]
     return outcome
 
 
 class AdmissionLimit:
-    """``with admission.one():`` counts a running search, and refuses it where `most` are running already."""
+    """``with admission.one():`` counts a running search, and rejects it if `most` are running already."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -150,7 +150,7 @@ def _late(started: float) -> Outcome[Any]:
 
 
 def _outcome(work: Work[Outcome[T]], started: float) -> Outcome[T]:
-    """The outcome of a call, or the reason for which it was refused."""
+    """The outcome of a call, or the reason why it was rejected."""
     try:
         return work.result()
     except BackendUnavailableError as refused:
@@ -172,14 +172,14 @@ def run_all(calls: Sequence[Call[T]], *, purpose: str = "arm") -> tuple[list[Out
 
 
 def begin(calls: Sequence[Call[T]], *, purpose: str = "arm") -> list[Work[Outcome[T]]]:
-    """Begin calls, each in a thread."""
+    """Start calls, each in a thread."""
     return [submit(partial(_run, call), backend=call.backend, purpose=purpose) for call in calls]
 
 
 def wait_for(
     calls: Sequence[Call[T]], works: Sequence[Work[Outcome[T]]]
 ) -> tuple[list[Outcome[T]], list[Work[Outcome[T]]]]:
-    """Wait for calls that were begun, until the deadline if there is one; returns what `run_all` returns."""
+    """Wait for started calls, until the deadline if there is one; returns the same as `run_all`."""
     started, seconds = perf_counter(), remaining()
     until = None if seconds is None else monotonic() + seconds
     for work in works:
@@ -228,7 +228,7 @@ def drive(plan: Plan[T], *, emit: Callable[[Any], object] | None = None) -> T:
 
 
 async def adrive(plan: Plan[T], *, emit: Callable[[Any], object] | None = None) -> T:
-    """As `drive`, without blocking the event loop."""
+    """Like `drive`, without blocking the event loop."""
     try:
         step = next(plan)
         while True:
@@ -245,9 +245,9 @@ async def adrive(plan: Plan[T], *, emit: Callable[[Any], object] | None = None) 
 
 
 def stream(plan: Plan[T], *, seconds: float | None) -> Generator[T, None, None]:
-    """Give each partial result of a plan, then its result; it runs in another thread, `seconds` at most.
+    """Yield each partial result of a plan, then its result; it runs in another thread, at most `seconds`.
 
-    The plan is cancelled where the consumer stops early.
+    The plan is cancelled if the consumer stops early.
     """
     found: SimpleQueue[tuple[T] | None] = SimpleQueue()
 
@@ -268,7 +268,7 @@ def stream(plan: Plan[T], *, seconds: float | None) -> Generator[T, None, None]:
 
 
 async def astream(plan: Plan[T], *, seconds: float | None) -> AsyncGenerator[T, None]:
-    """As `stream`, in a task of the running event loop."""
+    """Like `stream`, in a task of the running event loop."""
     found: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
     with limited(seconds):  # a task has a copy of the context in which it is created
         task = asyncio.create_task(adrive(plan, emit=lambda value: found.put_nowait((value,))))

@@ -1,4 +1,4 @@
-"""At most so many at once, first come, first served."""
+"""A semaphore with first come, first served order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LOOKS = 0.1  # seconds after which a waiting thread looks for turns that were l
 
 
 class FairSemaphore:
-    """A semaphore that hands each turn given back to the thread that has waited longest.
+    """A semaphore that passes each released slot to the thread that has waited longest.
 
-    `threading.Semaphore` lets the thread that gave its turn back take it again before the one it woke is there,
-    so that a long piece of work may keep a short one waiting until it ends. A turn belongs to the object that
-    `acquire` returns: no exception of a signal handler loses it, and a forked child starts with every turn free.
+    `threading.Semaphore` lets the thread that released its slot acquire it again before the waiting thread wakes
+    up, so that a long piece of work may block a short one until it ends. A slot belongs to the object that
+    `acquire` returns: no exception of a signal handler loses it, and a forked child starts with all slots free.
     """
 
     def __init__(self, count: int) -> None:
@@ -36,11 +36,11 @@ class FairSemaphore:
 
     @property
     def waiting(self) -> int:
-        """How many threads wait."""
+        """The number of waiting threads."""
         return sum(turn() is not None for turn in list(self._waiting))
 
     def _serve(self) -> None:
-        """Hand free turns over to those who wait; with the guard."""
+        """Pass free slots to waiting threads; with the guard held."""
         while self._waiting and len(self._holds) < self._count:
             turn = self._waiting[0]()
             if turn is not None:
@@ -56,7 +56,7 @@ class FairSemaphore:
 
 
 class _Turn:
-    """One turn: waited for, had, given back."""
+    """One slot: requested, held, released."""
 
     __slots__ = ("__weakref__", "_turns", "hold", "owner", "ready")
 

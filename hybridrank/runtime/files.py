@@ -1,6 +1,6 @@
-"""Files that are written whole: a line is appended entirely or not at all, and so is a file replaced.
+"""Atomic file writes: a line is appended completely or not at all, and so is a file replaced.
 
-What is appended outlives the process at once, and a power failure once the file is closed.
+Appended lines survive the process at once, and a power failure once the file is closed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BEYOND = 1 << 62  # a place that no file reaches: Windows locks ranges, against
 
 
 class AppendOnlyFile:
-    """A file of lines that its holder alone appends to, as `appending` gives it. Others may read it meanwhile."""
+    """A file of lines to which only its holder appends; created by `appending`. Others may read it meanwhile."""
 
     def __init__(self, path: Path, descriptor: int, what: str) -> None:
         self._path = path
@@ -44,11 +44,11 @@ class AppendOnlyFile:
 
     @property
     def size(self) -> int:
-        """How many bytes it holds."""
+        """Its size in bytes."""
         return self._end
 
     def read(self) -> bytes:
-        """What it holds.
+        """Its content.
 
         Raises:
             StorageError: it cannot be read.
@@ -60,7 +60,7 @@ class AppendOnlyFile:
         return content
 
     def append(self, lines: bytes) -> None:
-        """Append one or more lines: when this returns they are in the file, and if it raises none of them is.
+        """Append one or more lines: after it returns they are in the file; if it raises, none of them is.
 
         Raises:
             StorageError: they cannot be written, or the file was removed, replaced, or written to by others.
@@ -80,7 +80,7 @@ class AppendOnlyFile:
             raise
 
     def sync(self, directories: Iterable[Path] = ()) -> None:
-        """Have everything on the disk, so that it outlives a power failure, and these directories' entries too.
+        """Flush everything to the disk, including the entries of these directories, to survive a power failure.
 
         Raises:
             StorageError: that is not certain.
@@ -91,7 +91,7 @@ class AppendOnlyFile:
                 sync_directory(directory)
 
     def truncate(self, size: int) -> None:
-        """Cut off what is behind the first `size` bytes: what `read` has found to be of no use.
+        """Truncate the file to `size` bytes, after which `read` found invalid content.
 
         Raises:
             StorageError: as for `append`.
@@ -119,7 +119,7 @@ class AppendOnlyFile:
             return False
 
     def _take_back(self) -> None:
-        """Remove a part of a line; where even that fails, the next who opens the file finds it unfinished."""
+        """Remove part of a line; if that fails too, the next process finds an incomplete line."""
         try:
             os.ftruncate(self._descriptor, self._end)
         except OSError:
@@ -138,10 +138,10 @@ class AppendOnlyFile:
 
 @contextmanager
 def appending(path: Path, *, what: str) -> Iterator[AppendOnlyFile]:
-    """Open a file for appending, alone; it and its directory are made. `what` says in messages what it is.
+    """Open a file for appending, exclusively; it and its directory are created. `what` describes it in messages.
 
-    The operating system keeps the lock, so that a killed process loses it at once; where a file system has no
-    locks there is none. While it is held, a file next to it tells other processes the holder.
+    The operating system holds the lock, so a killed process releases it at once; on a file system without locks
+    there is none. While it is held, a file next to it tells other processes the holder.
 
     Raises:
         LockedError: another process or thread is writing it; `holder` says which.
@@ -174,7 +174,7 @@ def appending(path: Path, *, what: str) -> Iterator[AppendOnlyFile]:
 
 
 def _opened(place: Path) -> int | None:
-    """The file, locked; None where somebody else has it."""
+    """The file, locked; None if another process holds it."""
     for _ in range(_ATTEMPTS):
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(place, flags, 0o666)
@@ -220,7 +220,7 @@ def _write(holder: Path) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     command = " ".join(sys.orig_argv)[:200]
     about = f"process {os.getpid()} on {socket.gethostname()} (since {since}: {command})"
-    with suppress(OSError):  # a help; the lock does not depend on it
+    with suppress(OSError):  # best effort; the lock does not depend on it
         holder.unlink(missing_ok=True)  # what a killed process left, or a link that somebody has put there
         with holder.open("xb") as file:
             file.write(about.encode(errors="replace"))
@@ -239,7 +239,7 @@ def _read(holder: Path) -> str:
 
 
 def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write a file whole, as `replacing` does. str is written as UTF-8.
+    """Write a file atomically, with `replacing`. str is written as UTF-8.
 
     Raises:
         OSError: it cannot be written. The file is what it was before.
@@ -250,9 +250,10 @@ def replace_file(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Write a file: whatever happens, it is either what it was before or all that is written inside.
+    """Write a file atomically: in any case it has either its previous content or all of the new content.
 
-    What a symbolic link points to is replaced, and what is no regular file (a terminal, a pipe) is written to.
+    The target of a symbolic link is replaced; a file that is not regular (a terminal, a pipe) is written to
+    directly.
 
     Raises:
         OSError: it cannot be written. The file is what it was before.
@@ -280,7 +281,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def sync_directory(folder: Path) -> None:
-    """Have a directory's entries on the disk, where the system can do that."""
+    """Flush a directory's entries to the disk, if the system supports it."""
     if hasattr(os, "O_DIRECTORY"):
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

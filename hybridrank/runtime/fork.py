@@ -1,10 +1,10 @@
-"""Forks: the one place through which a forked child renews what its parent's threads had in hand.
+"""Forks: the one place that restores a forked child's state.
 
-A child has one thread, the one that forked. What the others were doing stops where it was: a lock stays locked, a
-count stays up, a thread pool has no threads. So
+A child has one thread, the one that forked. The work of the others stops where it was: a lock stays locked, a
+count stays up, a thread pool has no threads. Therefore
 
 - every lock is made by `new_lock` (or `new_rlock`): a child finds it free;
-- whatever else a child must renew is registered with `in_child`;
+- whatever else a child must recreate is registered with `in_child`;
 - steps that must not be cut in half (native calls, changes of an index, SQLite transactions) run in `held_off`: a
   fork waits until other threads are done with them, for `WAITS` seconds at most;
 - what must happen before a fork, with nobody `held_off` any more, is registered with `before`.
@@ -89,7 +89,7 @@ def _call_all(calls: dict[object, Callable[[], None]]) -> None:
 
 
 class held_off:
-    """``with held_off():`` a fork waits until this is done.
+    """``with held_off():`` a fork waits until this block is done.
 
     Reentrant. A thread that waits in here for another thread must see that the other one can go on: a thread that
     has to enter while a fork is waiting stays outside, unless it works for one that is inside (`within`).

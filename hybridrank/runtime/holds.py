@@ -1,4 +1,4 @@
-"""Who holds something, by objects that own their hold: it ends with them, however they come to their end."""
+"""Holders of a resource, as objects that own their hold, which ends with them in any case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Hold", "Holds"]
 
 
 class Hold(ref):  # type: ignore[type-arg]
-    """One holder, weakly; `owner` is the thread that it began in, `since` when (`time.monotonic`)."""
+    """One holder, weakly; `owner` is its thread, `since` its start (`time.monotonic`)."""
 
     __slots__ = ("owner", "since")
     owner: int
@@ -18,12 +18,12 @@ class Hold(ref):  # type: ignore[type-arg]
 
 
 class Holds:
-    """The holders there are.
+    """The current holders.
 
-    A signal handler may raise between any two steps of the main thread, in a `finally` block too, so a count that
-    is taken back by code can stay too high for ever. Here a holder is an object: `discard` removes it, and so does
-    its deallocation, when the frame that owns it is left by an exception. Adding and removing are one step for the
-    interpreter each, so no lock is needed.
+    A signal handler may raise between any two steps of the main thread, even in a `finally` block, so a count
+    that code must decrement can stay too high forever. Here a holder is an object: `discard` removes it, and so
+    does its deallocation, when an exception leaves the frame that owns it. Adding and removing are one step each
+    for the interpreter, so no lock is needed.
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,6 @@ class Holds:
         return list(self._holds)
 
     def keep_own(self) -> None:
-        """After a fork, in the child: drop the holds of threads that did not come along."""
+        """In a forked child: drop the holds of the parent's other threads."""
         me = get_ident()
         self._holds.intersection_update([hold for hold in self.all() if hold.owner == me])

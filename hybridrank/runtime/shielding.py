@@ -1,10 +1,10 @@
-"""Calls that no signal handler can cut in half: another thread makes them, while the main thread waits.
+"""Calls that no signal handler can interrupt: another thread makes them, while the main thread waits.
 
-Python runs signal handlers in the main thread, between any two of its steps, and what one raises (a
-`KeyboardInterrupt`, a worker's time limit) may leave locks held, counts up and changes half made, whatever
-`finally` says. So in the main thread a public call only waits for another thread, where no handler runs. An
-exception out of the wait cancels the call: it stops at its next wait, and changes nothing any more; where it is
-just making its change, the exception is raised when that is done.
+Python runs signal handlers in the main thread, between any two of its steps, and their exceptions (a
+`KeyboardInterrupt`, a worker's time limit) may leave locks held, counts up and changes incomplete, despite
+`finally`. In the main thread, a public call therefore only waits for another thread, where no handler runs. An
+exception that ends the wait cancels the call: it stops at its next wait, and changes nothing more; if it is
+committing a change, the exception is raised afterwards.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _LOOKS = 0.1  # seconds
 
 
 class Shielded(Generic[T]):
-    """A call that another thread makes, in this context, from now on."""
+    """A call that another thread makes, in this context, starting now."""
 
     def __init__(self, run: Callable[..., T], *, progress: Progress | None = None) -> None:
-        """Begin with ``run()``; with `progress`, which the thread that waits will call, ``run(progress=…)``."""
+        """Start with ``run()``; with `progress`, which the waiting thread will call, ``run(progress=…)``."""
         self._cancellation = Cancellation()
         self._asked: SimpleQueue[Callable[[], object]] = SimpleQueue()
         if progress is not None:
@@ -40,7 +40,7 @@ class Shielded(Generic[T]):
         self._work.when_done(partial(self._asked.put, _nothing))
 
     def _relay(self, progress: Progress, done: int, total: int) -> None:
-        """Have the thread that waits call `progress`; what that raises is raised here."""
+        """Have the waiting thread call `progress`; its exceptions are raised here."""
         call = Work(partial(progress, done, total))
         self._asked.put(call.run)
         while not call.wait(_LOOKS):
@@ -48,7 +48,7 @@ class Shielded(Generic[T]):
         call.result()
 
     def wait(self, *, undo: Callable[[T], object] | None = None) -> T:
-        """What the call gave, or raised; `undo` takes back what it has made when nobody receives it any more.
+        """The result of the call; `undo` reverts it if the caller no longer receives it.
 
         Raises:
             BaseException: what a signal handler raised meanwhile. The call has been cancelled.
@@ -67,12 +67,12 @@ class Shielded(Generic[T]):
         self._work.wait()
         try:
             made = self._work.result()
-        except BaseException:  # it has made nothing
+        except BaseException:  # it has changed nothing
             return
         undo(made)
 
     def cancel(self) -> None:
-        """Cancel the call, and wait until it makes no change any more."""
+        """Cancel the call, and wait until it makes no more changes."""
         if not self._cancellation.cancel():
             self._work.wait()
 
@@ -94,9 +94,9 @@ def _is_exposed() -> bool:
 def shielded(
     run: Callable[..., T], *, progress: Progress | None = None, undo: Callable[[T], object] | None = None
 ) -> T:
-    """Call ``run()``, or ``run(progress=…)``, where no signal handler can raise: in another thread if need be.
+    """Call ``run()``, or ``run(progress=…)``, where no signal handler can raise: if necessary in another thread.
 
-    `undo` takes back what an interrupted call has made anyway.
+    `undo` reverts the effect of an interrupted call that was completed.
     """
     if _is_exposed():
         try:
