@@ -136,6 +136,8 @@ class FieldTypes:
         if not isinstance(types, Mapping):
             raise InputError(f'fields must map field names to types, as {{"year": "int"}}, not {shown(types)}')
         for name in types:
+            if not isinstance(name, str):
+                raise InputError(f"a field's name must be a str, not {shown(name)}")
             Filter.of({name: {"$exists": True}})  # a field that no filter can name is of no use
         return cls({name: _type_name(name, each) for name, each in types.items()})
 
@@ -219,7 +221,7 @@ def _normal(value: Any, kind: str, what: str) -> Any:
 
 
 def _type_name(field_name: str, given: Any) -> str:
-    name = given if isinstance(given, str) else _NAMES.get(given)
+    name = given if isinstance(given, str) else _NAMES.get(given) if isinstance(given, type) else None
     if name is None and get_origin(given) is list and len(get_args(given)) == 1:
         name = f"list[{_NAMES.get(get_args(given)[0])}]"
     allowed = [*_TYPES, *(f"list[{each}]" for each in _TYPES)]
@@ -227,7 +229,7 @@ def _type_name(field_name: str, given: Any) -> str:
         near = get_close_matches(str(name), allowed, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise InputError(
-            f'the field "{field_name:.80}" cannot be declared as {given!r:.80}{hint} (types: {", ".join(_TYPES)}, '
+            f'the field "{field_name:.80}" cannot be declared as {shown(given)}{hint} (types: {", ".join(_TYPES)}, '
             'and lists of them, as "list[str]")'
         )
     return str(name)

@@ -143,7 +143,7 @@ def test_types_are_given_in_python_or_by_name():
         ({"f": dict}, "cannot be declared as <class 'dict'>"),
         ({"f": list}, "cannot be declared as <class 'list'>"),
         ({"$f": "int"}, "does not begin with"),
-        ({1: "int"}, "a field's name is a str"),
+        ({1: "int"}, "a field's name must be a str"),
         (["f"], "must map field names to types"),
     ],
 )
