@@ -229,7 +229,7 @@ def _type_name(field_name: str, given: Any) -> str:
         near = get_close_matches(str(name), allowed, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise InputError(
-            f'the field "{field_name:.80}" cannot be declared as {shown(given)}{hint} (types: {", ".join(_TYPES)}, '
-            'and lists of them, as "list[str]")'
+            f'the field "{field_name:.80}" cannot be declared as {shown(given)}{hint} '
+            f'(types: {", ".join(_TYPES)}, and lists of them, as "list[str]")'
         )
     return str(name)
