@@ -95,7 +95,7 @@ class ReadWriteLock:
     def _taken(self, stack: ExitStack) -> bool:
         """Acquire the lock for a writer, if it is free; otherwise wait for a while."""
         with ExitStack() as attempt:
-            attempt.enter_context(fork.held_off())
+            attempt.enter_context(fork.hold_forks())
             with self._guard:
                 if self._at_work is None and not len(self._readers):
                     self._at_work = threading.get_ident()
@@ -223,7 +223,7 @@ class WriterLock:
     def _taken(self, stack: ExitStack) -> int | None:
         """The descriptor of the file, locked until the stack is unwound; None if another process holds it."""
         with ExitStack() as attempt:
-            attempt.enter_context(fork.held_off())
+            attempt.enter_context(fork.hold_forks())
             descriptor = self._locked()
             if descriptor is not None:
                 attempt.callback(_release, descriptor, self.path)

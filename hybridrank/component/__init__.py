@@ -52,9 +52,9 @@ _HOME = {
     "WeightModel": "protocols",
     "WeightModelOption": "registry",
     "WeightedFusion": "protocols",
-    "checked_rankings": "validation",
-    "checked_scores": "validation",
-    "checked_vectors": "validation",
+    "validate_rankings": "validation",
+    "validate_scores": "validation",
+    "validate_vectors": "validation",
     "component_class": "registry",
     "config_error": "base",
     "create": "registry",
@@ -113,8 +113,8 @@ if TYPE_CHECKING:
     from hybridrank.component.registry import create as create
     from hybridrank.component.registry import register as register
     from hybridrank.component.registry import registered as registered
-    from hybridrank.component.validation import checked_rankings as checked_rankings
-    from hybridrank.component.validation import checked_scores as checked_scores
-    from hybridrank.component.validation import checked_vectors as checked_vectors
+    from hybridrank.component.validation import validate_rankings as validate_rankings
+    from hybridrank.component.validation import validate_scores as validate_scores
+    from hybridrank.component.validation import validate_vectors as validate_vectors
 else:
     __getattr__, __dir__ = lazy(__name__, _HOME)

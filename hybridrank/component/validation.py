@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["checked_rankings", "checked_scores", "checked_vectors"]
+__all__ = ["validate_rankings", "validate_scores", "validate_vectors"]
 
 
 def _counted(values: Any, expected: int, what: str, source: str) -> None:
@@ -49,7 +49,7 @@ def _refuse_flat(scores: Any, source: str) -> None:
         )
 
 
-def checked_rankings(rankings: Any, *, queries: int, k: int, source: str) -> Sequence[Ranking]:
+def validate_rankings(rankings: Any, *, queries: int, k: int, source: str) -> Sequence[Ranking]:
     """`rankings`, one per query, each finite, best first, ties by id, without duplicate ids and at most `k` long.
 
     Their details are copied as JSON values.
@@ -115,7 +115,7 @@ def _corrected(ranking: Any, k: int, source: str) -> Ranking:
     return Ranking(repaired.ids, repaired.scores, ranking.documents, ranking.details)
 
 
-def checked_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> Sequence[Scores]:
+def validate_scores(scores: Any, batch: Sequence[Candidates], *, source: str) -> Sequence[Scores]:
     """`scores`, one finite float per document for each query of the batch, with their details copied as JSON
     values.
 
@@ -165,7 +165,7 @@ def _span(span: Any, document: Document, source: str) -> Span:
     return Span(start, end, _finite(span.score, document.id, source))
 
 
-def checked_vectors(
+def validate_vectors(
     vectors: Any, *, count: int, source: str, dim: int | None = None, unit: bool = True
 ) -> NDArray[np.float32]:
     """`vectors` as a contiguous float32 matrix of shape (count, dim), all finite and, if `unit`, of unit length.

@@ -151,7 +151,7 @@ class Graph:
             with self._turns.acquire():
                 check("the model")
                 try:
-                    with fork.held_off():  # otherwise a child would find ONNX Runtime's own locks held
+                    with fork.hold_forks():  # otherwise a child would find ONNX Runtime's own locks held
                         values = self._session.run([output], feed)[0]
                 except Exception as error:  # ONNX Runtime's exceptions have no common base
                     raise BackendError(f"ONNX Runtime failed on {self.path}: {error}") from error
@@ -215,7 +215,7 @@ def _map(
 
 
 def _session(path: Path) -> Any:
-    with fork.held_off():  # a module that is just being imported is of no use to a child
+    with fork.hold_forks():  # a module that is just being imported is of no use to a child
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -294,7 +294,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     """
     path = directory / "tokenizer.json"
     try:
-        with fork.held_off():
+        with fork.hold_forks():
             from tokenizers import Tokenizer
 
             tokenizer = Tokenizer.from_file(str(path))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hybridrank.component.protocols import Retriever
-from hybridrank.component.validation import checked_rankings
+from hybridrank.component.validation import validate_rankings
 from hybridrank.errors import BackendResponseError
 from hybridrank.pipeline.local_arms import Rankings
 from hybridrank.types import Query, Ranking
@@ -21,7 +21,7 @@ def validated(name: str, rankings: Any, queries: Sequence[Query], k: int) -> Ran
         BackendResponseError: they break the contract, or hold documents that a query's ids exclude.
     """
     source = f"retriever {name!r}"
-    checked = checked_rankings(rankings, queries=len(queries), k=k, source=source)
+    checked = validate_rankings(rankings, queries=len(queries), k=k, source=source)
     for query, ranking in zip(queries, checked, strict=True):
         if query.ids is not None and not query.ids.issuperset(ranking.ids):
             raise BackendResponseError(f"{source} returned documents that are not among the query's ids")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hybridrank.collection.indexes.view import View
 from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.component.protocols import Embedder, Index, IndexedRetriever, Retriever, VectorRetriever
-from hybridrank.component.validation import checked_vectors
+from hybridrank.component.validation import validate_vectors
 from hybridrank.errors import InputError
 from hybridrank.runtime.deadline import all_but, limited, remaining
 from hybridrank.runtime.drivers import Call, Outcome, begin, run_all, wait_for
@@ -213,7 +213,7 @@ class _Embedding:
         outcome = self._outcome(arm)
         if outcome is not None:
             source = _source(self._embedders[arm])
-            matrix = checked_vectors(outcome.get(), count=len(outcome.get()), source=source, dim=index.dim)
+            matrix = validate_vectors(outcome.get(), count=len(outcome.get()), source=source, dim=index.dim)
             rows = dict(zip(self._places[self.arms[arm]], matrix, strict=True))
         asked = []
         for place, query in enumerate(queries):
@@ -243,7 +243,7 @@ def _source(embedder: Embedder) -> str:
 
 
 def _embed(embedder: Embedder, texts: list[str]) -> NDArray[np.float32]:
-    return checked_vectors(embedder.embed(texts, role="query"), count=len(texts), source=_source(embedder))
+    return validate_vectors(embedder.embed(texts, role="query"), count=len(texts), source=_source(embedder))
 
 
 def _wait_for_either(one: Sequence[Work[Any]], other: Sequence[Work[Any]]) -> None:

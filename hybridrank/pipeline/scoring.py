@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hybridrank.component.protocols import AsyncReranker, PointwiseReranker, Reranker
-from hybridrank.component.validation import checked_scores
+from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendTimeoutError
 from hybridrank.pipeline.latency_model import LatencyModel
 from hybridrank.rerank.early_stopping import EarlyStopping
@@ -65,13 +65,13 @@ class Scorer:
         """The call that scores a batch."""
 
         def run() -> Sequence[Scores]:
-            return checked_scores(self.reranker.score(batch), batch, source="the reranker")
+            return validate_scores(self.reranker.score(batch), batch, source="the reranker")
 
         if (native := self.native) is None:
             return Call(run, backend=self.reranker)
 
         async def arun() -> Sequence[Scores]:
-            return checked_scores(await native.ascore(batch), batch, source="the reranker")
+            return validate_scores(await native.ascore(batch), batch, source="the reranker")
 
         return Call(run, arun, backend=self.reranker)
 

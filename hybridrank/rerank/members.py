@@ -15,7 +15,7 @@ from functools import partial
 from hybridrank.component.base import Component
 from hybridrank.component.protocols import AsyncReranker, PointwiseReranker, ReadsMetadata, Reranker
 from hybridrank.component.registry import registered
-from hybridrank.component.validation import checked_scores
+from hybridrank.component.validation import validate_scores
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.runtime.deadline import remaining
 from hybridrank.runtime.threads import in_task, in_thread, run_in_thread
@@ -55,7 +55,7 @@ def score_member(reranker: Reranker, batch: Sequence[Candidates], *, name: str) 
     Raises:
         BackendResponseError: the response is invalid.
     """
-    return checked_scores(reranker.score(batch), batch, source=f"reranker {name!r}")
+    return validate_scores(reranker.score(batch), batch, source=f"reranker {name!r}")
 
 
 async def ascore_member(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:
@@ -65,7 +65,7 @@ async def ascore_member(reranker: Reranker, batch: Sequence[Candidates], *, name
     else:
         work = partial(reranker.score, batch)
         answer = await in_thread(work, remaining(), backend=reranker, purpose="reranker")
-    return checked_scores(answer, batch, source=f"reranker {name!r}")
+    return validate_scores(answer, batch, source=f"reranker {name!r}")
 
 
 def score_member_in_time(reranker: Reranker, batch: Sequence[Candidates], *, name: str) -> Sequence[Scores]:

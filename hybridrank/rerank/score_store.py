@@ -152,7 +152,7 @@ class ScoreStore:
         connection: sqlite3.Connection | None = None
         off = ExitStack()
         try:
-            off.enter_context(fork.held_off())
+            off.enter_context(fork.hold_forks())
             with self._guard:
                 if self._number is None:
                     self._folder = self._folder.expanduser()

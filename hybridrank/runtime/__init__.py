@@ -10,7 +10,7 @@ _HOME = {
     "AppendOnlyFile": "files",
     "appending": "files",
     "check": "deadline",
-    "held_off": "fork",
+    "hold_forks": "fork",
     "limited": "deadline",
     "new_lock": "fork",
     "remaining": "deadline",
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hybridrank.runtime.files import AppendOnlyFile as AppendOnlyFile
     from hybridrank.runtime.files import appending as appending
     from hybridrank.runtime.files import replace_file as replace_file
-    from hybridrank.runtime.fork import held_off as held_off
+    from hybridrank.runtime.fork import hold_forks as hold_forks
     from hybridrank.runtime.fork import new_lock as new_lock
 else:
     __getattr__, __dir__ = lazy(__name__, _HOME)

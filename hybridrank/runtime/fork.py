@@ -5,9 +5,9 @@ count stays up, a thread pool has no threads. Therefore
 
 - every lock is made by `new_lock` (or `new_rlock`): a child finds it free;
 - whatever else a child must recreate is registered with `in_child`;
-- steps that must not be cut in half (native calls, changes of an index, SQLite transactions) run in `held_off`: a
-  fork waits until other threads are done with them, for `WAITS` seconds at most;
-- what must happen before a fork, with nobody `held_off` any more, is registered with `before`.
+- steps that must not be cut in half (native calls, changes of an index, SQLite transactions) run in `hold_forks`:
+  a fork waits until other threads are done with them, for `WAITS` seconds at most;
+- what must happen before a fork, with nobody inside `hold_forks` any more, is registered with `before`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from weakref import ref
 
 from hybridrank.runtime.holds import Holds
 
-__all__ = ["WAITS", "before", "held_off", "in_child", "inside", "new_lock", "new_rlock", "within"]
+__all__ = ["WAITS", "before", "hold_forks", "in_child", "inside", "new_lock", "new_rlock", "within"]
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def in_child(call: Callable[[], None]) -> None:
 
 
 def before(call: Callable[[], None]) -> None:
-    """Call this before every fork, once no other thread is `held_off`; a method, as long as its object lives."""
+    """Call this before every fork, once no other thread is `hold_forks`; a method, as long as its object lives."""
     _register(_before, call)
 
 
@@ -88,8 +88,8 @@ def _call_all(calls: dict[object, Callable[[], None]]) -> None:
         call()
 
 
-class held_off:
-    """``with held_off():`` a fork waits until this block is done.
+class hold_forks:
+    """``with hold_forks():`` a fork waits until this block is done.
 
     Reentrant. A thread that waits in here for another thread must see that the other one can go on: a thread that
     has to enter while a fork is waiting stays outside, unless it works for one that is inside (`within`).
@@ -112,14 +112,14 @@ class held_off:
 
 
 def inside() -> bool:
-    """Whether this thread is `held_off`."""
+    """Whether this thread is `hold_forks`."""
     me = get_ident()
     return any(hold.owner == me for hold in _inside.all())
 
 
 def within(run: Callable[[], T]) -> T:
-    """Run this for a thread that is `held_off` and waits for it."""
-    off = held_off()
+    """Run this for a thread that is `hold_forks` and waits for it."""
+    off = hold_forks()
     off._hold = _inside.add(off)
     try:
         return run()

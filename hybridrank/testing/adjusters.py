@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from hybridrank.component.protocols import Adjuster, VectorAdjuster
-from hybridrank.component.validation import checked_scores
+from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendResponseError
 from hybridrank.testing.kit import (
     THREADS,
@@ -60,7 +60,7 @@ def _adjust(
     given = _falling(len(candidates)) if scores is None else scores
     row = call(lambda: adjuster.adjust(candidates, given), what)
     try:
-        (adjusted,) = checked_scores([row], [candidates], source=what)
+        (adjusted,) = validate_scores([row], [candidates], source=what)
     except BackendResponseError as error:
         raise CheckFailed(
             f"{error}. Expected one finite float per document, in the documents' order: the pipeline sorts"

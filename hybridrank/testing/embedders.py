@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridrank.component.protocols import Embedder
-from hybridrank.component.validation import checked_vectors
+from hybridrank.component.validation import validate_vectors
 from hybridrank.errors import BackendResponseError, InputError
 from hybridrank.testing.kit import THREADS, CheckFailed, Tolerances, call, in_threads, require
 from hybridrank.testing.samples import DOCUMENTS, ODD_TEXTS, huge_text
@@ -34,7 +34,7 @@ def _embed(
         "indexes store and compare float32",
     )
     try:
-        checked_vectors(vectors, count=len(texts), source=what)
+        validate_vectors(vectors, count=len(texts), source=what)
     except BackendResponseError as error:
         raise CheckFailed(
             f"{error}. Expected ({len(texts)}, dim), finite, each row of length 1: indexes compare by inner "

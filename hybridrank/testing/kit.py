@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from unittest import SkipTest
 
-from hybridrank.component.validation import checked_rankings
+from hybridrank.component.validation import validate_rankings
 from hybridrank.errors import AuthenticationError, BackendResponseError, MissingDependencyError, ModelError
 from hybridrank.types import Ranking
 
@@ -118,7 +118,7 @@ def sound_ranking(ranking: Any, *, k: int, what: str) -> Ranking:
             once, at most `k`.
     """
     try:
-        (checked,) = checked_rankings([ranking], queries=1, k=k, source=what)
+        (checked,) = validate_rankings([ranking], queries=1, k=k, source=what)
     except BackendResponseError as error:
         raise CheckFailed(str(error)) from error
     require(

@@ -12,7 +12,7 @@ from typing import Any
 
 from hybridrank.blend import confidence_range_of
 from hybridrank.component.protocols import AsyncReranker, ConfidentReranker, Reranker
-from hybridrank.component.validation import checked_scores
+from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
 from hybridrank.rerank.members import is_pointwise, metadata_fields_of
 from hybridrank.testing.kit import (
@@ -50,7 +50,7 @@ def _score(reranker: Reranker, batch: Sequence[Candidates], what: str = "score()
 
 def _checked(rows: Any, batch: Sequence[Candidates], what: str) -> Sequence[Scores]:
     try:
-        scores = checked_scores(rows, batch, source=what)
+        scores = validate_scores(rows, batch, source=what)
     except BackendResponseError as error:
         raise CheckFailed(
             f"{error}. Expected one finite float per document, in the documents' order: the pipeline sorts"

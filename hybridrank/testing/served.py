@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from typing import Any, TypeAlias, TypeVar
 
 from hybridrank.component.protocols import AsyncReranker, Reranker
-from hybridrank.component.validation import checked_scores
+from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendError
 from hybridrank.remote import Limits
 from hybridrank.testing.kit import CheckFailed, Tolerances, near, require, skip
@@ -150,7 +150,7 @@ def answer(way: Way, reranker: Any, batch: Sequence[Candidates] = BATCH, *, what
         CheckFailed: there was none; `what` says when.
     """
     try:
-        return checked_scores(way(reranker, batch), batch, source=f"{way.__name__}()")
+        return validate_scores(way(reranker, batch), batch, source=f"{way.__name__}()")
     except CheckFailed:
         raise
     except Exception as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridrank.component.base import Component
 from hybridrank.component.registry import create
-from hybridrank.component.validation import checked_scores
+from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendError, InputError
 from hybridrank.evaluation import Dataset
 from hybridrank.training.hygiene import HeldOutDocuments, TrainingSplit, separate, set_aside
@@ -187,7 +187,7 @@ class _Miner:
             if query.split == "train"
         ]
         scores = (
-            iter(checked_scores(self._teacher.score(pairs), pairs, source="the teacher")) if pairs else iter(())
+            iter(validate_scores(self._teacher.score(pairs), pairs, source="the teacher")) if pairs else iter(())
         )
         return [_with_scores(query, next(scores)) if query.split == "train" else query for query in queries]
 

@@ -9,7 +9,7 @@ import pytest
 from support import TOPICS, Broken, SharedWords
 
 from hybridrank import Candidates, Document, Pipeline, Query
-from hybridrank.component.validation import checked_scores
+from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
 from hybridrank.evaluation import QueryLog, compare, record
 from hybridrank.fusion import RRF
@@ -76,7 +76,7 @@ def test_a_flat_list_of_scores_is_called_so(flat):
     with pytest.raises(
         BackendResponseError, match=rf"flat list of {len(flat)} scores: it is given a batch, .*\[\[0.3"
     ):
-        checked_scores(flat, BATCH, source="the reranker")
+        validate_scores(flat, BATCH, source="the reranker")
 
 
 def test_a_search_says_so_too():

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from hybridrank import Candidates, Document, Query, Ranking, Scores, Span
-from hybridrank.component.validation import checked_rankings, checked_scores, checked_vectors
+from hybridrank.component.validation import validate_rankings, validate_scores, validate_vectors
 from hybridrank.errors import BackendResponseError
 
 BATCH = [Candidates(Query("q"), (Document("a", "x"), Document("b", "y"))), Candidates(Query("r"), ())]
 
 
 def check(ranking, k=10):
-    (checked,) = checked_rankings([ranking], queries=1, k=k, source="arm")
+    (checked,) = validate_rankings([ranking], queries=1, k=k, source="arm")
     return checked
 
 
@@ -26,7 +26,7 @@ def test_notes_are_copied_as_json():
     notes = {"best": np.float32(0.5), "raw": b"\xff", "cut": {3}, "lists": [[float("nan")]]}
     ranking = check(Ranking(("a", "b"), (2.0, 1.0), {}, notes))
     assert ranking.details == {"best": 0.5, "raw": "<bytes>", "cut": "<set>", "lists": [["NaN"]]}
-    row, _ = checked_scores([Scores([1, 2], details=notes), []], BATCH, source="it")
+    row, _ = validate_scores([Scores([1, 2], details=notes), []], BATCH, source="it")
     assert row.details == ranking.details
     notes["lists"].append("later")
     assert ranking.details["lists"] == row.details["lists"] == [["NaN"]]
@@ -34,7 +34,7 @@ def test_notes_are_copied_as_json():
 
 @pytest.mark.parametrize("details", [None, 3, "quick", ["a"], np.arange(3), object()])
 def test_notes_that_are_no_mapping_fail_nothing(details):
-    row, _ = checked_scores([Scores([1, 2], details=details), []], BATCH, source="it")
+    row, _ = validate_scores([Scores([1, 2], details=details), []], BATCH, source="it")
     for found in (row.details, check(Ranking(("a",), (1.0,), {}, details)).details):
         assert json.loads(json.dumps(found)) == found
 
@@ -71,16 +71,16 @@ def test_a_ranking_that_cannot_be_believed_is_refused(ranking, said):
 
 def test_one_ranking_per_query():
     with pytest.raises(BackendResponseError, match="arm returned 0 rankings, expected 1"):
-        checked_rankings([], queries=1, k=1, source="arm")
+        validate_rankings([], queries=1, k=1, source="arm")
     with pytest.raises(BackendResponseError, match="arm returned NoneType, not rankings"):
-        checked_rankings(None, queries=1, k=1, source="arm")
+        validate_rankings(None, queries=1, k=1, source="arm")
 
 
 def test_sound_scores_become_floats_and_keep_their_notes():
-    checked = checked_scores([Scores([1, 2], details={"n": 2}), []], BATCH, source="it")
+    checked = validate_scores([Scores([1, 2], details={"n": 2}), []], BATCH, source="it")
     assert checked == [(1.0, 2.0), ()]
     assert checked[0].details == {"n": 2}
-    assert checked_scores([np.array([1, 2], np.float32), []], BATCH, source="it")[0] == (1.0, 2.0)
+    assert validate_scores([np.array([1, 2], np.float32), []], BATCH, source="it")[0] == (1.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,14 @@ def test_sound_scores_become_floats_and_keep_their_notes():
 )
 def test_scores_that_cannot_be_believed_are_refused(scores, said):
     with pytest.raises(BackendResponseError, match=said):
-        checked_scores(scores, BATCH, source="it")
+        validate_scores(scores, BATCH, source="it")
 
 
 def test_vectors_are_a_float32_matrix_of_unit_rows():
-    vectors = checked_vectors([[1.0, 0.0], [0.6, 0.8]], count=2, source="it")
+    vectors = validate_vectors([[1.0, 0.0], [0.6, 0.8]], count=2, source="it")
     assert vectors.dtype == np.float32
     assert vectors.flags.c_contiguous
-    assert checked_vectors(np.zeros((0, 3)), count=0, source="it").shape == (0, 3)
+    assert validate_vectors(np.zeros((0, 3)), count=0, source="it").shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,14 @@ def test_vectors_are_a_float32_matrix_of_unit_rows():
 )
 def test_vectors_that_cannot_be_believed_are_refused(vectors, said):
     with pytest.raises(BackendResponseError, match=said):
-        checked_vectors(vectors, count=2, dim=2, source="it")
+        validate_vectors(vectors, count=2, dim=2, source="it")
 
 
 DOCUMENT = Document("a", "soil", title="Earth")
 
 
 def spans_checked(*spans):
-    [row] = checked_scores([Scores([1.0], spans=[spans])], [Candidates(Query("q"), [DOCUMENT])], source="it")
+    [row] = validate_scores([Scores([1.0], spans=[spans])], [Candidates(Query("q"), [DOCUMENT])], source="it")
     return row.spans
 
 
@@ -134,7 +134,7 @@ def test_spans_are_sorted_best_first_and_there_is_a_tuple_for_each_document():
     assert spans_checked(Span(0, 1, 0.5), Span(1, 4, 2), Span(2, 3, 0.5)) == (
         (Span(1, 4, 2.0), Span(0, 1, 0.5), Span(2, 3, 0.5)),
     )
-    assert checked_scores([[1, 2], []], BATCH, source="it")[0].spans == ((), ())
+    assert validate_scores([[1, 2], []], BATCH, source="it")[0].spans == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -156,4 +156,4 @@ def test_a_span_that_is_not_within_its_text_is_refused(span, message):
 def test_spans_of_another_number_of_documents_are_refused():
     row = Scores([1.0], spans=[[Span(0, 1, 1.0)], []])
     with pytest.raises(BackendResponseError, match="2 tuples of spans, expected 1"):
-        checked_scores([row], [Candidates(Query("q"), [DOCUMENT])], source="it")
+        validate_scores([row], [Candidates(Query("q"), [DOCUMENT])], source="it")

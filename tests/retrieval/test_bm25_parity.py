@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rank_bm25
 
-from hybridrank.component.validation import checked_rankings
+from hybridrank.component.validation import validate_rankings
 from hybridrank.retrieval.analysis import analyzer
 from hybridrank.retrieval.analysis.words import split
 from hybridrank.retrieval.bm25.component import BM25
@@ -102,7 +102,7 @@ def test_scores_and_order_are_those_of_rank_bm25(variant, k, documents, queries,
     cls, extra = REFERENCES[variant]
     reference = reference_of(cls, documents, terms, k1=K1, b=B, **extra)
     index = build(BM25(variant=variant, k1=K1, b=B, **extra), documents)
-    rankings = checked_rankings(index.retrieve(queries, k=k), queries=len(queries), k=k, source="bm25")
+    rankings = validate_rankings(index.retrieve(queries, k=k), queries=len(queries), k=k, source="bm25")
     for query, ranking in zip(queries, rankings, strict=True):
         found = matching(query, terms)
         scores = scored(reference, query)

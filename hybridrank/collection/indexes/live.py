@@ -188,7 +188,7 @@ class LiveIndexes:
 
     def load(self, progress: Progress | None = None) -> None:
         """Open the saved indexes, or rebuild them from the database; `progress` counts units of the latter."""
-        with fork.held_off(), self._catching_up:
+        with fork.hold_forks(), self._catching_up:
             indexes = self._loaded(progress)
             self._last, self.alone = indexes.version, not indexes.sequence
             self._indexes = indexes
@@ -230,7 +230,7 @@ class LiveIndexes:
         """Load a generation that another process has saved: it is more compact, and shared memory."""
         try:
             indexes = self._loaded()
-            with fork.held_off(), self._catching_up, self._store.reading() as reader:
+            with fork.hold_forks(), self._catching_up, self._store.reading() as reader:
                 # else it missed removals: the next change tries again
                 known = indexes.sequence >= reader.state().floor and reader.follows(indexes.version)
                 if known and indexes.catch_up(reader):

@@ -50,7 +50,7 @@ class Store:
         fork.before(self._close_idle)
         fork.in_child(self._forked)
         try:
-            with told(path), fork.held_off():
+            with told(path), fork.hold_forks():
                 self._prepare()
         except BaseException:
             self.close()
@@ -143,7 +143,7 @@ class Store:
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection for the caller only."""
-        with told(self.path), fork.held_off():
+        with told(self.path), fork.hold_forks():
             with self._guard:
                 if self.closed:
                     raise StorageError(f"the collection at {self.path.parent} has been closed")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from hybridrank.blend import blend, blend_scores
 from hybridrank.component.protocols import Fusion, WeightedFusion
-from hybridrank.component.validation import checked_rankings
+from hybridrank.component.validation import validate_rankings
 from hybridrank.errors import InputError
 from hybridrank.evaluation.recordings.recording import RecordedSearch, Recording
 from hybridrank.evaluation.replay.timing import count_characters, latency_of, scale_details
@@ -186,7 +186,7 @@ def fuse(
     """
     rankings = {stage.name: stage.ranking for stage in arms}
     merged = _merged(fusion, arms, rankings, Query(query or _NO_TEXT), recorded)
-    (fused,) = checked_rankings([merged], queries=1, k=sum(map(len, rankings.values())), source="the fusion")
+    (fused,) = validate_rankings([merged], queries=1, k=sum(map(len, rankings.values())), source="the fusion")
     if "passages" not in recorded.details and "unknown_documents" not in recorded.details:
         return fused
     details: dict[str, Any] = dict(fused.details)

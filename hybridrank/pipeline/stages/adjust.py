@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from hybridrank.component.protocols import Adjuster, VectorAdjuster
-from hybridrank.component.validation import checked_scores
+from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, described
 from hybridrank.pipeline.setup import SETUP_ERRORS, Setup
 from hybridrank.pipeline.state import QueryState, SearchOptions
@@ -89,7 +89,7 @@ def _adjusted(name: str, adjuster: Adjuster, asked: _Asked) -> Scores:
     if candidates.vectors is not None and not candidates.vectors.any():
         raise BackendUnavailableError("there is no vector of any of these documents")
     scores = adjuster.adjust(candidates, asked.scores)
-    (adjusted,) = checked_scores([scores], [candidates], source=f"adjuster {name!r}")
+    (adjusted,) = validate_scores([scores], [candidates], source=f"adjuster {name!r}")
     return adjusted
 
 

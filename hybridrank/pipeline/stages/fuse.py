@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from hybridrank.component.protocols import WeightedFusion
-from hybridrank.component.validation import checked_rankings
+from hybridrank.component.validation import validate_rankings
 from hybridrank.errors import BackendResponseError, BackendTimeoutError, InputError, SearchError, described
 from hybridrank.pipeline.local_arms import Rankings
 from hybridrank.pipeline.setup import Setup
@@ -173,7 +173,7 @@ def _merged(setup: Setup, found: Sequence[_Query]) -> list[Ranking]:
     else:
         merged = [fusion.fuse(each, query=query) for each, query in zip(rankings, queries, strict=True)]
     most = max(sum(map(len, each.values())) for each in rankings)
-    return list(checked_rankings(merged, queries=len(found), k=most, source="the fusion"))
+    return list(validate_rankings(merged, queries=len(found), k=most, source="the fusion"))
 
 
 def _weighted(fusion: WeightedFusion, each: _Query) -> Ranking:

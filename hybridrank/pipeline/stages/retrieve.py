@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridrank.collection.indexes.view import View
 from hybridrank.component.protocols import Retriever, VectorSource
-from hybridrank.component.validation import checked_vectors
+from hybridrank.component.validation import validate_vectors
 from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, described
 from hybridrank.pipeline.arm_calls import retrieve_from
 from hybridrank.pipeline.local_arms import Rankings, Retrieve
@@ -191,7 +191,7 @@ class _Retrieval:
             if isinstance(index, VectorSource):
                 order = list(ids)
                 try:
-                    rows = checked_vectors(index.vectors(order), count=len(order), source=name, unit=False)
+                    rows = validate_vectors(index.vectors(order), count=len(order), source=name, unit=False)
                 except Exception as error:
                     _log.warning("the vectors of retriever %r cannot be read: %s", name, described(error))
                     return {}

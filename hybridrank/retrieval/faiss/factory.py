@@ -41,7 +41,7 @@ _SMALL = 2**26  # multiplications (some 20 ms) below which a search is not worth
 def faiss() -> Any:
     """FAISS, imported at first use; untyped, since the type stubs that it ships know only some of it."""
     if (library := sys.modules.get("faiss")) is None or not hasattr(library, "omp_set_num_threads"):
-        with fork.held_off():  # a module that is just being imported is of no use to a child
+        with fork.hold_forks():  # a module that is just being imported is of no use to a child
             import faiss as library
     return library
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hybridrank.component.protocols import Embedder
 from hybridrank.component.stored_names import current_names
-from hybridrank.component.validation import checked_vectors
+from hybridrank.component.validation import validate_vectors
 from hybridrank.errors import BackendResponseError, InputError, StorageError
 from hybridrank.retrieval.faiss.component import Faiss
 from hybridrank.retrieval.faiss.factory import bound_allocations, check_factory, faiss, inverted, reason
@@ -144,7 +144,7 @@ class FaissIndex:
     def _embed(self, texts: list[str], role: Any, dim: int | None) -> Floats:
         embedder = self.component.embedder
         source = f'the embedder "{getattr(embedder, "use", type(embedder).__name__)}"'
-        return checked_vectors(embedder.embed(texts, role=role), count=len(texts), source=source, dim=dim)
+        return validate_vectors(embedder.embed(texts, role=role), count=len(texts), source=source, dim=dim)
 
     def _check(self, dim: int) -> None:
         """See that the factory will do, before anything is held."""

@@ -91,7 +91,7 @@ def _nearest(index: Any, queries: Floats, k: int, chosen: NDArray[np.bool_] | No
     """
     size = min(k + _MARGIN, count)
     widen = index.ntotal / count
-    with fork.held_off(), threads_for(queries.size * scanned(index, count, widen=widen)):
+    with fork.hold_forks(), threads_for(queries.size * scanned(index, count, widen=widen)):
         found = index.search(queries, size, params=parameters(index, chosen, widen=widen))
     for query, scores, rows in zip(queries, *found, strict=True):
         wider, deeper = widen, size
@@ -104,7 +104,7 @@ def _nearest(index: Any, queries: Floats, k: int, chosen: NDArray[np.bool_] | No
                 deeper = min(4 * len(rows), count)
             else:
                 break
-            with fork.held_off(), threads_for(query.size * scanned(index, count, widen=wider)):
+            with fork.hold_forks(), threads_for(query.size * scanned(index, count, widen=wider)):
                 again = index.search(query[None], deeper, params=parameters(index, chosen, widen=wider))
             scores, rows = again[0][0], again[1][0]
         yield rows if rows[-1] >= 0 else rows[rows >= 0]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from hybridrank_cohere import CohereReranker
 
-from hybridrank.component import checked_scores
+from hybridrank.component import validate_scores
 from hybridrank.errors import BackendError, BackendResponseError, ConfigError
 from hybridrank.rerank import Cached
 from hybridrank.types import Candidates, Document, Query
@@ -96,7 +96,7 @@ def test_unicode_and_control_characters_arrive_as_they_are(make, score, server):
 
 def test_the_pipeline_believes_the_scores(make, waste):
     reranker = make()
-    assert checked_scores(reranker.score([waste]), [waste], source="cohere") == reranker.score([waste])
+    assert validate_scores(reranker.score([waste]), [waste], source="cohere") == reranker.score([waste])
 
 
 def test_parts_of_the_documents_score_as_the_whole(make, score, waste):

@@ -8,7 +8,7 @@ import gc
 import pytest
 from hybridrank_llm.testing import documents_of
 
-from hybridrank.component import checked_scores
+from hybridrank.component import validate_scores
 from hybridrank.types import Candidates, Document, Query
 
 
@@ -97,7 +97,7 @@ def test_usage_is_summed_over_the_windows(make, score, server):
 
 def test_the_pipeline_believes_the_scores(make, waste):
     reranker = make()
-    assert checked_scores(reranker.score([waste]), [waste], source="llm") == reranker.score([waste])
+    assert validate_scores(reranker.score([waste]), [waste], source="llm") == reranker.score([waste])
 
 
 def test_a_search_that_is_cancelled_between_windows_leaves_nothing_running(make, server, waste):

@@ -11,7 +11,7 @@ from hybridrank_sentence_transformers import SentenceTransformerEmbedder
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
-from hybridrank.component import checked_vectors, create
+from hybridrank.component import create, validate_vectors
 
 TEXTS = ("Organic waste makes compost.", "", "  \n", "plastic " * 200, "nuclear safety", "廃棄物 \x00 naïve")
 
@@ -66,7 +66,7 @@ def test_thirty_two_threads_get_the_vectors_of_one(embedding_model):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_vectors_are_float32_and_of_unit_length_in_every_dtype(embedding_model, dtype):
     embedder = SentenceTransformerEmbedder(model=str(embedding_model), dtype=dtype)
-    vectors = checked_vectors(embedder.embed(TEXTS, role="document"), count=len(TEXTS), source="the embedder")
+    vectors = validate_vectors(embedder.embed(TEXTS, role="document"), count=len(TEXTS), source="the embedder")
     exact = SentenceTransformerEmbedder(model=str(embedding_model)).embed(TEXTS, role="document")
     assert (vectors * exact).sum(axis=1).min() > 0.99
 

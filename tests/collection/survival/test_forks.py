@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from collection.survival.common import child, times
 
-from hybridrank.runtime.fork import held_off
+from hybridrank.runtime.fork import hold_forks
 
 pytestmark = [
     pytest.mark.stress,
@@ -32,7 +32,7 @@ def test_a_fork_waits_for_what_holds_it_off_and_is_not_kept_by_its_own_thread() 
     inside, go_on, left = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
-        with held_off():
+        with hold_forks():
             inside.set()
             go_on.wait(30)
             left.set()
@@ -41,7 +41,7 @@ def test_a_fork_waits_for_what_holds_it_off_and_is_not_kept_by_its_own_thread() 
     thread.start()
     assert inside.wait(30)
     threading.Timer(0.2, go_on.set).start()
-    with held_off():  # by the thread that forks, which knows what it does
+    with hold_forks():  # by the thread that forks, which knows what it does
         pid = os.fork()
         if not pid:
             os._exit(0 if left.is_set() and time.monotonic() else 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hybridrank.errors import BackendError, BackendTimeoutError, ConfigError, MissingDependencyError, ModelError
-from hybridrank.runtime import check, held_off, new_lock, remaining
+from hybridrank.runtime import check, hold_forks, new_lock, remaining
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ class Encoder:
         with self._its_turn():
             check(f"{self.name!r}")
             try:
-                with held_off():
+                with hold_forks():
                     made = side.run(list(texts))
             except (RuntimeError, MemoryError) as error:
                 if _out_of_memory(error):

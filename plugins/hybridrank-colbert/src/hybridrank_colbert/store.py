@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import StorageError
-from hybridrank.runtime import held_off, remaining
+from hybridrank.runtime import hold_forks, remaining
 
 __all__ = ["KEY_BYTES", "TokenStore"]
 
@@ -114,7 +114,7 @@ class TokenStore:
             if create:
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             number = max(self._numbers(), default=1)
-            with held_off(), closing(self._open(self._file(number), create=create)) as connection:
+            with hold_forks(), closing(self._open(self._file(number), create=create)) as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:
             if number is not None and _is_damage(error):

@@ -23,7 +23,7 @@ from hybridrank.errors import (
     ModelError,
 )
 from hybridrank.models import file_names, resolve, trust_needed_for
-from hybridrank.runtime import check, held_off, new_lock
+from hybridrank.runtime import check, hold_forks, new_lock
 from hybridrank_sentence_transformers.files import torch_files
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class LoadedModel:
             try:
                 features = collate([rows[at] for at in chosen])
                 turn = self.running if self.device.type == "mps" else nullcontext()
-                with turn, held_off(), torch.inference_mode():
+                with turn, hold_forks(), torch.inference_mode():
                     made = self.model(batch_to_device(features, self.device), **options)[output].float().cpu()
             except HybridrankError:
                 raise
