@@ -41,14 +41,14 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One unit of text to be found, known by its `id`.
+    """One unit of text to be found, identified by its `id`.
 
     `text` and `title` may be empty: such a document is stored and can be fetched by id. `metadata` maps field
-    names to JSON values, or to values that mean one: NumPy's scalars and arrays, dates, UUIDs, paths and tuples
-    become JSON values when a collection takes the document (`hybridrank.values.json_values` has the list). The
-    collection keeps a copy.
+    names to JSON values, or to values that correspond to one: NumPy's scalars and arrays, dates, UUIDs, paths and
+    tuples are converted to JSON values when a collection stores the document (`hybridrank.values.json_values` has
+    the list). The collection keeps a copy.
 
-    Documents are hashable, and equal where all fields are: the hash leaves `metadata` out.
+    Documents are hashable, and equal if all fields are equal: the hash does not include `metadata`.
 
     Raises:
         InputError: `id` is empty, or a field has the wrong type.
@@ -78,7 +78,7 @@ class Document:
 
     @property
     def content(self) -> str:
-        """What retrievers and rerankers read: the title, where there is one, then the text.
+        """The text for retrievers and rerankers: the title, if any, then the text.
 
         >>> Document(id="a", text="Air over a wing.", title="Lift").content
         'Lift\\nAir over a wing.'
@@ -88,10 +88,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passage(Document):
-    """A part of a longer document, found in its place.
+    """A part of a longer document, with its position.
 
-    `text` is ``parent.text[start:end]``, in characters; `headings` are those that it stands under, outermost
-    first; title and metadata are the parent's. The id is the parent's, ``#`` and the passage's place from 0.
+    `text` is ``parent.text[start:end]``, in characters; `headings` are those above it, outermost first; title and
+    metadata are the parent's. The id is the parent's id, ``#`` and the passage's number, from 0.
     """
 
     parent: str = ""
@@ -101,7 +101,7 @@ class Passage(Document):
 
     @property
     def content(self) -> str:
-        """What retrievers and rerankers read: title, headings and text, a line each where they are there.
+        """The text for retrievers and rerankers: title, headings and text, one line each, if present.
 
         >>> Passage(id="a#1", text="It rises.", title="Air", parent="a", end=9, headings=("Lift",)).content
         'Air\\nLift\\nIt rises.'
@@ -120,7 +120,7 @@ def _vector(value: Any, what: str) -> NDArray[np.float32]:
         kind = given.dtype.kind
         if kind in "bcSUMm" or (kind == "O" and any(isinstance(each, str | bytes | bool) for each in given.flat)):
             raise TypeError("these are other values")
-        with np.errstate(over="ignore"):  # what is too large is not finite then
+        with np.errstate(over="ignore"):  # too large values are then not finite
             vector = np.array(given, dtype=np.float32)  # a copy: the caller may write to theirs
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} must hold real numbers, in the shape {shape}: {error}") from error
@@ -141,9 +141,9 @@ def _vectors(value: Any, what: str) -> Mapping[str, NDArray[np.float32]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Formulation:
-    """Another formulation of a question: a rewriting, a translation, a hypothetical answer.
+    """Another formulation of a query: a rewriting, a translation, a hypothetical answer.
 
-    The arms are asked for every formulation, and all rankings are fused. `weight` multiplies the weight that the
+    Every arm searches for every formulation, and all rankings are fused. `weight` multiplies the weight that the
     fusion gives an arm; the query's own text has weight 1. `vector` and `vectors` are as in `Query`.
 
     Raises:
@@ -187,19 +187,19 @@ def _check_question(question: Query | Formulation, what: str) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """What is searched for.
+    """A query, with its vectors, formulations and restrictions.
 
-    `text` may be empty where a vector is given: arms that read text then find nothing, and nothing is reranked.
+    `text` may be empty if a vector is given: arms that read text then find nothing, and nothing is reranked.
 
-    `vector` is the query's embedding, shape (dim,), where the caller already has it: dense retrievers then embed
-    nothing. Where several arms have different embedders, `vectors` maps their names in the pipeline to a vector
-    each, and overrides `vector`. A late-interaction arm takes one vector a token, shape (n, dim).
+    `vector` is the query's embedding, shape (dim,), if the caller already has it: dense retrievers then embed
+    nothing. If arms have different embedders, `vectors` maps the arms' names in the pipeline to a vector each,
+    and overrides `vector`. A late-interaction arm takes one vector per token, shape (n, dim).
 
-    `formulations` are further formulations of the same question; the reranker reads `text` alone.
+    `formulations` are other formulations of the same query; the reranker reads only `text`.
 
     `ids` restricts the search to these documents, and `filters` to those whose metadata match
-    (`hybridrank.filters` has the language), both before any retriever cuts to its top k. `scope` is a filter that
-    `filters` can only narrow: a service sets it, from the tenant of a key for example, where its callers set the
+    (`hybridrank.filters` has the language), both before the top-k cut of any retriever. `scope` is a filter that
+    `filters` can only narrow: a service sets it, for example from the tenant of a key, while its callers set the
     rest.
 
     Raises:
@@ -242,29 +242,29 @@ class Query:
 
     @property
     def is_blank(self) -> bool:
-        """Whether there is no text to read."""
+        """Whether there is no text."""
         return not self.text.strip()
 
     def for_arm(self, name: str) -> Query:
-        """The query with the vector for the arm of this name, if there is one: shape (dim,) or (n, dim)."""
+        """The query with the vector for the arm with this name, if there is one: shape (dim,) or (n, dim)."""
         if not self.vectors:
             return self
         return replace(self, vector=self.vectors.get(name, self.vector), vectors={})
 
     def narrowed(self, filters: Filter | None) -> Query:
-        """The query whose documents must also match `filters`."""
+        """The query restricted to documents that also match `filters`."""
         if filters is None:
             return self
         return replace(self, filters=filters if self.filters is None else self.filters & filters)
 
     def within(self, scope: Filter | None) -> Query:
-        """The query inside `scope` too."""
+        """The query restricted to `scope`, too."""
         if scope is None:
             return self
         return replace(self, scope=scope if self.scope is None else self.scope & scope)
 
     def asked(self) -> list[tuple[Query, float]]:
-        """The queries that the arms are asked, with weights: one a formulation, `scope` among their filters."""
+        """The queries for the arms, with weights: one per formulation, with `scope` among their filters."""
         restricted = self if self.scope is None else replace(self.narrowed(self.scope), scope=None)
         if not self.formulations:
             return [(restricted, 1.0)]
@@ -276,11 +276,11 @@ class Query:
 
     @classmethod
     def of(cls, value: str | Query) -> Query:
-        """`value` itself, or the query whose text it is."""
+        """`value` itself if it is a query, else a query with this text."""
         return value if isinstance(value, Query) else cls(value)
 
     def _among(self, ids: frozenset[str]) -> Query:
-        """The query for these ids, whatever it was restricted to; they are trusted: there may be a million."""
+        """The query for these ids, without other restrictions; they are trusted, since there may be a million."""
         among = copy(self)
         object.__setattr__(among, "ids", ids)
         object.__setattr__(among, "filters", None)
@@ -303,10 +303,10 @@ _NO_DETAILS: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Document ids with scores, best first: higher is better, ties are broken by id, no id comes twice.
+    """Document ids with scores, best first: higher is better, ties are broken by id, ids are unique.
 
-    `documents` holds those that the retriever brought along (a remote engine returns them with its answer);
-    the pipeline looks the others up in its store. `details` are the retriever's JSON notes for the trace.
+    `documents` holds those that the retriever returned with the ranking (as a remote engine does); the pipeline
+    looks the others up in its store. `details` are the retriever's JSON values for the trace.
     """
 
     ids: tuple[str, ...] = ()
@@ -316,7 +316,7 @@ class Ranking:
 
     @classmethod
     def of(cls, scores: Mapping[str, float] | Iterable[tuple[str, float]], *, k: int | None = None) -> Ranking:
-        """Sort scored ids into a ranking, and keep the best `k`. An id given twice counts at its best score.
+        """Sort scored ids into a ranking, and keep the best `k`. A duplicate id has its best score.
 
         >>> Ranking.of({"b": 1.0, "a": 1.0, "c": 2.0}, k=2).ids
         ('c', 'a')
@@ -340,10 +340,10 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """A query and the documents that a reranker, or an adjuster, is to score.
+    """A query and the documents that a reranker or an adjuster scores.
 
-    `vectors` are the documents' stored ones, float32 of shape (len(documents), dim), for an adjuster that needs
-    them; a row of zeros stands for a document that has none.
+    `vectors` are the stored vectors of the documents, float32 of shape (len(documents), dim), for an adjuster
+    that needs them, with a row of zeros for a document without one.
     """
 
     query: Query
@@ -354,7 +354,7 @@ class Candidates:
         return len(self.documents)
 
     def contents(self, metadata_fields: Sequence[str] = ()) -> list[str]:
-        """What a reranker reads of each document: its `content`, with these fields of its metadata.
+        """The text of each document for a reranker: its `content`, with these fields of its metadata.
 
         The fields follow title and headings, in the order given, one ``name: value`` line each; the text comes
         last. A list is joined with commas, a mapping is JSON. A field that is absent or None has no line.
@@ -368,7 +368,7 @@ class Candidates:
         return [_with_fields(document, metadata_fields) for document in self.documents]
 
     def part(self, start: int, end: int) -> Candidates:
-        """The query with some of the documents only."""
+        """The query with only some of the documents."""
         if start == 0 and end == len(self.documents):
             return self
         vectors = None if self.vectors is None else self.vectors[start:end]
@@ -406,7 +406,7 @@ class Span:
 def spans_in_text(document: Document, content: str, spans: Iterable[Span]) -> tuple[Span, ...]:
     """Spans of `content`, which ends with the document's text, as spans of the text, best first.
 
-    What lies before the text is cut off; a span that lies there completely is dropped.
+    The part before the text is cut off; a span completely before it is dropped.
 
     >>> document = Document(id="a", text="It rises.", title="Lift")
     >>> spans_in_text(document, document.content, [Span(0, 4, 0.1), Span(0, 7, 0.9)])
@@ -418,11 +418,11 @@ def spans_in_text(document: Document, content: str, spans: Iterable[Span]) -> tu
 
 
 class Scores(tuple[float, ...]):
-    """A reranker's scores for one `Candidates`, with the parts that it found relevant and notes for the trace.
+    """A reranker's scores for one `Candidates`, with relevant spans and details for the trace.
 
-    A reranker may return any sequence of floats; it returns this where it has something to report: `details` maps
-    names to JSON values (tokens read, units billed), and `spans` has one tuple for each document, best span first,
-    empty where nothing narrower than the document is known.
+    A reranker may return any sequence of floats; it returns `Scores` to report more: `details` maps names to JSON
+    values (tokens read, units billed), and `spans` has one tuple per document, best span first, empty if nothing
+    narrower than the document is known.
     """
 
     details: Mapping[str, Any]
@@ -435,7 +435,7 @@ class Scores(tuple[float, ...]):
         details: Mapping[str, Any] = _NO_DETAILS,
         spans: Iterable[Iterable[Span]] = (),
     ) -> Scores:
-        """Hold `scores` as floats, in the order of the documents. Without `spans` no document has any."""
+        """Store `scores` as floats, in the order of the documents. Without `spans` no document has any."""
         self = super().__new__(cls, map(float, scores))
         self.details = details
         self.spans = tuple(map(tuple, spans)) or ((),) * len(self)

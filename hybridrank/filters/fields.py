@@ -1,4 +1,4 @@
-"""Types of metadata fields: what their values have to be, and how dates compare as dates.
+"""Types of metadata fields: valid values, and dates that compare as dates.
 
 ============  ====================================================================================
 type          values

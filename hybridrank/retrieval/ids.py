@@ -1,4 +1,4 @@
-"""Document ids by row, and rows by document id: arrays that may lie in files, and what came since."""
+"""Document ids by row, and rows by document id: memory-mapped arrays, plus later additions."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _NO_ROWS = np.zeros(0, np.int32)
 
 
 class IdTable:
-    """The id of every row, and the row of every id; a row whose document was replaced or deleted is dead.
+    """The id of every row, and the row of every id; the row of a replaced or deleted document is dead.
 
-    Rows that `keep` made or `load` opened are in arrays, and cost no Python object each; those appended since are
-    in a list and a dict. Many threads may look up at once; `append` and `bury` exclude them and each other.
+    Rows that `keep` created or `load` opened are in arrays, without a Python object each; rows appended later are
+    in a list and a dict. Many threads may look up concurrently; `append` and `bury` exclude them and each other.
     """
 
     def __init__(self, base: _Base | None = None) -> None:
@@ -44,7 +44,7 @@ class IdTable:
         self._selections = Selections()
 
     def __len__(self) -> int:
-        """Count the living."""
+        """The number of living rows."""
         return self._living
 
     def __contains__(self, doc_id: object, /) -> bool:
@@ -52,7 +52,7 @@ class IdTable:
 
     @property
     def total(self) -> int:
-        """How many rows there are, dead ones among them."""
+        """The number of rows, including dead ones."""
         return len(self._base) + len(self._tail)
 
     @property
@@ -61,7 +61,7 @@ class IdTable:
         return self._alive[: self.total]
 
     def append(self, ids: Sequence[str]) -> NDArray[np.int32]:
-        """Give each id (distinct) a row at the end, and bury the one that it had; returns those, ascending."""
+        """Append a row for each id (distinct), and bury its previous row; returns the buried rows, ascending."""
         dead = self.bury(ids)
         first = self.total
         self._tail.extend(ids)
@@ -72,7 +72,7 @@ class IdTable:
         return dead
 
     def bury(self, ids: Collection[str]) -> NDArray[np.int32]:
-        """Let the rows of these ids be dead, and return them, ascending; ids that have none are passed over."""
+        """Mark the rows of these ids as dead, and return them, ascending; ids without a row are ignored."""
         rows = self.rows(ids)
         self._alive[rows] = False
         self._living -= len(rows)
@@ -80,7 +80,7 @@ class IdTable:
         return rows
 
     def rows(self, ids: Collection[str]) -> NDArray[np.int32]:
-        """The living rows of those of `ids` that have one, ascending."""
+        """The living rows of these ids, ascending; ids without one are ignored."""
         if not self._living:
             return _NO_ROWS
         wanted = frozenset(ids)
@@ -92,11 +92,11 @@ class IdTable:
         return rows
 
     def select(self, ids: frozenset[str]) -> NDArray[np.int32]:
-        """The same, remembered: one filter serves many queries."""
+        """The same, cached: one filter serves many queries."""
         return self._selections.rows(ids, self.rows)
 
     def names(self, rows: NDArray[np.integer]) -> list[str]:
-        """The ids of these rows, in their order."""
+        """The ids of these rows, in order."""
         split = len(self._base)
         if not split:
             return list(map(self._tail.__getitem__, rows.tolist()))
@@ -106,7 +106,9 @@ class IdTable:
         return [self._tail[row - split] if row >= split else next(early) for row in rows.tolist()]
 
     def keep(self, rows: NDArray[np.integer]) -> IdTable:
-        """A table of these rows (ascending) alone, numbered from 0; the dead stay dead. Changes nothing here."""
+        """A table of only these rows (ascending), renumbered from 0; dead rows stay dead. This table is
+        unchanged.
+        """
         split = len(self._base)
         early = rows[rows < split]
         late = [self._tail[row] for row in (rows[len(early) :] - split).tolist()]
@@ -122,7 +124,7 @@ class IdTable:
 
     @classmethod
     def load(cls, folder: Path) -> IdTable:
-        """Open what `save` wrote; its arrays stay in their files, and are read as look-ups need them.
+        """Open what `save` wrote; its arrays stay memory-mapped, and are read on demand.
 
         Raises:
             OSError, EOFError, ValueError: a file is absent or damaged, or they do not belong together.

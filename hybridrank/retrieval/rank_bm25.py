@@ -23,8 +23,8 @@ __all__ = ["RankBM25", "RankBM25Index"]
 class RankBM25(Component):
     """The scores of rank_bm25's BM25Okapi, BM25L or BM25Plus, on hybridrank's terms.
 
-    `epsilon` is read by ``okapi``, `delta` by the other two; where they are left out, rank_bm25's own defaults
-    count. `retrieval.bm25.BM25` gives the same scores from an inverted index, and is faster by far.
+    `epsilon` applies to ``okapi``, `delta` to the other two; the defaults are rank_bm25's. `retrieval.bm25.BM25`
+    gives the same scores from an inverted index, and is much faster.
 
     Raises:
         ConfigError: an option is unknown, out of its range, or one that the variant does not read.
@@ -48,16 +48,16 @@ class RankBM25(Component):
         return self
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     def create_index(self) -> RankBM25Index:
-        """Make an empty index of this configuration."""
+        """Create an empty index of this configuration."""
         return RankBM25Index(self)
 
 
 class _Encoded(NamedTuple):
-    """A document's terms, the stop words that it has, and its length in words."""
+    """A document's terms, its stop words, and its length in words."""
 
     terms: list[str]
     stop_words: list[str]
@@ -65,7 +65,7 @@ class _Encoded(NamedTuple):
 
 
 class RankBM25Index:
-    """The terms of each document, and rank_bm25's models of them, made at the first search after a change."""
+    """The terms of each document, and rank_bm25's models of them, built at the first search after a change."""
 
     def __init__(self, component: RankBM25) -> None:
         self.component = component
@@ -93,18 +93,18 @@ class RankBM25Index:
         return encoded
 
     def add(self, ids: Sequence[str], encoded: list[_Encoded]) -> None:
-        """Hold the encoded documents under `ids` (distinct), in place of any already held under them."""
+        """Add the encoded documents under `ids` (distinct), replacing documents with the same ids."""
         self._documents.update(zip(ids, encoded, strict=True))
         self._models = None
 
     def delete(self, ids: Collection[str]) -> None:
-        """Drop these documents; ids that are not held are passed over."""
+        """Delete these documents; unknown ids are ignored."""
         for doc_id in ids:
             self._documents.pop(doc_id, None)
         self._models = None
 
     def retrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
-        """Rank the best `k` documents that hold any term of each query.
+        """Rank the best `k` documents that contain any term of each query.
 
         Raises:
             InputError: `k` is less than 1.

@@ -1,4 +1,4 @@
-"""The rows of the ids that a query is restricted to, remembered: one filter serves many queries."""
+"""A cache of the rows of the ids that a query is restricted to: one filter serves many queries."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Selections"]
 
 
 class Selections:
-    """The rows of the frozensets that were asked for last, by identity; threads may share it.
+    """The rows of recently used frozensets, by identity; thread-safe.
 
-    Each frozenset is held with its rows, so that no other can take its address meanwhile.
+    Each frozenset is stored with its rows, so that its address is not reused.
     """
 
     _KEPT = 4
@@ -25,7 +25,7 @@ class Selections:
         self._lock = fork.new_lock()
 
     def rows(self, ids: frozenset[str], find: Callable[[frozenset[str]], NDArray[np.int32]]) -> NDArray[np.int32]:
-        """What `find` found for these ids, or finds now."""
+        """The rows that `find` returned for these ids, or returns now."""
         with self._lock:
             if found := self._kept.get(id(ids)):
                 return found[1]
@@ -37,6 +37,6 @@ class Selections:
         return rows
 
     def clear(self) -> None:
-        """Forget all: some ids have other rows now."""
+        """Clear the cache, because some ids have other rows now."""
         with self._lock:
             self._kept = {}

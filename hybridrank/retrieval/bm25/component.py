@@ -20,7 +20,7 @@ MAX_K1 = 1000.0
 
 
 class BM25(Component):
-    """Lexical retrieval by BM25 (Robertson and Zaragoza, 2009). Scores compare within one query only.
+    """Lexical retrieval by BM25 (Robertson and Zaragoza, 2009). Scores are comparable only within one query.
 
     `k1` controls term-frequency saturation, `b` length normalization. With N documents of which df hold the term,
     the variants are:
@@ -65,17 +65,17 @@ class BM25(Component):
         return self
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it computes on what it is given."""
+        """Nothing: it only computes."""
         return {}
 
     def create_index(self) -> BM25Index:
-        """Make an empty index of this configuration."""
+        """Create an empty index of this configuration."""
         from hybridrank.retrieval.bm25.index import BM25Index
 
         return BM25Index(self)
 
     def load_index(self, path: str | Path) -> BM25Index:
-        """Open what `BM25Index.save` wrote, to search it with these options.
+        """Load what `BM25Index.save` wrote, to search it with these options.
 
         Raises:
             StorageError: as `BM25Index.load`.

@@ -31,7 +31,7 @@ _NO_INTS = np.zeros(0, dtype=np.int32)
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """Documents ready to be added: the number of terms of each, their postings, rows from 0, and their stop words.
+    """Documents ready to be added: the number of terms of each, postings with rows from 0, and stop words.
 
     The numbers of terms are those of `vocabulary`.
     """
@@ -43,10 +43,10 @@ class _Encoded:
 
 
 class BM25Index:
-    """Documents held for BM25; one that has no terms is held, and never found.
+    """Documents indexed for BM25; a document without terms is stored, and never found.
 
-    Many threads may search at once, and encode meanwhile; `add`, `delete` and what `improve` returns exclude both
-    searches and each other, and their caller sees to that. What was deleted takes its room until `improve`.
+    Many threads may search concurrently, and encode meanwhile; `add`, `delete` and the final step of `improve`
+    exclude searches and each other, which the caller ensures. Deleted documents take space until `improve`.
     """
 
     _CHUNK = 2**18  # characters whose words are in the processor's cache together
@@ -107,7 +107,7 @@ class BM25Index:
         return _Encoded(vocabulary, lengths, postings, stop_words)
 
     def add(self, ids: Sequence[str], encoded: _Encoded) -> None:
-        """Hold the encoded documents under `ids` (distinct), in place of any already held under them."""
+        """Add the encoded documents under `ids` (distinct), replacing documents with the same ids."""
         if len(ids) != len(encoded.lengths):
             raise InputError(f"{len(ids)} ids for {len(encoded.lengths)} encoded documents")
         postings = encoded.postings
@@ -118,7 +118,7 @@ class BM25Index:
         self._inverted.append(encoded.lengths, postings, encoded.stop_words)
 
     def delete(self, ids: Collection[str]) -> None:
-        """Drop these documents; ids that are not held are passed over."""
+        """Delete these documents; unknown ids are ignored."""
         self._drop(self._ids.bury(ids))
 
     def _drop(self, rows: Ints) -> None:
@@ -126,10 +126,10 @@ class BM25Index:
             self._inverted.drop(rows)
 
     def improve(self) -> Callable[[], None] | None:
-        """Leave out what was deleted, if that is a twentieth of all, or else merge segments where they are many.
+        """Remove deleted documents, if they are a twentieth of all; otherwise merge segments if there are many.
 
-        With it go the terms that no document holds any more. Does so concurrently with searches, changing nothing,
-        and returns the quick step that puts the result in place.
+        Terms without documents are removed too. Runs concurrently with searches, changing nothing, and returns
+        the fast step that installs the result.
         """
         if len(self._inverted) > self._inverted.live * 20 // 19 or self._unused * 2 > len(self._vocabulary.terms):
             vocabulary, inverted, kept = self._compact()
@@ -146,18 +146,18 @@ class BM25Index:
 
     @property
     def _unused(self) -> int:
-        """How many terms no row holds, at least: of encoded documents that were never added, or not yet."""
+        """A lower bound of the terms without rows: of encoded documents that were never added, or not yet."""
         return len(self._vocabulary.terms) - self._inverted.terms
 
     def _compact(self) -> tuple[Vocabulary, InvertedIndex, Ints]:
-        """What is held without dropped rows, with terms numbered from 0; and the number here of each row there."""
+        """The index without dropped rows, with terms renumbered from 0; and the new number of each row."""
         names = self._vocabulary.names()
         inverted, kept = self._inverted.compact()
         vocabulary = Vocabulary(self._analyzer, [names[number] for number in inverted.whole.terms.tolist()])
         return vocabulary, inverted.number_terms(), kept
 
     def statistics(self) -> dict[str, int | float]:
-        """How much is held: of `rows`, a `dead` share was deleted since the last compaction.
+        """Sizes: of `rows`, a share `dead` was deleted since the last compaction.
 
         `terms` counts all that came since then; `bytes` are those of the postings and of the stop words' bits.
         """
@@ -174,22 +174,23 @@ class BM25Index:
         }
 
     def use_statistics(self, provider: StatisticsProvider | None) -> None:
-        """Score by the statistics of a corpus that this index holds a part of; None: by the index's own.
+        """Score by the statistics of a corpus of which this index holds a part; None: by the index's own.
 
-        They are read again for each query. The provider's terms must come of the same language and accents. It is
+        They are read again for each query. The provider's terms must have the same language and accents. It is
         not saved with the index.
         """
         with self._lock:
             self._provider, self._scorers = provider, {}
 
     def corpus_statistics(self) -> StatisticsProvider:
-        """This index's own statistics, as they are whenever they are read: changes of the index exclude that."""
+        """This index's own statistics, read on demand; changes of the index must be excluded meanwhile."""
         return _OwnStatistics(self)
 
     def retrieve(
         self, queries: Sequence[Query], *, k: int, k1: float | None = None, b: float | None = None
     ) -> list[Ranking]:
-        """Rank the best `k` documents that hold any term of each query; `k1` and `b` of this search alone.
+        """Rank the best `k` documents that contain any term of each query; `k1` and `b` apply to this search
+        only.
 
         Raises:
             InputError: `k`, `k1` or `b` is out of its range.
@@ -202,9 +203,9 @@ class BM25Index:
     def explain(
         self, query: Query | str, doc_id: str, *, k1: float | None = None, b: float | None = None
     ) -> dict[str, float]:
-        """What each term of the query adds to the score of a document: the sum, in this order, is the score.
+        """The contribution of each query term to a document's score; their sum, in this order, is the score.
 
-        Empty where the document holds none of the terms.
+        Empty if the document contains none of the terms.
 
         Raises:
             InputError: no document is held under `doc_id`; `k1` or `b` is out of its range.
@@ -246,7 +247,7 @@ class BM25Index:
             return scorer
 
     def _found(self, text: str) -> tuple[Mapping[str, tuple[Term, float]], Corpus | None]:
-        """The terms of a query, and what scores take from the provider of statistics, if there is one."""
+        """The terms of a query, and the values from the statistics provider, if there is one."""
         provider = self._provider
         if provider is None:
             return self._vocabulary.query(text), None
@@ -264,7 +265,7 @@ class BM25Index:
         return found, Corpus(provider, documents, average, by_key)
 
     def _holding_all(self, stop_words: Sequence[int], among: NDArray[np.int32] | None) -> NDArray[np.int32]:
-        """The rows, of those in `among`, that hold all of these stop words."""
+        """The rows in `among` that contain all of these stop words."""
         held = self._inverted.holding_all(stop_words)
         if among is None:
             return held
@@ -298,7 +299,7 @@ class BM25Index:
         return Ranking(tuple(ids), tuple([-score for score, _ in pairs] + [last] * len(tied)))
 
     def save(self, path: str | Path) -> None:
-        """Write the index to `path`, a directory that must not exist yet; it appears there whole, or not at all.
+        """Write the index to `path`, a directory that must not exist yet, atomically.
 
         The files are JSON, and arrays in NumPy's format. Terms that no document holds any more are left out.
         Searches may go on meanwhile.
@@ -319,9 +320,9 @@ class BM25Index:
 
     @classmethod
     def load(cls, path: str | Path, component: BM25 | None = None) -> BM25Index:
-        """Open the index that `save` wrote; its postings stay in their files, and are read as searches need them.
+        """Load the index that `save` wrote; its postings stay memory-mapped, and are read on demand.
 
-        `component` may give other options than the index was saved with, but not another language.
+        `component` may have other options than those saved with the index, but not another language.
 
         Raises:
             StorageError: there is no index at `path`, it is damaged, a newer version wrote it, or its documents
@@ -348,7 +349,7 @@ class BM25Index:
 
 @dataclass(frozen=True, slots=True)
 class _OwnStatistics:
-    """An index's numbers as a `StatisticsProvider`."""
+    """An index's own statistics as a `StatisticsProvider`."""
 
     index: BM25Index
 

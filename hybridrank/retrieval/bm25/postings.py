@@ -1,9 +1,9 @@
-"""An inverted index on numpy arrays: for each term, the rows that it occurs in and how often.
+"""An inverted index on numpy arrays: for each term, its rows and term frequencies.
 
-A row is a document's number inside the index. Postings never change once built: new documents come as a segment
-of their own, segments are merged when they have grown alike (O'Neil et al., 1996), and rows that were dropped
-are passed over. What takes long, merging large segments and leaving dropped rows out, changes nothing that
-others read meanwhile: it makes what takes the place of the old.
+A row is a document's number inside the index. Postings never change once built: new documents form a new segment,
+segments of similar size are merged (O'Neil et al., 1996), and dropped rows are skipped. The slow operations,
+merging large segments and removing dropped rows, create new postings and change nothing that others read
+meanwhile.
 """
 
 from __future__ import annotations
@@ -148,12 +148,12 @@ class InvertedIndex:
         """The rows that were dropped, in the order of their going."""
 
     def __len__(self) -> int:
-        """Count the rows, dropped ones among them."""
+        """The number of rows, including dropped ones."""
         return self._rows
 
     @property
     def lengths(self) -> Ints:
-        """Tokens in each row; -1 where the row was dropped."""
+        """Tokens per row; -1 for a dropped row."""
         return self._lengths[: self._rows]
 
     @property
@@ -168,12 +168,12 @@ class InvertedIndex:
 
     @property
     def segments(self) -> int:
-        """How many segments a search looks into."""
+        """The number of segments that a search reads."""
         return len(self._segments)
 
     @property
     def postings(self) -> int:
-        """How many postings there are, those of dropped rows among them."""
+        """The number of postings, including those of dropped rows."""
         return sum(map(len, self._segments))
 
     @property
@@ -241,7 +241,7 @@ class InvertedIndex:
         return first, Postings.merge(self._segments[first:])
 
     def drop(self, rows: Ints) -> None:
-        """Drop these rows (distinct, not dropped before). Their postings stay, and are passed over."""
+        """Drop these rows (distinct, not dropped before). Their postings stay, and are skipped."""
         self.live -= len(rows)
         self.tokens -= int(self._lengths[rows].sum(dtype=np.int64))
         self._lengths[rows] = -1

@@ -36,7 +36,7 @@ def write_index(
     terms: Sequence[str],
     inverted: InvertedIndex,
 ) -> None:
-    """Write an index of one segment to `path`, where it appears whole, or not at all.
+    """Write an index of one segment to `path`, atomically.
 
     Raises:
         InputError: there is something at `path` already.
@@ -70,7 +70,7 @@ def write_index(
 
 
 def read_header(folder: Path) -> Header:
-    """Read what the index was built with.
+    """Read the analyzer's identity and the configuration of the index.
 
     Raises:
         StorageError: there is no index, or another version wrote it.

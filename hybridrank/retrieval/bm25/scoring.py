@@ -1,4 +1,4 @@
-"""BM25's arithmetic, and the exact best k by it."""
+"""BM25's formulas, and the exact top k."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_ROWS = np.zeros(0, dtype=np.int32)
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """A variant's arithmetic: a term weighs its idf times (`saturate` + `floor`)."""
+    """A variant's formula: a term's weight is its idf times (`saturate` + `floor`)."""
 
     variant: str
     k1: float
@@ -36,11 +36,11 @@ class Formula:
 
     @property
     def floor(self) -> float:
-        """What a query's term gives to every document, in units of its idf."""
+        """The score that a query term gives to every document, in units of its idf."""
         return self.delta if self.variant == "bm25+" else 0.0
 
     def idf(self, total: int, df: int) -> float:
-        """Inverse document frequency of a term that `df` of `total` documents hold; negative for okapi at most."""
+        """Inverse document frequency of a term in `df` of `total` documents; only okapi's can be negative."""
         if self.variant == "lucene":
             return math.log1p((total - df + 0.5) / (df + 0.5))
         if self.variant == "okapi":
@@ -50,11 +50,11 @@ class Formula:
         return math.log((total + 1) / df)
 
     def norm(self, lengths: NDArray[Any], average: float) -> NDArray[Any]:
-        """Document lengths in units of the average, softened by b."""
+        """Length normalization: document lengths in units of the average, interpolated by b."""
         return 1.0 - self.b + self.b * (lengths / average)
 
     def saturate(self, tf: NDArray[Any], norm: NDArray[Any]) -> NDArray[Any]:
-        """What repeating a term `tf` >= 1 times is worth, in units of its idf."""
+        """Term-frequency saturation: the weight of `tf` >= 1 occurrences, in units of the idf."""
         if self.variant == "lucene":
             weight = tf / (tf + self.k1 * norm)
         elif self.variant == "bm25l":
@@ -103,15 +103,15 @@ class _Term:
 
 
 class Scorer:
-    """Scores by one formula, also while an index changes, as long as it is not `outdated`; threads may share it.
+    """Scores by one formula, also while an index changes, as long as it is not `outdated`; thread-safe.
 
-    A search sums float32 impacts over all rows to learn which can be among the best k, then scores those alone,
-    in float64 and in the order of the query, so that a score never depends on how the index is laid out. It keeps
-    the impacts of terms that were searched for, within twice the size of the postings, and four bytes a row for
-    each thread.
+    A search sums float32 impacts over all rows to find the candidates for the top k, then scores only those, in
+    float64 and in the order of the query, so that a score never depends on the layout of the index. It caches the
+    impacts of terms that were searched for, within twice the size of the postings, and four bytes per row and
+    thread.
 
-    Every change of the index moves the average length and all idf a little. Impacts are kept as they were made,
-    and the margin within which a row counts as one of the best k grows by as much as they can be off.
+    Every change of the index shifts the average length and all idf a little. Cached impacts are kept, and the
+    margin for candidates of the top k grows by their possible error.
     """
 
     _DRIFT = 2.0**-7  # of the average length, and of a term's idf, until impacts are recomputed
@@ -144,7 +144,7 @@ class Scorer:
         return self._inverted.tokens / max(self._inverted.live, 1) or 1.0
 
     def _off(self, corpus: Corpus | None = None) -> float:
-        """How far impacts can be off, relatively, because of the average length that they were made with."""
+        """The largest relative error of impacts, because of the average length that they were computed with."""
         return abs(self._average_now(corpus) / self._average - 1.0)
 
     def best(
@@ -194,7 +194,7 @@ class Scorer:
         return best.astype(np.int32) if among is None else among[best]
 
     def _holding(self, terms: list[_Term], among: Ints | None) -> Ints:
-        """The rows that hold any of the terms, dropped ones left out."""
+        """The rows that contain any of the terms, without dropped ones."""
         rows = np.sort(np.concatenate([_NO_ROWS, *(term.rows for term in terms)]))
         rows = rows[np.diff(rows, prepend=-1) > 0]
         if len(self._inverted.dropped) > self._first_dropped:
@@ -225,7 +225,7 @@ class Scorer:
     def scores(
         self, query: Mapping[Term, float], rows: Ints, *, corpus: Corpus | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The score of each of `rows` (ascending, int32), and whether it holds any of the terms."""
+        """The score of each of `rows` (ascending, int32), and whether it contains any of the terms."""
         scores = np.zeros(len(rows))
         _, hits, weights = self.weights(query, rows, corpus=corpus)
         for weight in weights:  # one by one: a sum over an axis may take any order
@@ -255,7 +255,7 @@ class Scorer:
 
     @staticmethod
     def _df(key: Term, term: _Term, corpus: Corpus | None) -> int:
-        """How many documents hold a term: of the corpus, if one is given, else of the index."""
+        """The document frequency of a term: in the corpus, if one is given, else in the index."""
         return term.df if corpus is None else corpus.frequencies[key]
 
     def _term(self, key: Term, corpus: Corpus | None) -> _Term:

@@ -1,8 +1,9 @@
-"""Statistics of a whole corpus, for a BM25 index that holds a part of it.
+"""Statistics of a whole corpus, for a BM25 index that holds part of it.
 
-BM25 scores depend on how many documents there are, on their average length, and on how many of them hold a term. A
-shard that uses its own numbers ranks otherwise than an index of all documents, and its scores do not compare with
-those of another shard. Given the corpus's, it scores its documents exactly as one index over all of them:
+BM25 scores depend on the number of documents, their average length, and the document frequencies of terms. A
+shard with its own statistics ranks differently than an index of all documents, and its scores are not comparable
+with those of another shard. With the corpus's statistics, it scores its documents exactly like one index over all
+of them:
 
 >>> from hybridrank import Document, Query
 >>> from hybridrank.retrieval import BM25
@@ -31,31 +32,31 @@ __all__ = ["Corpus", "StatisticsProvider", "merged_statistics"]
 
 
 class StatisticsProvider(Protocol):
-    """The numbers of a corpus that BM25 reads. Terms are as the index's analyzer makes them of a query."""
+    """The statistics of a corpus that BM25 reads. Terms are those of the index's analyzer."""
 
     @property
     def documents(self) -> int:
-        """How many documents there are."""
+        """The number of documents."""
         ...
 
     @property
     def tokens(self) -> int:
-        """The sum of the documents' lengths in tokens; their average length is this by `documents`."""
+        """The sum of the documents' lengths in tokens; divided by `documents`, the average length."""
         ...
 
     def document_frequencies(self, terms: Sequence[str], *, stop_words: bool = False) -> Sequence[int]:
-        """How many documents hold each of the terms, or of these stop words; 0 for one that none holds."""
+        """The number of documents that contain each of these terms or stop words; 0 for unknown ones."""
         ...
 
     def documents_with_all(self, stop_words: Sequence[str], ids: Collection[str] | None) -> int:
-        """How many documents, of those with these `ids` if given, hold all of the stop words.
+        """The number of documents, among these `ids` if given, that contain all of the stop words.
 
         A query of stop words alone finds those, and only where there are none, the documents that hold any.
         """
         ...
 
     def all_document_frequencies(self) -> Mapping[str, int]:
-        """How many documents hold each term of the corpus, stop words left out; the variant ``okapi`` reads it."""
+        """The document frequency of each term of the corpus, without stop words; used by the variant ``okapi``."""
         ...
 
 
@@ -65,7 +66,7 @@ Term: TypeAlias = "Key | str"
 
 @dataclass(frozen=True)
 class Corpus:
-    """What one query's scores take from a provider."""
+    """The values that one query's scores use from a provider."""
 
     provider: StatisticsProvider
     documents: int
@@ -74,7 +75,7 @@ class Corpus:
 
     @cached_property
     def all_frequencies(self) -> Mapping[str, int]:
-        """As `StatisticsProvider.all_document_frequencies`."""
+        """Like `StatisticsProvider.all_document_frequencies`."""
         return self.provider.all_document_frequencies()
 
 

@@ -1,6 +1,6 @@
 """Words -> the numbers of their terms, for all words of a batch at once.
 
-A dict is asked once for every word, and waits for memory each time. This is a hash table on numpy arrays (open
+A dict is queried once per word, and waits for memory each time. This is a hash table on numpy arrays (open
 addressing, linear probing): the processor fetches many slots at once, and other threads run meanwhile.
 """
 
@@ -115,7 +115,7 @@ class TextTerms(NamedTuple):
 
 
 class Vocabulary:
-    """The terms of an index, numbered in the order of their coming, and the words that stand for them in texts.
+    """The terms of an index, numbered in order of appearance, and the words of texts that map to them.
 
     The code of a word is the number of its term; ``-1 - n`` for the stop word n; or a lower number for a word of
     two terms. Threads may share a vocabulary.
@@ -133,7 +133,7 @@ class Vocabulary:
         self._lock = fork.new_lock()
 
     def adopt(self, terms: Sequence[str]) -> Ints:
-        """The number here of each of these terms, int32; those that are new get one."""
+        """The numbers of these terms, int32; new terms get one."""
         with self._lock:
             return np.array([self.terms.setdefault(term, len(self.terms)) for term in terms], dtype=np.int32)
 

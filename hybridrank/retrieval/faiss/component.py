@@ -20,21 +20,21 @@ __all__ = ["Faiss"]
 
 
 class Faiss(Component):
-    """Dense retrieval: documents by the cosine of their embedding and the query's, in [-1, 1].
+    """Dense retrieval: scores are cosines of the embeddings of document and query, in [-1, 1].
 
-    ``factory="auto"`` compares the query with every vector, which is exact, up to 100,000 of them; beyond, it
-    looks into as many inverted lists as it takes for `recall_target`, measured as recall@10 against exact search
-    for 256 queries made of stored vectors, and again as the index grows (`FaissIndex.statistics` tells it).
-    `quantize` stores each vector in fewer bytes: ``"int8"`` a quarter of them, ``"pq"`` about a sixteenth (Jégou
-    et al., 2011); scores are then those of what is stored, and the recall target may be out of reach.
+    ``factory="auto"`` compares the query with every vector, which is exact, up to 100,000 of them. Beyond that,
+    it probes as many inverted lists as `recall_target` requires, measured as recall@10 against exact search for
+    256 queries generated from stored vectors, and again as the index grows (`FaissIndex.statistics` reports it).
+    `quantize` stores each vector in fewer bytes: ``"int8"`` a quarter, ``"pq"`` about a sixteenth (Jégou et al.,
+    2011); scores are then those of the quantized vectors, and the recall target may not be reachable.
 
     Any other `factory` is a ``faiss.index_factory`` string, for the inner product of unit vectors (``"Flat"``,
     ``"HNSW32"``, ``"IVF1024,PQ48"``), searched with FAISS's own parameters: ``{"nprobe": 16}`` lists of an IVF,
-    ``{"efSearch": 64}`` of an HNSW graph. An index is exact until there are vectors enough to train it. What FAISS
-    cannot filter is refused: plain ``"PQ48"``, say, where ``"IVF1,PQ48"`` does the same.
+    ``{"efSearch": 64}`` of an HNSW graph. An index is exact until there are enough vectors to train it. Indexes
+    that FAISS cannot filter are rejected: for example plain ``"PQ48"``, where ``"IVF1,PQ48"`` does the same.
 
-    Among the ids of a query, up to 32,768 of them, every index finds the best `k`; among more, one that is
-    not exact probes the more lists the fewer documents may be found.
+    For a query restricted to at most 32,768 ids, every index finds the best `k`. With more, an approximate index
+    probes more lists the fewer documents match.
 
     Douze et al., "The Faiss library", 2024 (arXiv:2401.08281).
 
@@ -73,17 +73,17 @@ class Faiss(Component):
         return self
 
     def trust_needed(self) -> Mapping[str, str]:
-        """A factory or search parameters beyond the usual ones. The embedder is asked itself."""
+        """A factory or search parameters beyond the usual ones. The embedder is checked itself."""
         return unusual(self.factory, self.search)
 
     def create_index(self) -> FaissIndex:
-        """Make an empty index; FAISS and the embedder are loaded at its first use."""
+        """Create an empty index; FAISS and the embedder are loaded at its first use."""
         from hybridrank.retrieval.faiss.index import FaissIndex
 
         return FaissIndex(self)
 
     def load_index(self, path: Path) -> FaissIndex:
-        """Open what `FaissIndex.save` wrote; its vectors stay in their file, and are read as searches need them.
+        """Load what `FaissIndex.save` wrote; its vectors stay memory-mapped, and are read on demand.
 
         Raises:
             StorageError: the files are absent or damaged, or of another version or factory.

@@ -1,4 +1,4 @@
-"""FAISS indexes by their factory strings: which will do, how they are searched, what a search costs."""
+"""FAISS indexes by their factory strings: validation, search parameters, and the cost of a search."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SMALL = 2**26  # multiplications (some 20 ms) below which a search is not worth
 
 
 def faiss() -> Any:
-    """FAISS, imported at first use; untyped, since the type stubs that it ships know only some of it."""
+    """FAISS, imported at first use; untyped, since its type stubs are incomplete."""
     if (library := sys.modules.get("faiss")) is None or not hasattr(library, "omp_set_num_threads"):
         with fork.hold_forks():  # a module that is just being imported is of no use to a child
             import faiss as library
@@ -47,9 +47,9 @@ def faiss() -> Any:
 
 
 def bound_allocations(size: int) -> None:
-    """Before an index of so many bytes is read: see that no array in it gets much more memory, whatever it claims.
+    """Before an index of this size is read: limit the memory of its arrays, whatever sizes the file claims.
 
-    FAISS has one limit for all threads: it is that of the largest index so far.
+    FAISS has one limit for all threads: that of the largest index so far.
     """
     global _largest
     with _bounding:
@@ -58,12 +58,12 @@ def bound_allocations(size: int) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """What FAISS says, without the C++ signature and source line that it says first."""
+    """FAISS's message, without the C++ signature and source line before it."""
     return re.sub(r"(?s)^.*\.(cpp|h):\d+: (Error: )?", "", str(error)).strip()
 
 
 def unusual(factory: str, search: Mapping[str, float]) -> dict[str, str]:
-    """What takes the caller's word, by option: some factories fill the memory, train for ever, or crash FAISS."""
+    """Options that require trust: some factories exhaust memory, train indefinitely, or crash FAISS."""
     needed = {}
     if not _USUAL.fullmatch(factory):
         needed["factory"] = f"FAISS makes of {factory!r:.80} an index that may take any amount of time and memory"
@@ -74,7 +74,7 @@ def unusual(factory: str, search: Mapping[str, float]) -> dict[str, str]:
 
 
 def make_index(factory: str, dim: int, search: Mapping[str, float]) -> Any:
-    """Make an index, not trained, for the inner product, with its parameters for searching set.
+    """Create an untrained index for the inner product, with its search parameters set.
 
     Raises:
         ConfigError: FAISS does not know the factory or a parameter.
@@ -98,7 +98,7 @@ def make_index(factory: str, dim: int, search: Mapping[str, float]) -> Any:
 
 
 def check_factory(factory: str, dim: int, search: Mapping[str, float]) -> None:
-    """See that such an index can grow, be filtered, and give its vectors back, on a small one of its kind.
+    """Check on a small index of this kind that it can grow, be filtered, and return its vectors.
 
     The small one has a single inverted list, and is trained on a few random vectors.
 
@@ -135,9 +135,9 @@ def inverted(index: Any) -> Any:
 
 
 def parameters(index: Any, rows: NDArray[np.bool_] | None = None, *, widen: float = 1.0) -> Any:
-    """Search parameters for `index` that let only `rows` be found, and are otherwise the index's own.
+    """Search parameters for `index` that find only `rows`, and are otherwise the index's own.
 
-    Of inverted lists, `widen` times as many are probed.
+    `widen` times as many inverted lists are probed.
     """
     selector = None if rows is None else faiss().IDSelectorBitmap(np.packbits(rows, bitorder="little"))
     return _parameters(index, selector, widen)
@@ -163,7 +163,7 @@ def _probes(ivf: Any, widen: float) -> int:
 
 
 def scanned(index: Any, count: int, *, widen: float = 1.0) -> int:
-    """About how many vectors, of `count` that may be found, one query is compared with."""
+    """The approximate number of vectors, of `count` matching ones, that one query is compared with."""
     if (ivf := inverted(index)) is not None:
         return int(ivf.nlist + count * min(1.0, _probes(ivf, widen) / ivf.nlist))
     index = faiss().downcast_index(index)
@@ -172,9 +172,9 @@ def scanned(index: Any, count: int, *, widen: float = 1.0) -> int:
 
 @contextmanager
 def threads_for(multiplications: float) -> Iterator[None]:
-    """Let a small search run in the calling thread alone: to wake a thread pool would take longer than it saves.
+    """Run a small search in the calling thread only: waking a thread pool would take longer than it saves.
 
-    OpenMP keeps the number for each calling thread, so no other thread's searches are touched.
+    OpenMP stores the number per calling thread, so other threads' searches are not affected.
     """
     library = faiss()
     threads = library.omp_get_max_threads()

@@ -1,4 +1,4 @@
-"""Approximate indexes: trained on a sample, and tuned until their measured recall is what was asked."""
+"""Approximate indexes: trained on a sample, and tuned to a target of measured recall."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FAR = 0.5  # of another vector, in a query to measure recall with
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """How an approximate index was built, for `size` vectors, and how well it found when it held `tuned_at`.
+    """How an approximate index was built for `size` vectors, and its recall when it held `tuned_at`.
 
-    `recall` is recall@10 against exact search over so many `queries`, made of stored vectors.
+    `recall` is recall@10 against exact search over `queries` queries, generated from stored vectors.
     """
 
     factory: str
@@ -35,22 +35,22 @@ class Built:
     nprobe: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON values."""
+        """The values as JSON."""
         return asdict(self)
 
 
 def list_count(size: int) -> int:
-    """Inverted lists for so many vectors."""
+    """The number of inverted lists for this number of vectors."""
     return max(1, round(sqrt(size)))
 
 
 def build(
     factory: str, vectors: Vectors, rows: Rows, *, search: Mapping[str, float], recall_target: float | None
 ) -> tuple[Any, bytes, Built]:
-    """Train an index on a sample of some rows and fill it with all of them: rows count from 0 again.
+    """Train an index on a sample of some rows and fill it with all of them, renumbered from 0.
 
-    Returns it, itself serialized when it was trained and empty, and how it was built. Its probes are tuned where
-    there is a recall target.
+    Returns it, its serialized form trained and empty, and how it was built. Its probes are tuned if there is a
+    recall target.
 
     Raises:
         RuntimeError: FAISS cannot train it on so few vectors.
@@ -74,7 +74,7 @@ def build(
 
 
 def rebuild(empty: bytes, vectors: Vectors, rows: Rows) -> Any:
-    """Fill a trained and empty index with some rows, which count from 0 again; inverted lists are copied."""
+    """Fill a trained and empty index with some rows, renumbered from 0; inverted lists are copied."""
     library = faiss()
     bound_allocations(len(empty))
     index = library.deserialize_index(np.frombuffer(empty, np.uint8))
@@ -106,7 +106,7 @@ def _fill(index: Any, vectors: Vectors, rows: Rows) -> None:
 
 
 def tune(index: Any, built: Built, vectors: Vectors, rows: Rows, *, recall_target: float | None) -> Built:
-    """Measure the recall of an index that holds some rows; with a target, probe as few lists as reach it."""
+    """Measure the recall of an index that holds some rows; with a target, probe the fewest lists that reach it."""
     points = _queries(vectors, rows)
     truth = _exact(points, vectors, rows)  # in the index's own rows, which count from 0
     ivf = inverted(index)
@@ -132,11 +132,11 @@ def tune(index: Any, built: Built, vectors: Vectors, rows: Rows, *, recall_targe
 
 
 def _queries(vectors: Vectors, rows: Rows) -> Floats:
-    """What recall is measured on: shape (up to 256, dim), unit length.
+    """Queries for measuring recall: shape (up to 256, dim), unit length.
 
-    Queries are further from their neighbors than documents are. So each is a stored vector
-    and half of another, drawn at random: of the mixtures tried it takes the probes that the real queries of four
-    test collections take, or some more (`benchmarks/recall.py`).
+    Queries are further from their neighbors than documents are. Each is therefore a stored vector and half of
+    another, drawn at random: of the mixtures tried, it needs the same number of probes as the real queries of
+    four test collections, or slightly more (`benchmarks/recall.py`).
     """
     random = np.random.default_rng(len(rows))
     count = min(_QUERIES, len(rows))
@@ -147,7 +147,7 @@ def _queries(vectors: Vectors, rows: Rows) -> Floats:
 
 
 def _exact(points: Floats, vectors: Vectors, rows: Rows) -> Rows:
-    """The nearest rows to each point, places among `rows`: shape (len(points), up to 10)."""
+    """The nearest rows to each point, as positions in `rows`: shape (len(points), up to 10)."""
     k = min(_DEPTH, len(rows))
     scores = np.full((len(points), k), -np.inf, np.float32)
     places = np.zeros((len(points), k), np.int64)
@@ -164,11 +164,11 @@ def _exact(points: Floats, vectors: Vectors, rows: Rows) -> Rows:
 
 
 def _probes(ivf: Any, points: Floats, nearest: Rows, wanted: float) -> tuple[int, float]:
-    """The inverted lists to probe so that a share `wanted` of each point's `nearest` rows is among what they hold.
+    """The number of inverted lists to probe so that they contain a share `wanted` of each point's `nearest` rows.
 
-    Returns that share, too, which is the recall of a search unless vectors are quantized. Nothing is searched for
-    it: the lists that the rows stand in are looked up, and the lists are probed in the order of their centroids'
-    nearness to the point.
+    Also returns the actual share, which is the recall of a search unless vectors are quantized. No search is
+    needed: the lists of the rows are looked up, and lists are probed in the order of their centroids' distance to
+    the point.
     """
     lists = faiss().vector_to_array(ivf.direct_map.array)[nearest] >> 32
     order = ivf.quantizer.search(points, ivf.nlist)[1]

@@ -31,11 +31,11 @@ _FORMAT = 2
 
 
 class FaissIndex:
-    """Vectors in rows that are known by document id: a base that `improve` builds, and what came since.
+    """Vectors in rows known by document id: a base that `improve` builds, and later additions.
 
-    A deleted row stays, and searches pass it over by a bitmap, until `improve` finds that more than a twentieth of
-    the rows are dead. Many threads may search at once, and encode and improve meanwhile; `add`, `delete` and the
-    step that `improve` returns exclude searches and each other, and their caller sees to that.
+    A deleted row stays, and searches skip it with a bitmap, until `improve` finds that more than a twentieth of
+    the rows are dead. Many threads may search concurrently, and encode and improve meanwhile; `add`, `delete` and
+    the final step of `improve` exclude searches and each other, which the caller ensures.
     """
 
     EXACT: ClassVar[int] = 100_000
@@ -60,12 +60,12 @@ class FaissIndex:
 
     @property
     def embedder(self) -> Embedder:
-        """Whose vectors these are."""
+        """The embedder that produced the vectors."""
         return self.component.embedder
 
     @property
     def dim(self) -> int | None:
-        """Dimensions of the vectors; None before there are any."""
+        """Dimension of the vectors; None while there are none."""
         return None if self._vectors is None else self._vectors.dim
 
     def encode(self, documents: Sequence[Document], *, progress: Progress | None = None) -> Floats:
@@ -90,7 +90,7 @@ class FaissIndex:
         return np.concatenate(chunks)
 
     def add(self, ids: Sequence[str], encoded: Floats) -> None:
-        """Hold the vectors under `ids` (distinct), in place of any already held under them."""
+        """Add the vectors under `ids` (distinct), replacing vectors with the same ids."""
         if not ids:
             return
         if self._vectors is None:
@@ -102,13 +102,13 @@ class FaissIndex:
         self._ids.append(ids)
 
     def delete(self, ids: Collection[str]) -> None:
-        """Drop these documents; ids that are not held are passed over."""
+        """Delete these documents; unknown ids are ignored."""
         self._ids.bury(ids)
 
     def vectors(self, ids: Sequence[str]) -> Floats:
-        """The vectors of these documents (distinct) as stored, shape (len(ids), dim); zeros for one not held.
+        """The vectors of these documents (distinct) as stored, shape (len(ids), dim); zeros for unknown ids.
 
-        A quantized index gives what it has kept of them, of nearly unit length.
+        A quantized index returns its quantized vectors, of nearly unit length.
         """
         given = np.zeros((len(ids), self.dim or 0), np.float32)
         rows = self._ids.rows(ids)
@@ -118,9 +118,9 @@ class FaissIndex:
         return given
 
     def retrieve(self, queries: Sequence[Query], *, k: int) -> list[Ranking]:
-        """Rank the `k` documents nearest to each query; scores are cosines, computed alike for any batch.
+        """Rank the `k` documents nearest to each query; scores are cosines, independent of the batch.
 
-        Queries that bring a vector (of any length but zero) are not embedded; the others are, in one call.
+        Queries with a vector (of any length except zero) are not embedded; the others are, in one call.
 
         Raises:
             InputError: `k` < 1, or a query's vector is zero or of another dimension than the index.
@@ -147,7 +147,7 @@ class FaissIndex:
         return validate_vectors(embedder.embed(texts, role=role), count=len(texts), source=source, dim=dim)
 
     def _check(self, dim: int) -> None:
-        """See that the factory will do, before anything is held."""
+        """Check the factory before anything is stored."""
         with self._checking:
             if self._dim != dim:
                 if self.component.factory != "auto":
@@ -202,9 +202,9 @@ class FaissIndex:
     # ── growing ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def improve(self) -> Callable[[], None] | None:
-        """Build, merge or tune what has grown, and drop dead rows; returns the step that excludes searches.
+        """Build, merge or tune the index after it has grown, and drop dead rows; returns the final step.
 
-        None where there is nothing to gain.
+        The final step excludes searches. None if there is nothing to improve.
         """
         vectors = self._vectors
         if vectors is None:
@@ -250,7 +250,7 @@ class FaissIndex:
         return self._RECALL_TARGET if self.component.recall_target is None else self.component.recall_target
 
     def _factory(self, count: int, dim: int) -> str | None:
-        """What FAISS should make for so many vectors; None for an exact index."""
+        """The FAISS factory for this number of vectors; None for an exact index."""
         if self.component.factory != "auto":
             return None if self.component.factory == "Flat" or count < 2 else self.component.factory
         lists = f"IVF{list_count(count)}"
@@ -272,7 +272,7 @@ class FaissIndex:
         return replace
 
     def statistics(self) -> dict[str, Any]:
-        """JSON values: the factory, and how well it finds.
+        """JSON values: the factory, and the measured recall.
 
         `recall` is recall@10 as it was last measured, 1.0 for an exact index; `rows` counts the dead ones too,
         and `tail` those that wait, exactly searched, to be merged.
@@ -323,7 +323,7 @@ class FaissIndex:
 
     @classmethod
     def load(cls, path: Path, component: Faiss) -> FaissIndex:
-        """Open what `save` wrote, to search it with these options.
+        """Load what `save` wrote, to search it with these options.
 
         Raises:
             StorageError: the files are absent or damaged, or of another version or factory.
@@ -361,7 +361,7 @@ class FaissIndex:
         self._vectors, self._ids, self._dim = vectors, ids, header["dim"]
 
     def _set_search(self, base: Any, built: Built) -> None:
-        """Give an index the parameters that it is to be searched with."""
+        """Set the search parameters of an index."""
         for name, value in self.component.search.items():
             faiss().ParameterSpace().set_index_parameter(base, name, value)
         if built.nprobe is not None and (ivf := inverted(base)) is not None:

@@ -1,4 +1,4 @@
-"""Vectors by row: an index that is never changed, and a small exact one that grows behind it."""
+"""Vectors by row: an index that never changes, and a small exact one for additions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _NOISE = 1e-5  # float32 inner products of unit vectors closer than this may be 
 class Vectors:
     """Unit vectors in the rows of `base`, if there is one, and then of `tail`.
 
-    The base may be approximate, and its file may be mapped into memory: FAISS aborts the process when it adds to
-    such an index. So what is new goes to the tail, which is exact.
+    The base may be approximate, and its file may be memory-mapped: FAISS aborts the process when it adds to such
+    an index. New vectors therefore go to the tail, which is exact.
     """
 
     def __init__(self, dim: int, base: Any = None, tail: Any = None) -> None:
@@ -61,13 +61,13 @@ class Vectors:
             return vectors
 
     def blocks(self, rows: Rows) -> Iterator[tuple[Rows, Floats]]:
-        """Some of `rows` after others, each time with their vectors."""
+        """`rows` in blocks, each with its vectors."""
         for start in range(0, len(rows), _BLOCK):
             part = rows[start : start + _BLOCK]
             yield part, self.of(part)
 
     def candidates(self, queries: Floats, k: int, allowed: NDArray[np.bool_] | None) -> list[Rows]:
-        """For each query the rows of the best `k` and of all that may tie with the last, in no given order.
+        """For each query, the rows of the best `k` and of all that may tie with the last, in no particular order.
 
         `allowed` says for each row whether it may be found; None lets all be found.
         """
