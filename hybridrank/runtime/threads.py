@@ -323,6 +323,7 @@ class _Workers:
             for worker in self._threads:
                 if worker.work is work:
                     self._threads.discard(worker)
+                    worker.name = "hybridrank-abandoned"
                     break
         self.hurry()
 
@@ -370,7 +371,4 @@ def _workers(purpose: str) -> _Workers:
     return _Workers(purpose)
 
 
-def _renew() -> None:
-    global _left_behind
-    _workers.cache_clear()  # a forked child inherits no threads
-    fork.in_child(_renew)
+fork.in_child(_workers.cache_clear)  # a forked child inherits no threads
