@@ -1,4 +1,4 @@
-"""How many candidates must a reranker read? nDCG@10 and pairs at fixed depths, and where reranking stops itself.
+"""Early stopping: nDCG@10 and pairs at fixed depths, and with a stopping rule.
 
     python benchmarks/adaptive.py DIRECTORY[:SPLIT] […]      # needs bm25s and ir_measures
 

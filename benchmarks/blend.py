@@ -1,4 +1,4 @@
-"""How much of the fused order should a reranked one keep? nDCG@10 under each rule, and the rule that is safest.
+"""Blends of the fused and the reranked order: nDCG@10 under each rule, and the safest rule.
 
     python benchmarks/blend.py DIRECTORY[:SPLIT] […] --depths 20 50      # needs bm25s and ir_measures
 

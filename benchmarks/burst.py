@@ -1,9 +1,9 @@
-"""Does the event loop stay free while 200 searches go on at once?
+"""Responsiveness of the event loop during 200 concurrent searches.
 
     python benchmarks/burst.py DIRECTORY      # a collection in BEIR's layout
 
-A task that wants to wake every 5 ms says by how much it was late, while nothing else runs and while 200 searches
-are awaited together: without a reranker, with the default cross-encoder on two candidates, and under a deadline.
+A task that wakes up every 5 ms measures its delay, while nothing else runs and while 200 searches are awaited
+together: without a reranker, with the default cross-encoder on two candidates, and under a deadline.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WAKE = 0.005
 
 
 async def lateness(stop: asyncio.Event) -> list[float]:
-    """Milliseconds that each wake-up came too late."""
+    """The delay of each wake-up, in milliseconds."""
     late = []
     while not stop.is_set():
         due = perf_counter() + WAKE

@@ -1,4 +1,5 @@
-"""What a query costs with kept token vectors: `hybridrank-colbert` against PyLate's `encode` and `rank.rerank`.
+"""The cost of a query with stored token vectors: `hybridrank-colbert` against PyLate's `encode` and
+`rank.rerank`.
 
 Both rerank the same candidates for the same queries, by turns in one process, with one model: a BERT of MiniLM's
 size (6 layers, 384 dimensions, 128 for each token) with random weights, which changes nothing about its speed. The

@@ -1,4 +1,4 @@
-"""What does each composite add to a search, and what is a cache hit worth?
+"""The overhead of each composite reranker in a search, and the benefit of a cache hit.
 
     python benchmarks/composites.py
 

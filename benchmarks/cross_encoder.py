@@ -1,4 +1,4 @@
-"""Pairs a second: `CrossEncoder` of hybridrank against sentence-transformers, rerankers and FlashRank.
+"""Pairs per second: `CrossEncoder` of hybridrank against sentence-transformers, rerankers and FlashRank.
 
 All score the same pairs of real queries and passages of mixed length, query by query, by turns in one process,
 with the weights of ``hybridrank-models``' MiniLM-L12 and a window of 512 tokens; passages that are longer are cut.

@@ -1,4 +1,4 @@
-"""Do searches keep their deadline, and what does it buy? With the machine idle, and with one core kept busy.
+"""Searches under a deadline: how many are in time, and their quality. On an idle machine, and with one core busy.
 
     python benchmarks/deadline.py DIRECTORY --plot FILE.svg      # a collection in BEIR's layout; needs ir_measures
 

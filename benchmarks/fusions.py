@@ -1,4 +1,4 @@
-"""Which fusion? What it puts first, what it shows a reranker, and what comes of that.
+"""Comparison of fusions: the fused order, the candidates for a reranker, and the reranked order.
 
     python benchmarks/fusions.py RECORDING [RECORDING …]    # hybridrank record … --deep 100 --to RECORDING
 

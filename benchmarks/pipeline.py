@@ -1,4 +1,4 @@
-"""What the pipeline costs beyond its arms, and its throughput against the same search written by hand.
+"""The overhead of the pipeline over its arms, and its throughput compared with a hand-written search.
 
     python benchmarks/pipeline.py DIRECTORY      # a collection in BEIR's layout; needs bm25s and ir_measures
 

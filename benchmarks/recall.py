@@ -1,4 +1,4 @@
-"""How many inverted lists real queries need, and how many the queries that recall is tuned on say they need.
+"""Inverted lists that real queries need, and the number predicted by the queries that recall is tuned on.
 
     python benchmarks/recall.py DIRECTORY [DIRECTORY …]      # collections in BEIR's layout, with a test split
 

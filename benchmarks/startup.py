@@ -1,4 +1,4 @@
-"""How long `import hybridrank` and `hybridrank --help` take on top of a bare interpreter; medians, in seconds.
+"""Time of `import hybridrank` and `hybridrank --help` beyond a bare interpreter; medians, in seconds.
 
 python benchmarks/startup.py
 """

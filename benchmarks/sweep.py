@@ -1,4 +1,4 @@
-"""How long do a thousand settings take over recorded searches?
+"""Time to try a thousand settings over recorded searches.
 
     python benchmarks/sweep.py                                  # 300 queries, made up
     python benchmarks/sweep.py RECORDING.jsonl                  # what `hybridrank record` wrote

@@ -1,4 +1,4 @@
-"""Is a tuned pipeline better than its best arm, and is it so on queries that did not tune it?
+"""Tuned pipelines compared with their best arm, on held-out queries.
 
     python benchmarks/tuned.py RECORDING [RECORDING …]      # hybridrank record … --deep 100 --to RECORDING
 

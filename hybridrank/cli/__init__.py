@@ -1,4 +1,4 @@
-"""The command line: the only part that prints. The names here are for commands that plugins bring."""
+"""The command line: the only part that prints. The names here are for commands of plugins."""
 
 from __future__ import annotations
 

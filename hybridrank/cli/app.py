@@ -1,4 +1,4 @@
-"""The program ``hybridrank``: its commands, its own options, and how it exits."""
+"""The program ``hybridrank``: its commands, its own options, and its exit status."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ _debug = False
 def main() -> None:
     """Run the command line.
 
-    Exits with 0 for success; 1 where a check failed, a file could not be read or an id is not held, and everything
-    else was done; 2 for an error, reported in one line.
+    Exits with 0 for success; 1 if a check failed, a file could not be read or an id does not exist, and
+    everything else was done; 2 for an error, reported in one line.
     """
     logging.getLogger("hybridrank").addHandler(logging.NullHandler())  # its warnings are printed here anyway
     try:

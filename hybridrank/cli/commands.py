@@ -1,8 +1,8 @@
-"""Commands that plugins bring, looked up when they are asked for.
+"""Commands of plugins, looked up on demand.
 
-An entry point in the group ``hybridrank.commands`` names a command, and refers to a `typer.Typer` with what it
-does. The program's own commands take precedence. Nothing of a plugin is imported but for its own command: help
-names a command's distribution, from the metadata alone.
+An entry point in the group ``hybridrank.commands`` names a command, and refers to its `typer.Typer`. The
+program's own commands take precedence. A plugin is imported only for its own command: help names a command's
+distribution from the metadata alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OUR_PLUGINS: Mapping[str, str] = {
 
 
 def plugin_commands() -> Mapping[str, EntryPoint]:
-    """The commands that installed distributions bring, by name; imports none of them.
+    """The commands that installed distributions register, by name; imports none of them.
 
     Raises:
         ConfigError: two distributions claim one name.
@@ -47,7 +47,7 @@ def plugin_commands() -> Mapping[str, EntryPoint]:
 
 
 class Commands(TyperGroup):
-    """The program's own commands, and behind them those of plugins."""
+    """The program's own commands, then those of plugins."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Parse the program's own options; errors are printed in printable characters."""
@@ -75,7 +75,7 @@ class Commands(TyperGroup):
         return None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List our own commands, then those of plugins with the distribution that each comes from."""
+        """List the program's commands, then those of plugins with their distributions."""
         super().format_commands(ctx, formatter)
         rows = [
             (name, f"From {_owner(entry)}.")

@@ -1,4 +1,4 @@
-"""``hybridrank compare``: which of several pipelines is better on judged queries."""
+"""``hybridrank compare``: compares pipelines on judged queries."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def compare(
 ) -> None:
     """Compare pipelines on the same queries: differences with tests and intervals, time, cost, examples.
 
-    What two pipelines have in common is done once; what was recorded before is not done again.
+    Work that the pipelines share is done once; recorded searches are not repeated.
     """
     from hybridrank import evaluation
     from hybridrank.errors import InputError

@@ -1,4 +1,4 @@
-"""What is in a collection: look, take out, bring elsewhere."""
+"""The content of a collection: show, delete, export, import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["compact", "delete", "export_documents", "get", "import_documents", "
 
 
 def info(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOption = False) -> None:
-    """Tell how much a collection holds, how large it is and how it is built."""
+    """Show the number of documents in a collection, its size and its structure."""
     with open_if_possible(path, trust=trust) as collection:
         facts = {**collection.statistics(), "config": collection.config}
     if as_json:
@@ -38,7 +38,7 @@ def info(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOpti
 
 
 def _print_facts(facts: Mapping[str, Any], indent: str = "", *, options: bool = False) -> None:
-    """A fact a line; those below ``config`` are `options`, named as a file would name them."""
+    """One fact per line; those below ``config`` are `options`, named as in a configuration file."""
     for name, value in facts.items():
         label = f"{indent}{name if options else name.replace('_', ' ')}:"
         if isinstance(value, Mapping) and value:
@@ -55,7 +55,7 @@ def get(
     ids: Annotated[list[str], typer.Argument(help="Documents' ids.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Print documents; as JSON, an object a line, as export writes them. Exit status 1 if one is not held."""
+    """Print documents; as JSON, one object per line, like export. Exit status 1 if an id does not exist."""
     with open_documents(path) as collection:
         documents = collection.get(ids)
     for doc_id in ids:
@@ -84,9 +84,9 @@ def delete(
     filters: FilterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete documents, by id and those that match a filter, at once and without asking; tell how many.
+    """Delete documents, by id and those that match a filter, at once and without confirmation; print how many.
 
-    What came from a file comes back when the file has changed and is indexed again.
+    A document from a file is added again when the file has changed and is indexed again.
     """
     from hybridrank.errors import InputError
 
@@ -118,7 +118,7 @@ def export_documents(
     file: Annotated[str, typer.Argument(help="Where to; - is standard output.")] = "-",
     filters: FilterOption = None,
 ) -> None:
-    """Write the documents as JSON Lines: id, text, title and metadata, for import; not the vectors."""
+    """Write the documents as JSON Lines: id, text, title and metadata, for import; without the vectors."""
     chosen = parse_filter(filters)
     with open_documents(path) as collection:
         documents = collection.documents(chosen)
@@ -140,7 +140,7 @@ def _report_progress(documents: Iterable[Document], total: int, bar: Any) -> Ite
 
 
 def _write(path: Path, documents: Iterable[Document]) -> int:
-    """Write a file that appears when it is whole."""
+    """Write a file atomically."""
     from hybridrank.errors import InputError
     from hybridrank.runtime.files import replacing
 
@@ -174,10 +174,10 @@ def import_documents(
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add the documents that export wrote to a collection, new or old; for any other file there is index.
+    """Add the documents that export wrote to a new or existing collection; for any other file use index.
 
-    A document replaces the one that is held under its id. Should a line be wrong, what stands before it may have
-    been stored: fix it, and import the file again.
+    A document replaces the one with the same id. If a line is invalid, the documents before it may have been
+    stored: fix it, and import the file again.
     """
     documents = _read_documents(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read

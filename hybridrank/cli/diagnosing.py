@@ -1,4 +1,4 @@
-"""``hybridrank doctor``: where a recorded pipeline loses relevant documents, and what to do about it."""
+"""``hybridrank doctor``: reports where a recorded pipeline loses relevant documents, with advice."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def doctor(
         typer.Option("--queries-out", help="Write each query with what it lost, and where, as JSON Lines."),
     ] = None,
 ) -> None:
-    """Say where a recorded pipeline lost the relevant documents, and what to do about it, with the evidence.
+    """Report where a recorded pipeline lost the relevant documents, with advice and the evidence for it.
 
-    Needs no index: it reads the recording alone. --dataset brings other judgments.
+    Needs no index, only the recording. --dataset provides other judgments.
     """
     from hybridrank.errors import StorageError
     from hybridrank.evaluation import Recording, diagnose

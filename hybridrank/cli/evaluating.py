@@ -1,4 +1,4 @@
-"""``hybridrank evaluate``: how good a pipeline is on judged queries, stage by stage."""
+"""``hybridrank evaluate``: measures a pipeline on judged queries, stage by stage."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def evaluate(
     markdown: MarkdownOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Search for judged queries, and measure every stage: quality, time, cost.
+    """Search for judged queries, and measure every stage: quality, latency, cost.
 
     Each search is recorded as it is made; after an interruption, the same command continues.
     """

@@ -1,4 +1,4 @@
-"""``hybridrank index``: files into a collection, and again when they have changed."""
+"""``hybridrank index``: indexes files, and updates them after changes."""
 
 from __future__ import annotations
 
@@ -79,15 +79,16 @@ def index(
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put files into a collection, new or old: JSONL, CSV, TSV, Parquet, Markdown, HTML, PDF, DOCX, plain text.
+    """Index files into a new or existing collection: JSONL, CSV, TSV, Parquet, Markdown, HTML, PDF, DOCX, plain
+    text.
 
-    Files that have not changed since are skipped. A file of text is a document, known by its path below the
-    directory that was given; a file of records is many. A directory may be moved: its files are found again.
+    Unchanged files are skipped. A text file is one document, whose id is its path relative to the given
+    directory; a file of records holds many. A moved directory is detected.
 
-    A file that cannot be read is reported, and leaves what the collection holds of it as it was; a record that
-    cannot be used is reported with its line, and the others are stored. Either makes the exit status 1.
+    A file that cannot be read is reported, and its documents in the collection stay unchanged; an invalid record
+    is reported with its line, and the others are stored. Either sets the exit status to 1.
 
-    Columns of CSV and TSV are typed: numbers, true and false, and dates are recognized, and the types reported.
+    Columns of CSV and TSV are typed: numbers, booleans and dates are recognized, and the types reported.
     """
     from hybridrank.errors import InputError
     from hybridrank.ingest.files import find_files
@@ -146,7 +147,7 @@ def _update(
     report: Report,
     bar: Progress,
 ) -> None:
-    """Read one file, if it is not known as it is. It is read through before any of it is stored."""
+    """Read one file, unless it is unchanged. It is read completely before any of it is stored."""
     from hybridrank.errors import InputError, MissingDependencyError
 
     left_out: list[str] = []
@@ -178,7 +179,7 @@ def _update(
 
 
 def _is_held(source: Source, digest: str, elsewhere: Mapping[str, str]) -> bool:
-    """Whether the collection holds the same documents, of a copy of the file that is still there."""
+    """Whether the collection has the same documents, from a copy of the file that still exists."""
     from hybridrank.ingest.files.moved import same_place
 
     return digest in elsewhere and same_place(elsewhere[digest], source)

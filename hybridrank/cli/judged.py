@@ -1,4 +1,4 @@
-"""What the commands have in common that search for judged queries, or report on such searches."""
+"""Shared code of the commands that search for judged queries, or report on such searches."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def choose_recording_path(
 
 
 def begin_recording(place: Path, *, resume: bool) -> None:
-    """Print where the searches are recorded, and remove what is there unless that is to be continued.
+    """Print the recording's path, and remove the existing file unless the recording is resumed.
 
     Raises:
         StorageError: it cannot be removed.

@@ -1,4 +1,4 @@
-"""``hybridrank models``: the weights that are there."""
+"""``hybridrank models``: the available weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer(help="Model weights.", no_args_is_help=True)
 
 @app.command("list")
 def models_list(as_json: JsonOption = False) -> None:
-    """List the models that installed distributions bring, ready without a network."""
+    """List the models of installed distributions, which need no network."""
     from hybridrank.models import offered
 
     rows = [
@@ -33,7 +33,7 @@ def models_list(as_json: JsonOption = False) -> None:
 
 @app.command("path")
 def models_path(model: Annotated[str, typer.Argument(help="A model id, such as BAAI/bge-small-en-v1.5.")]) -> None:
-    """Print the local directory of a model, fetched from the hub if need be."""
+    """Print the local directory of a model, downloading it if necessary."""
     from hybridrank.models import resolve
 
     say(str(resolve(model)))

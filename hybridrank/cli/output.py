@@ -1,6 +1,6 @@
-"""What every command prints with: messages, progress, results, rows. Nothing else writes to the terminal.
+"""Output of all commands: messages, progress, results, rows. Nothing else writes to the terminal.
 
-What is printed may hold others' ids, texts and file names: it goes through `printable` or `as_json` here.
+Output may contain untrusted ids, texts and file names: it goes through `printable` or `as_json` here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def say_json(value: Any, *, indent: int | None = None) -> None:
 
 
 def err(message: str) -> None:
-    """Tell something on standard error, in one line."""
+    """Print one line on standard error."""
     print(printable(message), file=sys.stderr, flush=True)
 
 
@@ -58,7 +58,7 @@ def counted(number: int, what: str) -> str:
 
 @contextmanager
 def progresses(*titles: str) -> Iterator[Sequence[Progress]]:
-    """A progress bar for each title on standard error, where that is a terminal; seen from its first step on."""
+    """A progress bar per title on standard error, if that is a terminal; shown from its first step on."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -86,7 +86,7 @@ def progress(title: str) -> Iterator[Progress]:
 
 
 def show(result: SearchResult, *, explain: bool) -> None:
-    """Print what a search found, within the terminal's width if there is a terminal."""
+    """Print the results of a search, within the terminal's width if there is a terminal."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
@@ -110,7 +110,7 @@ def show(result: SearchResult, *, explain: bool) -> None:
 
 
 def print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str = "none") -> None:
-    """Print a table, or its rows as JSON; what to say where there are none is `empty`."""
+    """Print a table, or its rows as JSON; without rows, print `empty`."""
     if as_json:
         say_json(rows, indent=2)
         return

@@ -1,4 +1,4 @@
-"""``hybridrank plugins``: what is installed, and whether it keeps its contract."""
+"""``hybridrank plugins``: the installed backends, and their conformance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 @app.command("list")
 def plugins_list(as_json: JsonOption = False) -> None:
-    """List every registered backend and the distribution that brings it; imports none of them."""
+    """List every registered backend and its distribution; imports none of them."""
     from hybridrank.component.registry import GROUPS, registered
 
     rows = [

@@ -1,4 +1,4 @@
-"""``hybridrank record``: searches kept for tuning and replaying, deeper than a pipeline searches."""
+"""``hybridrank record``: records searches for tuning and replaying, deeper than a pipeline searches."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def record(
     resume: ResumeOption = True,
     trust: TrustOption = False,
 ) -> None:
-    """Search for queries, judged or not, and keep all that came of it, for tune and replay.
+    """Search for queries, judged or not, and record the complete traces, for tune and replay.
 
     Each search is recorded as it is made; after an interruption, the same command continues.
     """

@@ -1,4 +1,4 @@
-"""``hybridrank replay``: recorded searches with other choices, compared, and held to bounds in CI."""
+"""``hybridrank replay``: replays recorded searches with other settings, for comparisons and bounds in CI."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def replay(
 ) -> None:
     """Replay recorded searches with another fusion, blend or depth, without an index or a model.
 
-    Exits with 1 where a bound is broken.
+    Exits with 1 if a bound is violated.
     """
     from hybridrank.errors import InputError
     from hybridrank.evaluation import Recording, Variant, compare, replay_all
@@ -142,7 +142,7 @@ def _check_bounds(
 
 
 def _count_changes(before: Recording, after: Recording, k: int) -> dict[str, Any]:
-    """How many queries have other results, and at which stage they first differ."""
+    """The number of queries with other results, and the stages at which they first differ."""
     from hybridrank.evaluation import diff
 
     shared = [query_id for query_id in after.searches if query_id in before.searches]

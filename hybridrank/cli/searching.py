@@ -1,4 +1,4 @@
-"""``hybridrank search`` and ``hybridrank demo``: ask, and see what each stage thought."""
+"""``hybridrank search`` and ``hybridrank demo``: search, with the ranks at each stage."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def demo(
     k: Annotated[int, typer.Option("-k", min=1, help="Results for each question.")] = 3,
     reranker: RerankerOption = None,
 ) -> None:
-    """Search the Python standard library by meaning, and see what each stage thought."""
+    """Search the Python standard library by meaning, and show the ranks at each stage."""
     from hybridrank.cli.demo import QUESTIONS, standard_library
     from hybridrank.pipeline.pipeline import Pipeline
 
@@ -74,7 +74,7 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show every stage's ranks and scores.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Search a collection; or index a file or a directory of files in memory, and search that."""
+    """Search a collection, or index a file or a directory of files in memory and search it."""
     from hybridrank.errors import InputError
     from hybridrank.types import Query
 
@@ -120,7 +120,7 @@ def _build(path: Path, reading: dict[str, Any], config: Path | None, options: di
 
 
 def _ask(pipeline: Pipeline, *, k: int, explain: bool, **options: Any) -> None:
-    """Answer questions from the terminal until there are no more."""
+    """Answer queries from the terminal until there are no more."""
     while True:
         try:
             question = input("\nquery (empty to stop)> ").strip()

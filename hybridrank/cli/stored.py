@@ -18,7 +18,7 @@ __all__ = ["is_collection", "open_documents", "open_if_possible", "open_indexes"
 
 
 def is_collection(path: Path) -> bool:
-    """Whether there is a collection in a directory, whatever its state."""
+    """Whether a directory contains a collection, in any state."""
     return (path / "collection.db").is_file()
 
 
@@ -37,7 +37,7 @@ def open_indexes(
 
 @contextmanager
 def open_documents(path: Path) -> Iterator[Collection]:
-    """A collection's documents without its indexes, closed at the end: nothing is built for that."""
+    """A collection's documents without its indexes, closed at the end; nothing is built."""
     from hybridrank.collection import Collection
 
     with Collection.open(path, {}) as collection:
@@ -46,7 +46,7 @@ def open_documents(path: Path) -> Iterator[Collection]:
 
 @contextmanager
 def open_if_possible(path: Path, *, trust: bool) -> Iterator[Collection]:
-    """A collection with its indexes; where they cannot be built, its documents alone, and a note that says why."""
+    """A collection with its indexes; if they cannot be built, only its documents, and a note with the reason."""
     from hybridrank.errors import ConfigError, MissingDependencyError, ModelError
 
     with ExitStack() as stack:
@@ -62,7 +62,7 @@ def open_if_possible(path: Path, *, trust: bool) -> Iterator[Collection]:
 def open_or_create(
     path: Path, config: Path | None, index_fields: Sequence[str] | None, *, trust: bool
 ) -> Iterator[Collection]:
-    """The collection in a directory, made where there is none.
+    """The collection in a directory, created if there is none.
 
     Raises:
         ConfigError: there is one, and it was made with another configuration than is given now.

@@ -1,4 +1,4 @@
-"""``hybridrank tune``: the best choices on recorded searches, and what they gain where they were not chosen."""
+"""``hybridrank tune``: the best settings on recorded searches, and their gain on held-out queries."""
 
 from __future__ import annotations
 
@@ -59,10 +59,11 @@ def tune(
     markdown: MarkdownOption = None,
     html: HtmlOption = None,
 ) -> None:
-    """Choose fusion, weights, depths and blend on recorded searches; keep the default unless the gain is shown.
+    """Tune fusion, weights, depths and blend on recorded searches; keep the default unless the gain is
+    significant.
 
-    Nothing is searched for and no model is run. Several recordings of the same queries make the choice between
-    their pipelines a part of it: other models, or other k1 and b.
+    No search and no model is run. With several recordings of the same queries, their pipelines are compared too:
+    other models, or other k1 and b.
     """
     from hybridrank.errors import InputError
     from hybridrank.evaluation import Goal, Recording, Variant

@@ -1,7 +1,7 @@
-"""Markdown: front matter, and headings as CommonMark defines them. Splitter and loaders share this one reading.
+"""Markdown: front matter, and headings as CommonMark defines them, for the splitter and the loaders.
 
-Front matter is read by PyYAML or `tomllib`, headings by markdown-it-py. Of a whole text only the blocks are
-parsed, and inline markup only in headings, whose length is bounded. So the work is in proportion to the text.
+PyYAML or `tomllib` reads front matter, markdown-it-py the headings. Only the blocks of a text are parsed, and
+inline markup only in headings, whose length is bounded, so the work is linear in the text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CANDIDATE = re.compile(r"^ {0,3}(?:#{1,6}(?=[ \t\n]|\Z)|(?:=++|-++)[ \t]*+(?=\n
 
 
 class FrontMatter(NamedTuple):
-    """The block of metadata that a text begins with: where it ends, its title, and why it cannot be read."""
+    """The block of metadata at the start of a text: its end, its title, and why it cannot be read."""
 
     end: int = 0
     title: str | None = None
@@ -144,7 +144,7 @@ def _toml_title(block: str) -> tuple[bool, str | None]:
 
 
 def headings(body: str) -> Iterator[Heading]:
-    """The headings of a text without its front matter that have no more than `MOST_HEADING` characters.
+    """The headings of a text without its front matter that have at most `MOST_HEADING` characters.
 
     Underlines as reStructuredText writes them are understood too: with a line of the same kind above; and of
     ``~``, which opens no code then.
@@ -212,7 +212,7 @@ def _fence(state: StateBlock, first: int, end: int, silent: bool) -> bool:
 
 
 def _plain(tokens: Sequence[Token]) -> str:
-    """What inline markup says, without the markup."""
+    """The text of inline markup, without the markup."""
     said = []
     for token in tokens:
         if token.type in ("text", "code_inline", "text_special"):

@@ -1,4 +1,4 @@
-"""Types of a table's columns: named by the caller, or inferred from all of a column's values.
+"""Types of a table's columns: declared by the caller, or inferred from all of a column's values.
 
 A column is
 
@@ -8,8 +8,8 @@ A column is
 - ``date`` if each is a date, or each a time, in ISO 8601 (all with a zone, or none),
 - and else, or if its name says that it holds identifiers (``zip``, ``phone``, ``version``, …), ``str``.
 
-Empty values say nothing, and are null in a column that is not ``str``. JSON has no dates: they are ISO 8601
-strings, times in UTC where they have a zone, which sort as they should.
+Empty values are ignored, and are null in a column that is not ``str``. JSON has no dates: they are ISO 8601
+strings, times with a zone in UTC, which sort in order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _IDENTIFIER = re.compile(
 
 
 class Inference:
-    """What a column's values have in common; `add` takes them, in pieces if need be."""
+    """The common type of a column's values; `add` takes them, in parts if necessary."""
 
     def __init__(self, name: str) -> None:
         self._kinds = set() if _is_identifier(name) else {"bool", "int", "float", "date", "time", "zoned"}
@@ -60,7 +60,7 @@ class Inference:
 
     @property
     def kind(self) -> ColumnType:
-        """The column's type by the values so far."""
+        """The column's type, for the values so far."""
         if not self._any:
             return "str"
         inferred: ColumnType
@@ -95,7 +95,7 @@ class Inference:
 
 
 def converted(value: str, kind: ColumnType) -> Any:
-    """A value as its column's type has it.
+    """A value in its column's type.
 
     Raises:
         ValueError: it is none of the type.

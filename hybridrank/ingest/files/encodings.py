@@ -1,8 +1,8 @@
-"""Text files: what they are encoded in, and opening them so.
+"""Encodings of text files, and opening text files.
 
-A byte order mark decides; else the encoding that the caller names; else UTF-16 and UTF-32 are recognized by their
-zeros; else it is UTF-8. Nothing is guessed beyond that: charset-normalizer and chardet were wrong on most short
-texts in Windows-1252, with no sign of doubt.
+A byte order mark takes precedence; then the encoding that the caller sets; then UTF-16 and UTF-32 are recognized
+by their zeros; otherwise it is UTF-8. Nothing else is guessed: charset-normalizer and chardet were wrong on most
+short texts in Windows-1252, without indicating uncertainty.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def known_encoding(name: str) -> str:
 
 
 def marked_encoding(sample: bytes) -> str | None:
-    """The encoding whose byte order mark a file begins with."""
+    """The encoding of the byte order mark at the start of a file."""
     return next((name for mark, name in _MARKS if sample.startswith(mark)), None)
 
 
@@ -90,7 +90,7 @@ def zeros_encoding(sample: bytes) -> str | None:
 def open_text(
     path: Path, *, newline: str | None = None, encoding: str | None = None, lines: bool = False
 ) -> Iterator[TextIO]:
-    """Open a text file as what it is encoded in; `encoding` is what it is in where it bears no byte order mark.
+    """Open a text file in its encoding; `encoding` applies if it has no byte order mark.
 
     With `lines`, bytes that are wrong in a text that is UTF-8 otherwise are kept as surrogates, so that
     `undecodable` can find them line by line.
@@ -111,7 +111,7 @@ def open_text(
 
 
 def bounded_lines(file: TextIO) -> Iterator[str]:
-    """A file's lines; of one with more than `MOST_LINE` characters only the beginning, which has one more."""
+    """A file's lines; a line of more than `MOST_LINE` characters is cut to one more than that."""
     while line := file.readline(MOST_LINE + 1):
         yield line
         while len(line) > MOST_LINE and line[-1] not in "\r\n":
@@ -119,7 +119,7 @@ def bounded_lines(file: TextIO) -> Iterator[str]:
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """What to raise where the system cannot read a file.
+    """The error to raise if the system cannot read a file.
 
     Raises:
         TimeoutError: `error` is not the system's: a signal handler raised it, as a time limit for the caller.
@@ -130,7 +130,7 @@ def unreadable(path: Path, error: OSError) -> InputError:
 
 
 def undecodable(line: str) -> bool:
-    """Whether a line holds bytes that its file's encoding does not know."""
+    """Whether a line contains bytes that are invalid in its file's encoding."""
     return not line.isascii() and _UNDECODED.search(line) is not None
 
 

@@ -1,4 +1,4 @@
-"""HTML: what a page says, as text with Markdown's headings."""
+"""HTML pages as text with Markdown headings."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ _STRUCTURE = "h1, h2, h3, h4, h5, h6, ul, ol, pre, table"
 
 
 def read_html(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
-    """What the page says, and its ``<title>``, or else its first ``<h1>``, or else its first heading.
+    """The page's text, and its ``<title>``, or its first ``<h1>``, or its first heading.
 
-    Where it has one ``<main>``, everything else is left out; and always scripts, styles, forms' controls, images,
-    ``<nav>``, what is ``hidden``, and the footers and asides outside ``<main>`` and ``<article>``.
+    If it has one ``<main>``, everything else is left out. Scripts, styles, form controls, images, ``<nav>``,
+    ``hidden`` elements, and the footers and asides outside ``<main>`` and ``<article>`` are always left out.
 
     Raises:
         InputError: it cannot be read, or its encoding is unknown.

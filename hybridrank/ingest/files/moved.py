@@ -1,4 +1,4 @@
-"""Files that a collection knows by other paths: those of a folder that was moved, or is mounted elsewhere."""
+"""Detection of moved files: known files whose folder was moved, or is mounted elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_PLACES = 8  # that the files of a directory came from
 
 
 def is_gone(name: str) -> bool:
-    """Whether there is no such file; not one that merely cannot be seen."""
+    """Whether there is no such file, as opposed to one that is not accessible."""
     try:
         Path(name).lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Office files: ZIP archives of XML, unpacked within limits whatever their entries say of themselves."""
+"""Office files: ZIP archives of XML, unpacked within limits, regardless of the sizes that their entries claim."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of the format; ot
 def xml_parts(file: BinaryIO, path: Path) -> dict[str, bytes]:
     """The XML parts by name: what begins as XML does.
 
-    What is unpacked is counted, and not what the archive says of it.
+    The unpacked bytes are counted; the archive's own sizes are not trusted.
 
     Raises:
         InputError: it has too many parts, unpacks to too much XML, or is encrypted.

@@ -1,4 +1,4 @@
-"""How files are read: what the caller chose, and whom to tell."""
+"""Options for reading files, and callbacks."""
 
 from __future__ import annotations
 

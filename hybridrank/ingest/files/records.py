@@ -16,7 +16,7 @@ __all__ = ["json_lines", "json_records", "to_document"]
 
 
 def to_document(record: Mapping[str, Any], where: str, *, text_field: str, id_field: str | None) -> Document:
-    """The document that a record is. `where` says in errors where it stands, and is its id if it has none."""
+    """The document of a record. `where` is its position for errors, and its id if it has none."""
     fields = dict(record)
     if text_field not in fields:
         raise InputError(
@@ -46,7 +46,7 @@ def to_document(record: Mapping[str, Any], where: str, *, text_field: str, id_fi
 def json_lines(
     path: Path, label: str, *, encoding: str | None = None, on_bad: OnBad = refuse, bounded: bool = False
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each line's JSON object and its place, ``label:line``. A NaN, which is no JSON, is read as null.
+    """Each line's JSON object and its position, ``label:line``. A NaN, which is not JSON, is read as null.
 
     Where it is `bounded`, a line may have no more than `MOST_LINE` characters.
 

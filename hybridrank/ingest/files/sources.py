@@ -65,7 +65,7 @@ Told = Callable[[Path, str], None]
 
 
 def _unheard(said: str) -> None:
-    """Nobody asked to be told."""
+    """Ignore a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What a collection remembers it by: the absolute path, with slashes."""
+        """Its name in a collection: the absolute path, with slashes."""
         return self.path.as_posix()
 
     @property
@@ -92,7 +92,7 @@ class Source:
         return self.path.suffix.lower() in _TABLES
 
     def digest(self) -> str:
-        """A hash of the bytes and of everything else that its documents depend on; the file is read in pieces.
+        """A hash of the bytes and of everything else that determines its documents; the file is read in pieces.
 
         Raises:
             InputError: the file cannot be read.
@@ -109,9 +109,9 @@ class Source:
     def documents(self, *, on_skip: Note | None = None, on_note: Note | None = None) -> Iterator[Document]:
         """Read the documents, a table's one by one.
 
-        A record that cannot be used, or that repeats an id, is left out, and `on_skip` told which and why; where
-        that is None, or `reading` says so, it is an error. `on_note` receives what was assumed or lost: the types
-        of columns, what a library left out.
+        An invalid record, or one with a duplicate id, is left out, and reported to `on_skip` with the reason; if
+        that is None, or `reading` says so, it is an error. `on_note` receives notes on assumptions and losses:
+        the types of columns, content that a library left out.
 
         Raises:
             InputError: the file is damaged, locked by a password, empty of text where it should hold some, or a
@@ -185,7 +185,7 @@ class _LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What `find_files` found: the sources in order, and how many files of each other ending were passed over."""
+    """The result of `find_files`: the sources in order, and the number of skipped files by ending."""
 
     sources: tuple[Source, ...]
     passed_over: Mapping[str, int]
@@ -252,18 +252,18 @@ def load_documents(
 ) -> Iterator[Document]:
     """Read documents from a file, or from every file under a directory that can be read.
 
-    Of a record, `text_field` is the text, `id_field` the id (by default ``id`` or ``_id``, else the place in the
-    file), ``title`` the title, an object under ``metadata`` the metadata; all other fields join the metadata. A
-    file of text is one document with its path as id; its title is what the file says that it is, else its
-    first heading.
+    In a record, `text_field` is the text, `id_field` the id (by default ``id`` or ``_id``, else the position in
+    the file), ``title`` the title, an object under ``metadata`` the metadata; all other fields are added to the
+    metadata. A text file is one document with its path as id; its title is the one that the file declares,
+    otherwise its first heading.
 
     `encoding` is that of text files which have no byte order mark and declare none (by default UTF-8). `types` are
     those of the columns of CSV and TSV, by name or one for all: ``str``, ``int``, ``float``, ``bool`` or ``date``.
     The types of other columns are inferred, and `on_note` receives which. `quotes` says whether quotation marks
     enclose fields: by default in CSV, and not in TSV.
 
-    A record that cannot be used, or a file in a directory that cannot be read, is left out, and `on_skip` told
-    which and why; where it is None, a warning is logged. ``on_error="raise"`` makes that of a record an error.
+    An invalid record, or an unreadable file in a directory, is left out, and reported to `on_skip` with the
+    reason; if that is None, a warning is logged. With ``on_error="raise"``, an invalid record is an error.
 
     Raises:
         InputError: the path does not exist or is of no known kind, or cannot be read, or none of its records can

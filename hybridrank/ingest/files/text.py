@@ -29,7 +29,7 @@ def read_plain(path: Path, reading: ReadOptions, note: Note) -> tuple[str, None]
 
 
 def read_markdown(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:
-    """The text as it is, and the title that its front matter names, or its first heading.
+    """The text unchanged, and the title from its front matter, or its first heading.
 
     Raises:
         InputError: it cannot be read, or is not text.

@@ -1,4 +1,4 @@
-"""Titles that programs put into files, and that say nothing of what is in them."""
+"""Meaningless titles that programs write into files."""
 
 from __future__ import annotations
 

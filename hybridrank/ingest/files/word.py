@@ -1,4 +1,4 @@
-"""Word's XML, changed so that mammoth reads what a reader of the document sees."""
+"""Transformation of Word's XML, so that mammoth reads what a reader of the document sees."""
 
 from __future__ import annotations
 

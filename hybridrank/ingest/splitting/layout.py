@@ -1,4 +1,4 @@
-"""Where passages begin and end: a text's words, with what ends after each, laid out within a budget of tokens."""
+"""Layout of passages: the words of a text, with possible cuts, laid out within a budget of tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of a Markdown text: what each is, and what ends before it."""
+"""The lines of a Markdown text: the kind of each, and what ends before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where sentences end, by their punctuation, in any script."""
+"""Ends of sentences, by their punctuation, in any script."""
 
 from __future__ import annotations
 

@@ -1,19 +1,18 @@
 """Long documents -> passages: by headings, then by blocks and sentences, within a budget of tokens.
 
-Markdown's headings (CommonMark's, of ``#`` to ``######`` or underlined with ``=`` or ``-``; not in code, comments,
-lists or front matter) open sections. No passage reaches from one section into the next, and short sections are
-not merged: each passage is about what its headings say. A heading with nothing beneath it belongs to the section
-that follows.
+Markdown's headings (CommonMark's, of ``#`` to ``######`` or underlined with ``=`` or ``-``; not in code,
+comments, lists or front matter) start sections. No passage crosses sections, and short sections are not merged:
+each passage is about its headings. A heading without text belongs to the next section.
 
-A section that is too long for one passage is cut between blocks (paragraphs, list items, code, tables), else
-between sentences (of code and tables: lines), else between lines, between words, within a word. Sentences are
-recognized by their punctuation, in any script: in small by Unicode's rules (UAX #29: a full stop before a
-lower-case letter ends nothing), and common abbreviations are known.
+A section that is too long for one passage is split between blocks (paragraphs, list items, code, tables), else
+between sentences (in code and tables: lines), else between lines, between words, within a word. Sentences are
+recognized by their punctuation, in any script: a subset of Unicode's rules (UAX #29: a full stop before a
+lower-case letter does not end a sentence), and a list of common abbreviations.
 
-Tokens are counted with a model's own tokenizer, twice: each distinct word once, to lay the passages out, and then
-each passage whole, as the model will read it. A section in which a passage proves too long, because the tokenizer
-joins or spells words otherwise in company, is laid out again with every passage counted as it is made. All of it
-takes time in proportion to the text.
+Tokens are counted with a model's own tokenizer, twice: each distinct word once, to lay out the passages, and then
+each whole passage, as the model will read it. If a passage of a section proves too long, because the tokenizer
+treats words in context differently, the section is laid out again with every passage counted. The time is linear
+in the text.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ SCHEME = 2
 class Splitter(Component):
     """Splits documents into passages that a model can read whole.
 
-    `max_tokens` bounds a passage's content (title, headings and text), special tokens included, as the `tokenizer`
-    counts: that of a model, by id or directory; best the embedder's own. Title and headings count for at most
-    half of it. Longer ones are kept whole anyway: the text then has its half, and the content runs over by
-    what they are too long.
+    `max_tokens` is the maximum size of a passage's content (title, headings and text), including special tokens,
+    as counted by `tokenizer`, a model's id or directory; preferably the embedder's own. Title and headings count
+    for at most half of it. Longer ones are kept whole anyway: the text then has its half, and the content exceeds
+    the maximum by the difference.
 
-    `overlap` is how many tokens of whole sentences, at most, a passage repeats from the end of the one before it
-    in its section: fewer where the next sentence would have to be cut for them.
+    `overlap` is the maximum number of tokens of whole sentences that a passage repeats from the end of the
+    previous one in its section: fewer if they would require cutting the next sentence.
 
     >>> text = "# Air\\n\\n## Lift\\n\\nIt flows over a wing. The wing rises.\\n\\n## Drag\\n\\nThe wing slows."
     >>> for passage in Splitter(max_tokens=64).split(Document(id="air", text=text)):
@@ -70,21 +69,22 @@ class Splitter(Component):
         return overlap
 
     def trust_needed(self) -> Mapping[str, str]:
-        """A tokenizer that is not on this machine by its model's id, and one that is named by a path."""
+        """A tokenizer that is not on this machine by its model's id, and a tokenizer at a path."""
         from hybridrank.models import trust_needed_for
 
         return trust_needed_for(self.tokenizer, choose=_tokenizer_files, option="tokenizer")
 
     @property
     def identity(self) -> str:
-        """What decides where passages begin and end: splitters of equal identity split alike."""
+        """The configuration that determines the passages: splitters of equal identity split alike."""
         return f"splitter-{SCHEME}/tokens-{self.max_tokens}/overlap-{self.overlap}/{self.tokenizer}"
 
     def split(self, document: Document) -> list[Passage]:
-        """The document's passages in order, at least one; every character that is not blank is in one.
+        """The document's passages in order, at least one; together they contain every character that is not
+        blank.
 
-        Each starts and ends further on than the one before, and has the document's title and metadata. Threads
-        may share a splitter.
+        Both ends of each passage are after those of the previous one, and it has the document's title and
+        metadata. Threads may share a splitter.
 
         Raises:
             ModelError: the tokenizer cannot be found or read.

@@ -17,7 +17,7 @@ _MOST_WORDS = 100_000  # remembered
 
 
 class TokenCounter:
-    """Counts a tokenizer's tokens; `special` is how many it adds to a text."""
+    """Counts a tokenizer's tokens; `special` is the number that it adds to a text."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
