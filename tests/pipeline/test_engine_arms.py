@@ -11,7 +11,7 @@ from fts_engine import ARMS, FtsArm, FtsEngine, FtsMulti, FtsRetriever, loaded
 
 from hybridrank import Document, Pipeline, Query, Ranking
 from hybridrank.retrieval import BM25
-from hybridrank.testing import Limits, Loaded, parametrize
+from hybridrank.testing import Loaded, Tolerances, parametrize
 from hybridrank.testing.samples import DOCUMENTS, QUERIES
 
 ENGINE = FtsEngine()
@@ -144,6 +144,6 @@ def load(documents):
         yield FtsArm(url=own.url, arm="words")
 
 
-@parametrize("remote retriever", [Loaded(load)], limits=Limits(huge=10_000))
+@parametrize("remote retriever", [Loaded(load)], tolerances=Tolerances(huge=10_000))
 def test_an_arm_is_a_retriever_of_its_own(component, check):
     check(component)
