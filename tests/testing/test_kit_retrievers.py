@@ -329,6 +329,13 @@ class FailsOnHuge(WordIndex):
         return super().encode(documents, progress=progress)
 
 
+class UndeclaredVectors(WordIndex):
+    """Has vectors of an embedder that its component does not name."""
+
+    embedder = object()
+    dim = 3
+
+
 class AsyncDiffers(HoldsItsOwn):
     async def aretrieve(self, queries, *, k):
         return self.retrieve(queries, k=k + 1)
@@ -378,6 +385,7 @@ BROKEN = [
     ("updates_equal_a_fresh_index", StaleFrequencies, "history of a collection"),
     ("indexes_are_independent", SharesItsDocuments, "the first of two indexes"),
     ("odd_documents", DropsBlank, "['blank', 'odd: empty', 'odd: blank'] are not held"),
+    ("vectors_are_declared", UndeclaredVectors, "no attribute `embedder`"),
     ("odd_documents", FailsOnHuge, "a text of 10,000 characters (odd: huge)"),
 ]
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from hybridrank.component.base import Component, dumped
-from hybridrank.component.protocols import IndexedRetriever, VectorIndex
+from hybridrank.component.protocols import IndexedRetriever, VectorRetriever
 from hybridrank.component.registry import RetrieverOption, create
 from hybridrank.component.trust import build_stored
 from hybridrank.errors import ConfigError
@@ -115,18 +115,18 @@ def embedder_numbers(
     """
     numbers = {}
     for name, retriever in retrievers.items():
-        index = retriever.create_index()
-        if isinstance(index, VectorIndex):
-            number = stored.get(_identity(index.embedder))
-            if number is None or not _is_like(index.embedder, fingerprints.get(number)):
-                now = fingerprint(index.embedder)
+        if isinstance(retriever, VectorRetriever):
+            embedder = retriever.embedder
+            number = stored.get(_identity(embedder))
+            if number is None or not _is_like(embedder, fingerprints.get(number)):
+                now = fingerprint(embedder)
                 same = [other for other in stored.values() if now is not None and fingerprints.get(other) == now]
                 if number is not None and not same:
-                    check_fingerprint(index.embedder, fingerprints[number], arm=name)
+                    check_fingerprint(embedder, fingerprints[number], arm=name)
                 number = same[0] if same else None
             if number is None:
                 raise ConfigError(
-                    f"the collection has no vectors of the embedder {_identity(index.embedder)} "
+                    f"the collection has no vectors of the embedder {_identity(embedder)} "
                     f"(it has: {', '.join(stored) or 'none'}); build it again to change the embedder",
                     path=f"$.retrievers.{name}.embedder",
                 )
@@ -136,6 +136,5 @@ def embedder_numbers(
 
 def identities(retrievers: Iterable[IndexedRetriever]) -> dict[str, str | None]:
     """Names of the embedders of the arms' vectors, without duplicates, with their fingerprints."""
-    indexes = [retriever.create_index() for retriever in retrievers]
-    embedders = [each.embedder for each in indexes if isinstance(each, VectorIndex)]
+    embedders = [each.embedder for each in retrievers if isinstance(each, VectorRetriever)]
     return {_identity(embedder): fingerprint(embedder) for embedder in embedders}

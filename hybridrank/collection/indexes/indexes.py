@@ -10,6 +10,7 @@ from hybridrank.collection.indexes.view import Chosen
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.sqlite.reader import Reader, Version
 from hybridrank.component.protocols import Index, IndexedRetriever, VectorIndex
+from hybridrank.errors import ConfigError
 from hybridrank.types import Document, Progress
 
 __all__ = ["Added", "Indexes"]
@@ -32,6 +33,13 @@ class Indexes:
 
     def __init__(self, retrievers: Mapping[str, IndexedRetriever], embedders: Mapping[str, int]) -> None:
         self.arms: dict[str, Index] = {name: each.create_index() for name, each in retrievers.items()}
+        for name, index in self.arms.items():
+            if isinstance(index, VectorIndex) and name not in embedders:
+                raise ConfigError(
+                    "its index holds vectors, and the retriever does not name their embedder: give its class the "
+                    "attribute `embedder` (hybridrank.component.VectorRetriever)",
+                    path=f"$.retrievers.{name}",
+                )
         self.version = Version(0, b"")
         self.generation = ""
         self.unsaved = 0

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from hybridrank.testing.kit import Tolerances, call, require
+from hybridrank.component.protocols import VectorIndex, VectorRetriever
+from hybridrank.testing.kit import Tolerances, call, require, skip
 from hybridrank.testing.retrievers.asking import (
     ALL,
     add_documents,
@@ -170,6 +171,18 @@ def odd_documents(component: Any, tolerances: Tolerances) -> None:
     )
 
 
+def vectors_are_declared(component: Any, tolerances: Tolerances) -> None:
+    """A retriever whose index holds vectors names their embedder, before there is an index."""
+    index = new_index(component, ())
+    if not isinstance(index, VectorIndex):
+        raise skip("its index holds no vectors")
+    require(
+        isinstance(component, VectorRetriever) and component.embedder == index.embedder,
+        "its index holds vectors (it has `embedder` and `dim`), and the component has no attribute `embedder` "
+        "equal to that: a pipeline embeds queries, and a collection stores vectors, by the component's attribute",
+    )
+
+
 CHECKS: Sequence[Callable[[Any, Tolerances], None]] = (
     empty_index,
     encode_changes_nothing,
@@ -178,4 +191,5 @@ CHECKS: Sequence[Callable[[Any, Tolerances], None]] = (
     updates_equal_a_fresh_index,
     indexes_are_independent,
     odd_documents,
+    vectors_are_declared,
 )
