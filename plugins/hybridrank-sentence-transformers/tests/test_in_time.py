@@ -67,6 +67,8 @@ OPTIONS = {
     "max_tokens": 32,
     "activation": "sigmoid",
     "on_long": "truncate",
+    "metadata_fields": ["year"],
+    "instruction": "Find answers.",
 }
 
 
