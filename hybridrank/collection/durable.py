@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Collection as SizedIterable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hybridrank.collection.adding import Adder
 from hybridrank.collection.documents import checked_changes, checked_ids, normal_metadata, patched
+from hybridrank.collection.folder import (
+    copy_database,
+    database_size,
+    locate,
+    make_database,
+    missing_folders,
+    open_store,
+    remove_database,
+)
 from hybridrank.collection.indexes.arms import configured, default_retrievers, embedder_numbers, identities, named
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.indexes.view import View
-from hybridrank.collection.locks import WriterLock
 from hybridrank.collection.protocol import Capability
 from hybridrank.collection.sqlite.reader import Reader
-from hybridrank.collection.sqlite.schema import FORMAT, connect, create_tables, told
+from hybridrank.collection.sqlite.schema import FORMAT
 from hybridrank.collection.sqlite.store import Store
-from hybridrank.collection.sqlite.writer import Writer
 from hybridrank.component.base import local_only
 from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever
-from hybridrank.errors import InputError, StorageError
+from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.ingest.splitting.splitter import Splitter
-from hybridrank.runtime.files import sync_directory
 from hybridrank.runtime.shielding import shield, shielded
 from hybridrank.types import Document, Progress
 from hybridrank.values.arguments import document_ids, text
@@ -38,8 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Collection"]
 
-_DATABASE = "collection.db"
-_LOCK = "writer.lock"
 _UNITS = 512  # read in one transaction
 
 
@@ -115,7 +119,7 @@ class Collection:
         types: FieldTypes,
         config: Mapping[str, Any] | None,
     ) -> Self:
-        folder = _located(path)
+        folder = locate(path)
         arms = default_retrievers() if retrievers is None else dict(retrievers)
         if isinstance(indexed_fields, str):
             raise InputError(f'indexed_fields must be names, not one str; write ["{indexed_fields}"]')
@@ -130,26 +134,8 @@ class Collection:
                 "indexed_fields": list(dict.fromkeys(indexed_fields)),
             },
         }
-        made = _missing(folder)
-        try:
-            with _draft(folder, "making a collection") as draft:
-                if draft is None:
-                    what = (
-                        "a collection: open it"
-                        if (folder / _DATABASE).exists()
-                        else "something else: choose another directory"
-                    )
-                    raise StorageError(f"{folder} already holds {what}")
-                connection = connect(draft, mode="rwc")
-                try:
-                    create_tables(connection)
-                    connection.execute("BEGIN IMMEDIATE")
-                    Writer(connection, indexed={}, splits=False).create(settings, identities(arms.values()))
-                    connection.execute("COMMIT")
-                finally:
-                    connection.close()  # which moves the write-ahead log into the database
-        except OSError as error:
-            raise StorageError(f"no collection can be made in {folder}: {error.strerror or error}") from error
+        made = missing_folders(folder)
+        make_database(folder, settings, identities(arms.values()))
         collection = cls.open(folder, arms, trust=True)
         collection._made = made
         return collection
@@ -177,8 +163,8 @@ class Collection:
             StorageError: there is none, it is damaged, or a newer version of hybridrank wrote it.
             ConfigError: an arm's vectors were made by another embedder.
         """
-        folder = _located(path)
-        store = _store(folder)
+        folder = locate(path)
+        store = open_store(folder)
         try:
             with store.reading() as reader:
                 config = reader.settings()["config"]
@@ -202,7 +188,7 @@ class Collection:
         Raises:
             StorageError: as for `open`.
         """
-        store = _store(_located(path))
+        store = open_store(locate(path))
         try:
             with store.reading() as reader:
                 config: dict[str, Any] = reader.settings()["config"]
@@ -231,11 +217,7 @@ class Collection:
             self._live.settle()
             if alone:
                 self._live.generations.sweep()
-                with suppress(OSError):
-                    (self.path / "indexes").rmdir()
-                with suppress(OSError):
-                    _unlink(self.path, (*_files(_DATABASE), _LOCK))
-                _remove_empty(self._made)
+                remove_database(self.path, self._made)
         return alone
 
     @property
@@ -350,9 +332,7 @@ class Collection:
                 "sources": len(reader.sources()),
                 "embedders": list(reader.embedders()),
                 "bytes": {
-                    "database": sum(
-                        path.lstat().st_size for path in self.path.iterdir() if path.name.startswith(_DATABASE)
-                    ),
+                    "database": database_size(self.path),
                     "indexes": self._live.generations.size(),
                 },
                 "unsaved_changes": self._live.indexes.unsaved,
@@ -527,115 +507,6 @@ class Collection:
         Raises:
             StorageError: there is something at `path`, or it cannot be written.
         """
-        folder = _located(path)
-        try:
-            with _draft(folder, "making a snapshot") as draft:
-                if draft is None:
-                    raise StorageError(f"{folder} is not empty: choose another directory for the snapshot")
-                with self._store.connection() as source, told(draft):
-                    copy = connect(draft, mode="rwc")
-                    try:
-                        source.execute("BEGIN")  # one state, however long it takes
-                        source.execute("SELECT sequence FROM state").fetchone()
-                        source.backup(copy)
-                        copy.execute("DELETE FROM generations")
-                    finally:
-                        copy.close()
-        except OSError as error:
-            raise StorageError(f"no snapshot can be made in {folder}: {error}") from error
-
-
-def _located(path: str | PathLike[str]) -> Path:
-    """The absolute path, which a later `os.chdir` does not affect."""
-    if not isinstance(path, str | PathLike) or isinstance(fspath(path), bytes):
-        raise InputError(f"the path of a collection must be a str or a Path, not {type(path).__name__}")
-    if "\0" in str(path):
-        raise StorageError(f"{str(path)!r} is no path: it holds a NUL")
-    try:
-        located = Path(path).absolute()
-    except OSError as error:
-        raise StorageError(f"{path} is relative to a current directory that is gone: {error}") from error
-    try:
-        located.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as error:  # too long, or behind a directory that this process may not enter
-        raise StorageError(f"{path} cannot be reached: {error.strerror}") from error
-    except UnicodeEncodeError as error:
-        raise StorageError(f"{str(path)!r} is no path: it holds a lone surrogate") from error
-    return located
-
-
-@contextmanager
-def _draft(folder: Path, doing: str) -> Iterator[Path | None]:
-    """A database that is written, and becomes that of a directory at the end, unless an exception is raised.
-
-    None where the directory holds anything except the files of a creation that was killed. The lock keeps
-    two processes from creating one collection. An exception leaves no files.
-    """
-    draft = folder / f".{_DATABASE}"
-    written = _files(draft.name)
-
-    def is_free() -> bool:
-        return {path.name for path in folder.iterdir()} <= {*_files(draft.name), _LOCK}
-
-    made = _missing(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not is_free():
-            yield None
-            return
-        with WriterLock(folder / _LOCK, timeout=60.0).holding(doing):
-            if not is_free():
-                yield None
-                return
-            try:
-                _unlink(folder, written)
-                yield draft
-                draft.rename(folder / _DATABASE)
-                written = _files(_DATABASE)
-                for each in (folder, *(each.parent for each in made)):
-                    sync_directory(each)
-            except BaseException:
-                with suppress(OSError):
-                    _unlink(folder, (*written, _LOCK))
-                raise
-    except BaseException:
-        _remove_empty(made)
-        raise
-
-
-def _files(database: str) -> tuple[str, ...]:
-    """A database, and what SQLite keeps next to it."""
-    return tuple(f"{database}{ending}" for ending in ("", "-wal", "-shm", "-journal"))
-
-
-def _missing(folder: Path) -> list[Path]:
-    """The directories that must be created for this one, innermost first."""
-    return [each for each in (folder, *folder.parents) if not each.exists()]
-
-
-def _unlink(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        with suppress(OSError):  # another process has put something there
-            folder.rmdir()
-
-
-def _store(folder: Path) -> Store:
-    """The database of the collection in a directory, in this version's format."""
-    database = folder / _DATABASE
-    try:
-        there = database.is_file() or database.is_symlink()
-    except OSError as error:
-        raise StorageError(f"the collection in {folder} cannot be read: {error.strerror}") from error
-    if not there:
-        raise StorageError(
-            f"there is no collection in {folder}; make one with Pipeline.build(documents, path={str(folder)!r}), "
-            "or with hybridrank index"
-        )
-    return Store(database)
+        folder = locate(path)
+        with self._store.connection() as source:
+            copy_database(source, folder)

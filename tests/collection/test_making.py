@@ -14,7 +14,7 @@ import pytest
 from support import TOPICS, NgramEmbedder
 
 from hybridrank import Collection, Document
-from hybridrank.collection import durable
+from hybridrank.collection import folder
 from hybridrank.errors import InputError, StorageError
 from hybridrank.retrieval import BM25, Faiss
 
@@ -22,16 +22,16 @@ ARMS = {"bm25": BM25(), "dense": Faiss(embedder=NgramEmbedder())}
 
 
 def killed_in(name: str, work: Callable[[], object]) -> None:
-    """Do the work in a forked child that is killed where it calls a function of `durable`."""
+    """Do the work in a forked child that is killed where it calls a function of `folder`."""
     pid = os.fork()
     if pid == 0:
-        setattr(durable, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        setattr(folder, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
         work()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("name", ["create_tables", "identities"])
+@pytest.mark.parametrize("name", ["create_tables", "Writer"])
 def test_where_one_was_killed_another_makes_it(tmp_path: Path, name: str) -> None:
     killed_in(name, lambda: Collection.create(tmp_path / "c", ARMS))
 
@@ -102,7 +102,7 @@ def test_what_a_failure_left_out_can_be_made_later(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(durable, "identities", fail)
+        patched.setattr(folder, "create_tables", fail)
         with pytest.raises(StorageError, match="No space left"):
             Collection.create(tmp_path / "c", ARMS)
     assert not (tmp_path / "c").exists()
