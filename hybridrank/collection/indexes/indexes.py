@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 from hybridrank.collection.indexes.view import Chosen
 from hybridrank.collection.locks import ReadWriteLock
-from hybridrank.collection.sqlite.reader import Reader, Version
+from hybridrank.collection.sqlite.reader import Reader
+from hybridrank.collection.sqlite.rows import Version
 from hybridrank.component.protocols import Index, IndexedRetriever, VectorIndex
 from hybridrank.errors import ConfigError
 from hybridrank.types import Document, Progress

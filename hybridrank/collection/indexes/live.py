@@ -14,7 +14,8 @@ from hybridrank.collection.indexes.generations import Generations
 from hybridrank.collection.indexes.indexes import Added, Indexes
 from hybridrank.collection.indexes.view import Chosen, View
 from hybridrank.collection.locks import WriterLock
-from hybridrank.collection.sqlite.reader import Reader, State, Version, damaged
+from hybridrank.collection.sqlite.reader import Reader
+from hybridrank.collection.sqlite.rows import State, Version, damaged
 from hybridrank.collection.sqlite.store import Store
 from hybridrank.collection.sqlite.writer import Writer
 from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever, VectorIndex

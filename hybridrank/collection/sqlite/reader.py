@@ -6,58 +6,39 @@ import json
 import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection.sqlite.filter_sql import compile_choice, compile_filter, load_metadata
+from hybridrank.collection.sqlite.filter_sql import compile_choice, compile_filter
+from hybridrank.collection.sqlite.rows import (
+    MAX_NUMBER,
+    State,
+    Version,
+    ascending,
+    checked_id,
+    damaged,
+    json_value,
+    to_document,
+    to_passage,
+    unit_ids,
+)
 from hybridrank.component.stored_names import current_names
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.types import Document, Passage
-from hybridrank.values.json_values import copied
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MANY", "Reader", "State", "Version", "damaged", "stored_fields", "unit_ids"]
+__all__ = ["MANY", "Reader"]
 
 MANY = 500
 """Ids looked up by one statement."""
 
-_MOST = 2**62  # numbers are lower
 _NEAR = 0.01  # of unit length, squared: what float32 loses is far less
 
 _PLACE = re.compile("0|[1-9][0-9]{0,17}")  # of a passage, as `unit_ids` writes it
-
-
-class Version(NamedTuple):
-    """One state of a collection: the number of its last change, and that change's token."""
-
-    sequence: int
-    token: bytes
-
-
-class State(NamedTuple):
-    """What a database says of itself; tombstones up to the number `floor` are gone: a process that knows less
-    starts over.
-    """
-
-    version: Version
-    floor: int
-    documents: int
-    units: int
-    identity: str
-
-
-def damaged(what: str) -> sqlite3.DatabaseError:
-    """The error for values that hybridrank never wrote: `schema.told` reports it."""
-    return sqlite3.DatabaseError(f"it is damaged: {what}")
-
-
-def unit_ids(doc_id: str, passages: int) -> list[str]:
-    """The ids of a document in the indexes: its own id, or those of its passages."""
-    return [f"{doc_id}#{place}" for place in range(passages)] if passages else [doc_id]
 
 
 class Reader:
@@ -86,7 +67,7 @@ class Reader:
             sequence, token, floor, documents, units, identity = rows[0]
             if (
                 all(type(each) is int for each in (sequence, floor, documents, units))
-                and 0 <= floor <= sequence < _MOST
+                and 0 <= floor <= sequence < MAX_NUMBER
                 and 0 <= documents <= units <= sequence
                 and (self._splits or documents == units)
                 and isinstance(token, bytes)
@@ -110,7 +91,7 @@ class Reader:
     def settings(self) -> dict[str, Any]:
         """The settings of the collection's creation."""
         rows = self._rows("SELECT name, value FROM settings").fetchall()
-        settings = {name: _json(value, dict, f"the setting {name!r}") for name, value in rows}
+        settings = {name: json_value(value, dict, f"the setting {name!r}") for name, value in rows}
         try:
             settings["config"] = config = current_names(settings.get("config", {}))
         except RecursionError as error:
@@ -133,7 +114,7 @@ class Reader:
         if row is None:
             return FieldTypes()
         try:
-            return FieldTypes.of(_json(row[0], dict, "the setting 'fields'"))
+            return FieldTypes.of(json_value(row[0], dict, "the setting 'fields'"))
         except InputError as error:
             raise damaged(f"the setting 'fields' is not one that hybridrank writes: {error}") from None
 
@@ -152,7 +133,7 @@ class Reader:
     def fingerprints(self) -> dict[int, str]:
         """The fingerprints of the embedders, by number, as far as known."""
         row = self._rows("SELECT value FROM settings WHERE name = 'fingerprints'").fetchone()
-        stored = {} if row is None else _json(row[0], dict, "the setting 'fingerprints'")
+        stored = {} if row is None else json_value(row[0], dict, "the setting 'fingerprints'")
         if not all(number.isdecimal() and isinstance(told, str) for number, told in stored.items()):
             raise damaged("the setting 'fingerprints' is not one that hybridrank writes")
         return {int(number): told for number, told in stored.items()}
@@ -174,8 +155,8 @@ class Reader:
         """Ids of all documents, the longest unchanged first."""
         last = 0
         for number, doc_id in self._rows("SELECT number, id FROM documents ORDER BY number"):
-            last = _next(number, last, "documents")
-            yield _checked_id(doc_id, number)
+            last = ascending(number, last, "documents")
+            yield checked_id(doc_id, number)
 
     def count(self, filters: Filter) -> int:
         """The number of documents that match."""
@@ -203,8 +184,8 @@ class Reader:
         """Rows of `documents`: number, id, passages, validated."""
         claimed, units = 0, -1
         for number, doc_id, passages in rows:
-            _checked_id(doc_id, number)
-            if not 0 < number < _MOST or type(passages) is not int or passages < 0:
+            checked_id(doc_id, number)
+            if not 0 < number < MAX_NUMBER or type(passages) is not int or passages < 0:
                 raise damaged(f"document {doc_id!r} has the number {number} and {passages!r} passages")
             claimed += passages
             if claimed > units:  # before anybody counts to what is claimed
@@ -252,7 +233,7 @@ class Reader:
                 some,
             )
             for row in rows:
-                document = _document(*row)
+                document = to_document(*row)
                 found[document.id] = document
         return found
 
@@ -266,8 +247,8 @@ class Reader:
         )
         last = 0
         for number, *row in rows:
-            last = _next(number, last, "documents")
-            yield _document(number, *row)
+            last = ascending(number, last, "documents")
+            yield to_document(number, *row)
 
     def units(self, ids: Collection[str]) -> dict[str, Document]:
         """Documents, or passages if the collection splits, by unit id."""
@@ -290,7 +271,7 @@ class Reader:
                     some,
                 )
                 for unit_number, *span in rows:
-                    passage = _passage(parents[doc_id], unit_number - number, *span)
+                    passage = to_passage(parents[doc_id], unit_number - number, *span)
                     found[passage.id] = passage
         return found
 
@@ -301,7 +282,7 @@ class Reader:
         units: list[Document] = []
         last = number
         for unit_number, unit in rows:
-            last = _next(unit_number, last, "passages" if self._splits else "documents")
+            last = ascending(unit_number, last, "passages" if self._splits else "documents")
             numbers.append(unit_number)
             units.append(unit)
             if len(units) == size:
@@ -317,7 +298,7 @@ class Reader:
             [number],
         )
         for unit_number, *row in rows:
-            yield unit_number, _document(unit_number, *row)
+            yield unit_number, to_document(unit_number, *row)
 
     def _passages_after(self, number: int) -> Iterator[tuple[int, Passage]]:
         rows = self._rows(
@@ -330,8 +311,8 @@ class Reader:
             if document != at or parent is None:
                 at = document
                 row = self._rows("SELECT text, title FROM texts WHERE document = ?", [at]).fetchone()
-                parent = _document(at, doc_id, *(row or (None, None)))
-            yield unit_number, _passage(parent, unit_number - at, start, stop, headings)
+                parent = to_document(at, doc_id, *(row or (None, None)))
+            yield unit_number, to_passage(parent, unit_number - at, start, stop, headings)
 
     def removed_after(self, number: int, *, most: int) -> list[str] | None:
         """Ids of the units removed after a number; some of them may have been added again.
@@ -341,8 +322,8 @@ class Reader:
         units: list[str] = []
         rows = self._rows("SELECT number, id, passages FROM tombstones WHERE number > ? ORDER BY number", [number])
         for tombstone, doc_id, passages in rows:
-            _checked_id(doc_id, tombstone)
-            if type(passages) is not int or not 0 <= passages < _MOST:
+            checked_id(doc_id, tombstone)
+            if type(passages) is not int or not 0 <= passages < MAX_NUMBER:
                 raise damaged(f"the tombstone of document {doc_id!r} has {passages!r} passages")
             if len(units) + passages > most:
                 return None
@@ -393,75 +374,3 @@ class Reader:
         if len(sizes) > 1 or any(size % 4 or (dim is not None and size != 4 * dim) for size in sizes):
             raise damaged(f"vectors in its table vectors_{embedder} have different dimensions, or are none")
         return known
-
-
-def _json(text: Any, kind: type[Any], what: str) -> Any:
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise damaged(f"{what} is no JSON ({error})") from error
-    if not isinstance(value, kind):
-        raise damaged(f"{what} is a JSON {type(value).__name__}, not a {kind.__name__}")
-    return value
-
-
-def stored_fields(text: Any, what: str) -> dict[str, Any]:
-    """Metadata as they were stored.
-
-    Raises:
-        StorageError: they are damaged.
-    """
-    try:
-        fields = load_metadata(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise damaged(f"{what} is no JSON object ({error})") from error
-    if not isinstance(fields, dict):
-        raise damaged(f"{what} is no JSON object")
-    return fields
-
-
-def _next(number: int, last: int, table: str) -> int:
-    """The number, which must be higher than the last: pages that are each other's children have no end."""
-    if not last < number < _MOST:
-        raise damaged(f"the rows of its table {table} are out of order at {number}")
-    return number
-
-
-def _checked_id(doc_id: Any, number: int) -> str:
-    if not isinstance(doc_id, str) or not doc_id:
-        raise damaged(f"the id of document number {number} is no text")
-    return doc_id
-
-
-def _document(number: int, doc_id: Any, text: Any, title: Any, metadata: Any = "{}") -> Document:
-    _checked_id(doc_id, number)
-    if not isinstance(text, str) or not isinstance(title, str | None):
-        raise damaged(f"the text or title of document {doc_id!r} is missing or no text")
-    fields = stored_fields(metadata, f"the metadata of document {doc_id!r}")
-    try:
-        return Document(doc_id, text, title, fields)
-    except InputError as error:
-        raise damaged(f"document {doc_id!r} is none ({error})") from error
-
-
-def _passage(parent: Document, place: int, start: Any, stop: Any, headings: Any) -> Passage:
-    what = f"passage {place} of document {parent.id!r}"
-    names = _json(headings, list, f"the headings of {what}")
-    if (
-        type(start) is not int
-        or type(stop) is not int
-        or not 0 <= start <= stop <= len(parent.text)
-        or place < 0
-        or not all(isinstance(name, str) for name in names)
-    ):
-        raise damaged(f"{what} is none of its text")
-    return Passage(
-        id=f"{parent.id}#{place}",
-        text=parent.text[start:stop],
-        title=parent.title,
-        metadata=copied(parent.metadata),
-        parent=parent.id,
-        start=start,
-        end=stop,
-        headings=tuple(names),
-    )

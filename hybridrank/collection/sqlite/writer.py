@@ -9,7 +9,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.collection.sqlite.filter_sql import dump_metadata, field_rows
-from hybridrank.collection.sqlite.reader import MANY, Reader, State, Version, stored_fields, unit_ids
+from hybridrank.collection.sqlite.reader import MANY, Reader
+from hybridrank.collection.sqlite.rows import State, Version, stored_fields, unit_ids
 from hybridrank.collection.sqlite.schema import create_vectors
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
