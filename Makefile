@@ -13,7 +13,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter, codespell and the list of phrases"
 	@echo "make clean   remove the environments"
 
-# Environments. A stamp says that the environment was made from these files.
+# Environments. The file `made` records that an environment was created from its prerequisites.
 
 .venv/made: pyproject.toml plugins/hybridrank-models/pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
@@ -29,7 +29,7 @@ help:
 	  --editable "plugins/hybridrank-sentence-transformers[train]"
 	@touch $@
 
-# A server that one test asks, and that wants older packages than ours.
+# A server for one test, which needs older packages.
 .venv-infinity/made: plugins/hybridrank-http/tests/infinity.txt constraints.txt
 	$(PYTHON) -m venv --clear .venv-infinity
 	.venv-infinity/bin/python $(PIP) torch
@@ -37,7 +37,7 @@ help:
 	@touch $@
 
 # PyLate pins another Sentence Transformers than the other plugins need, and torch through an index that is not used here
-# (fast-plaid): it is installed without what it asks for, and what it imports is named, at the releases that it pins.
+# (fast-plaid): it is installed without dependencies, and the packages that it imports are listed, at the releases that it pins.
 .venv-colbert/made: pyproject.toml plugins/hybridrank-colbert/pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv-colbert
 	.venv-colbert/bin/python $(PIP) torch

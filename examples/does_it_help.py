@@ -1,9 +1,9 @@
-"""Does the reranker help on these documents, and what is left of it under a deadline?
+"""Evaluation of a reranker on your own documents, without and with a deadline.
 
     python examples/does_it_help.py        # needs pip install "hybridrank[evaluate]"
 
-Put your own documents, questions and answers in place of these. Thirty questions are a beginning; with six, as
-here, hardly any difference can be shown, and the report says so.
+Replace these documents, questions and answers with your own. Thirty questions are a start; with six, as here,
+hardly any difference is significant, and the report says so.
 """
 
 from __future__ import annotations
@@ -41,17 +41,19 @@ ANSWERS = {  # grades; above 0 is relevant
 
 def main() -> None:
     dataset = Dataset("waste", QUESTIONS, ANSWERS, source=DOCUMENTS)
-    blended = Pipeline.build(dataset.documents())  # the default: the less sure the reranker, the more fused order
+    blended = Pipeline.build(
+        dataset.documents()
+    )  # the default: more weight for the fused order the less confident the reranker is
     pipelines = {
         "fused": blended.replace(reranker=None),
         "reranked": blended.replace(blend=0),
         "blended": blended,
     }
-    recordings = record_all(pipelines, dataset, k=5)  # what they share is searched for once
+    recordings = record_all(pipelines, dataset, k=5)  # shared work is done once
     comparison = compare(recordings, baseline="fused", measures=["nDCG@5", "RR@5"], k=5)
     print(to_markdown(comparison))
 
-    blended.warm_up()  # learns what reranking takes here
+    blended.warm_up()  # learns the speed of reranking on this machine
     for deadline in (0.05, 0.5):  # seconds
         result = blended.search(QUESTIONS["q1"], k=3, deadline=deadline)
         print(f"within {deadline} s: {[hit.id for hit in result]}", result.degraded or "all in time")

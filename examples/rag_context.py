@@ -1,8 +1,8 @@
-"""The retrieval half of a RAG application: a prompt with numbered sources, and a word when a stage has failed.
+"""The retrieval half of a RAG application: a prompt with numbered sources, and a note if a stage has failed.
 
     python examples/rag_context.py "How is organic waste processed?"
 
-A chat model would be given what this prints.
+A chat model would receive the printed text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOTES = [
 
 
 def prompt(question: str, result: SearchResult, *, most: int = 2000) -> str:
-    """Sources, best first, as many as fit into `most` characters, and the question."""
+    """The sources, best first, as many as fit into `most` characters, and the question."""
     sources: list[str] = []
     for hit in result:
         source = f"[{hit.rank}] ({hit.id}) {hit.document.content}"

@@ -1,4 +1,4 @@
-"""A reranker without a model: the query's words, many of them and close together."""
+"""A reranker without a model: it scores documents with many of the query's words, close together."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _words = re.compile(r"\w+").findall
 
 
 class Proximity(Component):
-    """Scores a document from 0 to 1 by the share of the query's words that it holds, and how close they stand.
+    """Scores a document from 0 to 1 by the share of the query's words that it contains, and their proximity.
 
-    `closeness` is the part of the score that depends on distance: with 0 only the share of the words counts;
-    with 1 the share is multiplied by the density of the words in the shortest stretch that holds them all.
+    `closeness` is the part of the score that depends on distance: with 0 only the share of the words counts; with
+    1 the share is multiplied by the density of the words in the shortest span that contains them all.
 
     After Clarke, Cormack and Burkowski, "Shortest substring ranking (MultiText experiments for TREC-4)", 1995.
     """
@@ -28,7 +28,7 @@ class Proximity(Component):
     closeness: float = Field(default=0.5, ge=0, le=1)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """Nothing: it reads no file and asks no server, so any collection's configuration may name it."""
+        """Nothing: it reads no file and calls no server, so any collection's configuration may name it."""
         return {}
 
     def score(self, batch: Sequence[Candidates]) -> list[list[float]]:
@@ -46,7 +46,7 @@ class Proximity(Component):
 
 
 def _shortest_stretch(places: Sequence[tuple[int, str]], found: int) -> int:
-    """The length, in words, of the shortest stretch of the text that holds all the `found` words."""
+    """The length, in words, of the shortest span of the text that contains all the `found` words."""
     shortest, first = places[-1][0] - places[0][0] + 1, 0
     inside: dict[str, int] = {}
     for at, word in places:

@@ -1,4 +1,4 @@
-"""Reads the SDK's response, which the SDK itself doesn't validate."""
+"""Reads the SDK's response, which the SDK itself does not validate."""
 
 from __future__ import annotations
 

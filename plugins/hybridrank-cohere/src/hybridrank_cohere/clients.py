@@ -1,4 +1,4 @@
-"""Clients of the SDK, one for each event loop."""
+"""Clients of the SDK, one per event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def clients(
 ) -> PerLoopClient[tuple[AsyncClient, AsyncClientV2]]:
     """Clients by event loop, each with the HTTP client that it calls through.
 
-    `api_key` is asked at every call; `connections` is how many are kept when nobody uses them.
+    `api_key` is called at every request; `connections` is the number of idle connections kept.
     """
 
     def make() -> tuple[AsyncClient, AsyncClientV2]:

@@ -1,4 +1,4 @@
-"""What the SDK raised -> one of our errors, with no key in any of it."""
+"""Exceptions of the SDK -> hybridrank's errors, without the key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["backend_error"]
 
 
 def backend_error(error: Exception, *, variable: str) -> BackendError:
-    """Say in our own words what went wrong in a call of the SDK; `variable` names the key's variable."""
+    """The error for an exception of the SDK; `variable` is the name of the key's variable."""
     import httpx
     from cohere.core.api_error import ApiError
 

@@ -1,4 +1,4 @@
-"""The component: its options, and how it asks."""
+"""The component: its options and its calls."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ _BLANK = -1.0  # the score of a blank document, below all of Cohere's, whatever 
 
 
 class CohereReranker(Component):
-    """Score documents with Cohere's rerank API, version 2; higher is better.
+    """Scores documents with Cohere's rerank API, version 2; higher is better.
 
-    Cohere's relevance scores lie in [0, 1]. A blank document is not sent: it scores -1.0. Documents longer than
-    the API's `max_tokens_per_doc` are truncated by the API, which doesn't say which.
+    Cohere's relevance scores are in [0, 1]. A blank document is not sent: it scores -1.0. The API truncates
+    documents longer than its `max_tokens_per_doc`, and does not report which.
 
-    With `max_spans` the answer has up to so many spans for each document, their scores in [0, 1]. It needs a model
-    of version 5 or newer, and version 7 of the SDK or newer.
+    With `max_spans` the result has up to that number of spans per document, with scores in [0, 1]. This requires
+    a model of version 5 or newer, and version 7 of the SDK or newer.
 
-    The key is read from the environment variable named by `api_key_env` at every call, and kept nowhere.
-    Several calls (more than one query, or more documents than `batch_size`) run side by side, within `limits`,
-    which all threads and event loops share. One failed call fails the batch.
+    The key is read from the environment variable `api_key_env` at every call, and not stored. Several calls (more
+    than one query, or more documents than `batch_size`) run concurrently, within `limits`, which all threads and
+    event loops share. One failed call fails the batch.
     """
 
     use: ClassVar[str] = "cohere"
@@ -98,12 +98,12 @@ class CohereReranker(Component):
         return self
 
     def trust_needed(self) -> Mapping[str, str]:
-        """The server, which is sent queries and documents, and the key that it is sent."""
+        """The server, which receives queries and documents, and the key that it receives."""
         return trust_needed_by_service(self.base_url or "Cohere", api_key_env=self.api_key_env, option="base_url")
 
     @property
     def identity(self) -> str:
-        """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
+        """The configuration that determines a pair's score: rerankers of equal identity give equal scores."""
         options: dict[str, Any] = {
             "model": self.model,
             "base_url": self._url,
@@ -115,7 +115,7 @@ class CohereReranker(Component):
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     def check_setup(self) -> None:
-        """Look for the key.
+        """Check that the key is set.
 
         Raises:
             AuthenticationError: the environment variable is not set, or holds what no key can be.
@@ -123,9 +123,9 @@ class CohereReranker(Component):
         api_key(self.api_key_env, who="Cohere")
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
-        """One finite score per document, in the documents' order, for each of the batch.
+        """One finite score per document, in the documents' order, for each query of the batch.
 
-        Scores of different queries are on one scale, so far as the model is calibrated.
+        Scores of different queries are comparable as far as the model is calibrated.
 
         Raises:
             MissingDependencyError: `max_spans` is set, and the installed SDK knows no spans.
@@ -139,7 +139,7 @@ class CohereReranker(Component):
         return run_sync(self.ascore(batch))
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
-        """As `score`, with the same answer, and without blocking the event loop."""
+        """Like `score`, with the same results, and without blocking the event loop."""
         parts = split(batch, size=self.batch_size, metadata_fields=self.metadata_fields)
         if not parts:
             return merge(batch, [], [], blank=_BLANK)
@@ -152,7 +152,7 @@ class CohereReranker(Component):
         return read(response, part.texts, retries=retries)
 
     async def _rerank(self, client: AsyncClientV2, part: Request) -> Any:
-        """Call the SDK once; what it raises becomes one of our errors, with no key in it."""
+        """Call the SDK once; its exceptions become hybridrank's errors, without the key."""
         options: dict[str, Any] = {}
         if self.max_tokens_per_doc is not None:
             options["max_tokens_per_doc"] = self.max_tokens_per_doc

@@ -1,7 +1,7 @@
-"""A local server that speaks Cohere's rerank protocol, and fails on request.
+"""A local server that implements Cohere's rerank protocol, and fails on request.
 
-For tests of whatever calls the API: no key, no network, no cost. It really scores, by the share of words that
-query and document have in common, and it refuses what the API refuses.
+For tests of clients of the API: no key, no network, no cost. It really scores, by the share of words that query
+and document have in common, and rejects what the API rejects.
 
 >>> from hybridrank_cohere import CohereReranker
 >>> with RerankServer() as server:

@@ -1,4 +1,4 @@
-"""Late interaction as a reranker for hybridrank: documents' token vectors are made once and kept."""
+"""Late interaction as a reranker for hybridrank: documents' token vectors are computed once and stored."""
 
 from hybridrank_colbert.reranker import Colbert
 

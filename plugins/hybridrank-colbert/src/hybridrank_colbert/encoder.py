@@ -1,4 +1,4 @@
-"""A late-interaction model on a device: how it is loaded, and how texts go through it."""
+"""A late-interaction model on a device: loading it, and encoding texts."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class Encoder:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def room(self, side: Side) -> int:
-        """How many tokens of a text the model reads."""
+        """The number of tokens of a text that the model reads."""
         return side.room - len(self.tokens(side.prompt).ids)
 
     def encode(self, side: Side, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Token vectors, float32 of shape (tokens, dim), of each text: one batch.
+        """Token vectors, float32 of shape (tokens, dim), of each text of one batch.
 
         Raises:
             BackendTimeoutError: the deadline has passed.
@@ -105,7 +105,7 @@ class Encoder:
 
 
 def versions(runtime: Runtime) -> str:
-    """What runs the model, with versions.
+    """The libraries that run the model, with versions.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -119,7 +119,7 @@ def versions(runtime: Runtime) -> str:
 def load(
     name: str, directory: Path, *, runtime: Runtime, device: str | None, max_tokens: int | None, batch_size: int
 ) -> Encoder:
-    """Load the model that is in a directory.
+    """Load the model from a directory.
 
     Raises:
         MissingDependencyError: what runs it is not installed.

@@ -1,4 +1,4 @@
-"""Which of a model's files are needed, what is in them, and whether they are a ColBERT model's at all."""
+"""Selection and validation of a ColBERT model's files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def colbert_files(names: Iterable[str]) -> Sequence[str]:
 
 
 def check_is_colbert(model: str, directory: Path) -> None:
-    """Refuse a model whose token vectors would be random, and one that names code to run.
+    """Reject a model whose token vectors would be random, and one that names code to run.
 
     Raises:
         ModelError: it is one of these, or its configuration cannot be read.

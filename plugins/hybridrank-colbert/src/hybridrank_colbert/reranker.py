@@ -1,4 +1,4 @@
-"""A ColBERT model as a reranker, on token vectors that are kept."""
+"""A ColBERT model as a reranker, on stored token vectors."""
 
 from __future__ import annotations
 
@@ -44,29 +44,30 @@ class HoldsUnits(Protocol):
 class Colbert(Component):
     """Late interaction: the sum, over the query's tokens, of each one's best match in the document.
 
-    That is MaxSim (Khattab and Zaharia, "ColBERT", 2020). Query and document are read apart, so a document's token
-    vectors are made once and kept, and a search reads the query alone. `precompute` makes them for a whole
-    collection; what it has not seen is read, and kept, when it first is a candidate.
+    That is MaxSim (Khattab and Zaharia, "ColBERT", 2020). Query and document are encoded separately, so a
+    document's token vectors are computed once and stored, and a search encodes only the query. `precompute`
+    computes them for a whole collection; other documents are encoded, and stored, when they first become
+    candidates.
 
     A score lies between -n and n, where n is the number of the query's token vectors (32 for most models, which
     fill each query up with mask tokens); rounding may pass that by a thousandth. Scores are comparable across
     queries only as far as n and the model make them so.
 
-    `model` is a model's id or a local directory, `revision` a branch, tag or commit of the id. `runtime` is what
-    runs it: ``"pylate"``, or ``"sentence-transformers"`` (6.2 or newer), with which PyLate cannot be installed.
+    `model` is a model's id or a local directory, `revision` a branch, tag or commit of the id. `runtime` runs the
+    model: ``"pylate"``, or ``"sentence-transformers"`` (6.2 or newer), with which PyLate cannot be installed.
     `device` is a torch device; None takes the best that torch finds. `max_tokens` is the window for documents, in
-    tokens; None is the model's own. `on_long` says what happens to a document that is longer: ``"window"`` reads
-    all of it in overlapping windows (by an eighth), whose vectors all take part, ``"truncate"`` its beginning,
-    ``"raise"`` refuses it (and a query that is longer than the model's window for queries).
+    tokens; None is the model's own. `on_long` handles longer documents: ``"window"`` reads all of a document in
+    overlapping windows (by an eighth), whose vectors are all used, ``"truncate"`` reads its beginning,
+    ``"raise"`` rejects it (and a query longer than the model's window for queries).
 
-    Vectors are kept as `precision` says, in the directory `path` (None: ``hybridrank/tokens`` in the user's cache
-    directory), in no more than `max_bytes`, under a digest of what decides them: the model's files, the versions
-    of what runs it, the options, and the document's `content`. Any number of threads, processes and collections
-    may share it. Where it is full, damaged or unwritable, a search goes on without it; ``store_error`` says so.
+    Vectors are stored with `precision`, in the directory `path` (None: ``hybridrank/tokens`` in the user's cache
+    directory), in at most `max_bytes`, under a digest of what determines them: the model's files, the versions of
+    the libraries, the options, and the document's `content`. Any number of threads, processes and collections may
+    share it. If it is full, damaged or unwritable, a search continues without it; ``store_error`` reports it.
 
     The details are ``documents_encoded`` (now) and ``documents_kept`` (found), ``tokens_read`` and
-    ``tokens_total`` (of the documents, whenever they were read), ``truncated`` (documents not read to the end),
-    ``query_tokens_cut``, and ``store_error`` where there was one.
+    ``tokens_total`` (of the documents, whenever they were encoded), ``truncated`` (documents not read to the
+    end), ``query_tokens_cut``, and ``store_error`` if there was one.
     """
 
     use = "colbert"
@@ -84,21 +85,21 @@ class Colbert(Component):
     max_bytes: int = Field(default=4 * 2**30, ge=2**20)
 
     def trust_needed(self) -> Mapping[str, str]:
-        """All of it: what loads the model is PyLate's, and token vectors fill the disk."""
+        """All of it: PyLate loads the model, and token vectors fill the disk."""
         place = "the user's cache directory" if self.path is None else f"{self.path!r:.200}"
         return {"": f"it loads the model {self.model!r:.200} with torch, and keeps token vectors in {place}"}
 
     @property
     def identity(self) -> str:
-        """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
+        """The configuration that determines a pair's score: rerankers of equal identity give equal scores."""
         options = self.model_dump(exclude={"batch_size", "device", "path", "max_bytes"}, exclude_none=True)
         return f"{self.use} {json.dumps(options, sort_keys=True)}"
 
     @once
     def fingerprint(self) -> str:
-        """What decides the score of a pair besides the configuration: the model's files, and what runs them.
+        """What determines a pair's score besides the configuration: the model's files and the libraries.
 
-        The model is not loaded for it.
+        The model is not loaded for this.
 
         Raises:
             MissingDependencyError: what runs the model is not installed.
@@ -109,7 +110,7 @@ class Colbert(Component):
         return f"{files_digest(directory, names)} {running}"
 
     def score(self, batch: Sequence[Candidates]) -> list[Scores]:
-        """One score per document, in the documents' order, for each of the batch; higher is better.
+        """One score per document, in the documents' order, for each query of the batch; higher is better.
 
         Raises:
             InputError: a document or a query is too long, and `on_long` is ``"raise"``.
@@ -131,11 +132,11 @@ class Colbert(Component):
         prune: bool = False,
         progress: Progress | None = None,
     ) -> int:
-        """Make the token vectors of a collection, or of documents, and keep them. Returns how many were made.
+        """Compute and store the token vectors of a collection, or of documents. Returns how many were computed.
 
-        Only those that are not there yet are; what was made before an interruption stays. `prune` then forgets
-        all that these documents do not need, also what other collections had kept in the same `path`. `progress`
-        counts documents; for it, an iterable without a length is first read to its end.
+        Only missing ones are computed; completed batches survive an interruption. `prune` then deletes all that
+        these documents do not need, also those of other collections in the same `path`. `progress` counts
+        documents; for it, an iterable without a length is first read to its end.
 
         Raises:
             StorageError: the vectors cannot be kept, or do not fit in `max_bytes`.
@@ -260,7 +261,7 @@ class Colbert(Component):
             yield values
 
     def _key(self, document: Document) -> bytes:
-        """What the document's vectors are kept under: 128 bits that no stranger who writes documents can forge."""
+        """The key of the document's vectors: 128 bits that authors of documents cannot forge."""
         digest = self._digest.copy()
         digest.update(document.content.encode())
         return digest.digest()

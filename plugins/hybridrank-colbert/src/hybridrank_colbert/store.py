@@ -34,7 +34,7 @@ _TABLE = "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, value BLOB NO
 
 
 class TokenStore:
-    """Values by key in `folder`, in no more than `max_bytes`: what does not fit is refused, nothing is forgotten.
+    """Values by key in `folder`, in at most `max_bytes`: values that do not fit are rejected, nothing is evicted.
 
     Nothing is opened before the first use.
     """
@@ -44,7 +44,7 @@ class TokenStore:
         self._max_bytes = max_bytes
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Those of the values that are there.
+        """The stored values for these keys.
 
         Raises:
             StorageError: they cannot be read.
@@ -52,7 +52,7 @@ class TokenStore:
         return dict(self._rows("SELECT key, value", keys))
 
     def held(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Those of the keys that have a value.
+        """The keys that have a value.
 
         Raises:
             StorageError: they cannot be read.
@@ -60,7 +60,7 @@ class TokenStore:
         return {key for (key,) in self._rows("SELECT key", keys)}
 
     def put(self, values: Mapping[bytes, bytes]) -> None:
-        """Keep these values, in one transaction, in place of those that are there.
+        """Store these values, in one transaction, replacing existing ones.
 
         Raises:
             StorageError: they cannot be written, or would not fit. Nothing was.
@@ -77,7 +77,7 @@ class TokenStore:
             connection.execute("COMMIT")
 
     def keep_only(self, keys: Collection[bytes]) -> int:
-        """Forget all other values, and give their room back to the disk. Returns how many there were.
+        """Delete all other values, and return their space to the disk. Returns how many there were.
 
         Raises:
             StorageError: they cannot be forgotten. Nothing was.

@@ -1,4 +1,4 @@
-"""A tiny ColBERT model with random weights, made on the spot: for tests of what uses this plugin."""
+"""A tiny ColBERT model with random weights, for tests of code that uses this plugin."""
 
 from __future__ import annotations
 

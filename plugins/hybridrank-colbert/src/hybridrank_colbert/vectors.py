@@ -1,4 +1,4 @@
-"""Token vectors as they are kept, and the score that they give."""
+"""Stored token vectors, and the score computed from them."""
 
 from __future__ import annotations
 

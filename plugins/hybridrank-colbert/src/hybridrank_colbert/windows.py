@@ -1,4 +1,4 @@
-"""What of a long document a model reads at once."""
+"""Windows of a long document."""
 
 from __future__ import annotations
 

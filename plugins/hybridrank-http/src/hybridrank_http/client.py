@@ -1,4 +1,4 @@
-"""One request over HTTP: the server's answer, or one of our errors, with no key in any of it."""
+"""One request over HTTP: the server's response, or one of hybridrank's errors, without the key."""
 
 from __future__ import annotations
 

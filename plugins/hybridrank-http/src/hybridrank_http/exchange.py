@@ -1,4 +1,4 @@
-"""What is asked of the server, and what its answers say: pure functions."""
+"""Requests to the server, and its responses, as pure functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def body(part: Request, flavor: Flavor, *, model: str | None, instruction: str |
 
 
 def read(reply: Reply, count: int, flavor: Flavor, *, who: str, variable: str | None) -> Response:
-    """Take the scores of `count` documents out of an answer, which is believed only as far as it is checked.
+    """Read the validated scores of `count` documents from a response.
 
     Raises:
         BackendResponseError: it is no JSON, has no list of results, or doesn't give every document one finite
@@ -54,7 +54,7 @@ def _within(answer: Any, path: str) -> Any:
 
 
 def _units(answer: Any, headers: Mapping[str, str], flavor: Flavor) -> dict[str, float]:
-    """What the server says it used, where that is a number."""
+    """The usage that the server reports, if it is a number."""
     usage = _within(answer, flavor.usage) if flavor.usage else None
     named = usage if isinstance(usage, dict) else {}
     units = {name: amount for name, amount in named.items() if is_finite(amount)}

@@ -1,4 +1,4 @@
-"""How each kind of server wants to be asked, and where its answer keeps what we need."""
+"""The protocol of each kind of server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OnLong: TypeAlias = Literal["truncate", "raise"]
 
 @dataclass(frozen=True, slots=True)
 class Flavor:
-    """One server's way: the path, the request's fields, and where the answer keeps results, scores and usage.
+    """A server's protocol: the path, the request's fields, and the response's results, scores and usage.
 
     `results` and `usage` are keys, or keys within keys with dots between; an empty `results` is the answer
     itself, an empty `usage` says that there is none; `usage_headers` are headers with an amount, and what of.

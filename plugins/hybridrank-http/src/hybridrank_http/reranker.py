@@ -1,4 +1,4 @@
-"""The component: its options, and how it asks."""
+"""The component: its options and its calls."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ _BLANK = -100.0  # of a blank document where scores must not depend on each othe
 
 
 class HttpReranker(Component):
-    """Score documents by asking a rerank server; higher is better.
+    """Scores documents with a rerank server; higher is better.
 
-    The scale is the server's: probabilities from some, logits from others. Documents longer than its model
-    reads are truncated by the server, which doesn't say which, or refused: as `on_long` says, or else as is the
-    server's way. The trace says which of the two it was.
+    The scale is the server's: probabilities from some, logits from others. Documents longer than its model reads
+    are truncated by the server, which does not report which, or rejected: as `on_long` sets, otherwise as the
+    server does by default. The trace has which of the two it was.
 
     A blank document is not sent. It scores 1.0 below the worst of the others and at most -1.0; or -100.0, if the
-    model is `pointwise`, for then its score is the same whatever it is scored with.
+    model is `pointwise`, since its score must then not depend on other documents.
 
-    The key is read from the environment variable `api_key_env` at every call, and kept nowhere. Several calls
-    (more than one query, or more documents than `batch_size`) run side by side within `limits`, which all
-    threads and event loops share. One failed call fails the batch.
+    The key is read from the environment variable `api_key_env` at every call, and not stored. Several calls (more
+    than one query, or more documents than `batch_size`) run concurrently within `limits`, which all threads and
+    event loops share. One failed call fails the batch.
     """
 
     use = "http"
@@ -115,12 +115,12 @@ class HttpReranker(Component):
         return self
 
     def trust_needed(self) -> Mapping[str, str]:
-        """The server, which is sent queries and documents, and the key that it is sent."""
+        """The server, which receives queries and documents, and the key that it receives."""
         return trust_needed_by_service(self.url, api_key_env=self.api_key_env)
 
     @property
     def identity(self) -> str:
-        """What decides the score of a pair, as configured: rerankers of equal identity give equal scores."""
+        """The configuration that determines a pair's score: rerankers of equal identity give equal scores."""
         options = self.to_config()
         unused = [] if self.metadata_fields else ["metadata_fields"]
         for name in ("limits", "api_key_env", *unused, *(["batch_size"] if self.pointwise else [])):
@@ -128,7 +128,7 @@ class HttpReranker(Component):
         return json.dumps(options, sort_keys=True)
 
     def check_setup(self) -> None:
-        """Look for the key, if the server needs one.
+        """Check that the key is set, if the server needs one.
 
         Raises:
             AuthenticationError: the environment variable is not set, or holds what no key can be.
@@ -137,9 +137,9 @@ class HttpReranker(Component):
             api_key(self.api_key_env, who=self._who)
 
     def score(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
-        """One finite score per document, in the documents' order, for each of the batch.
+        """One finite score per document, in the documents' order, for each query of the batch.
 
-        Whether scores of different queries are on one scale is the model's affair.
+        The model determines whether scores of different queries are comparable.
 
         Raises:
             AuthenticationError: the key is missing or refused.
@@ -152,7 +152,7 @@ class HttpReranker(Component):
         return run_sync(self.ascore(batch))
 
     async def ascore(self, batch: Sequence[Candidates]) -> Sequence[Scores]:
-        """As `score`, with the same answer, and without blocking the event loop."""
+        """Like `score`, with the same results, and without blocking the event loop."""
         parts = split(batch, size=self._flavor.batch_size, metadata_fields=self.metadata_fields)
         answers = await gather_or_cancel(self._ask(part) for part in parts)
         merged = merge(batch, parts, answers, blank=_BLANK if self.pointwise else None)
@@ -179,7 +179,7 @@ class HttpReranker(Component):
 
     @once
     def _flavor(self) -> Flavor:
-        """The flavor, with all that the options change."""
+        """The flavor, with the changes from the options."""
         flavor = FLAVORS[self.flavor]
         changes: dict[str, Any] = self.fields.model_dump(exclude_none=True)
         if self.path is not None:

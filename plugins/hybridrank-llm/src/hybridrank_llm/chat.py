@@ -1,4 +1,4 @@
-"""One request to a chat endpoint, and what its answer says."""
+"""One request to a chat endpoint, and its response."""
 
 from __future__ import annotations
 

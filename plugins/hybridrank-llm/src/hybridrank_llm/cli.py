@@ -1,4 +1,4 @@
-"""``hybridrank judge``: judgments by a chat model, for those who have none by people."""
+"""``hybridrank judge``: synthetic judgments by a chat model."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def queries(
 ) -> None:
     """Have a model write queries for documents that are drawn at random; each document answers its query.
 
-    Interrupted, the same command goes on where it stopped.
+    If interrupted, the same command resumes.
     """
     from hybridrank_llm.judging import make_queries
 
@@ -100,7 +100,7 @@ def grade(
 ) -> None:
     """Have a model grade, from 0 to 3, the first results of recorded pipelines.
 
-    Interrupted, the same command goes on where it stopped.
+    If interrupted, the same command resumes.
     """
     from hybridrank.evaluation import Recording
     from hybridrank_llm.judging import grade as graded

@@ -1,4 +1,4 @@
-"""HTTP clients, one for each event loop, with connections that are kept from one search to the next."""
+"""HTTP clients, one per event loop, with connections that are kept from one search to the next."""
 
 from __future__ import annotations
 

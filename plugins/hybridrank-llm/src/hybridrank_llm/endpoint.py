@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible endpoint: the options that say which, and how it is asked."""
+"""A model behind an OpenAI-compatible endpoint: its options and its calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OURS = ("messages", "model", "n", "response_format", "stream", "temperature")
 
 
 class ChatEndpoint(Component):
-    """What all components share that ask a chat model."""
+    """The base of all components that call a chat model."""
 
     url: str = Field(
         pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
@@ -54,7 +54,7 @@ class ChatEndpoint(Component):
         return self
 
     def check_setup(self) -> None:
-        """Look for the key, if the server needs one.
+        """Check that the key is set, if the server needs one.
 
         Raises:
             AuthenticationError: the environment variable is not set, or holds what no key can be.

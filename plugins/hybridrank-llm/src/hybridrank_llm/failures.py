@@ -1,4 +1,4 @@
-"""What the HTTP client raised -> one of our errors, with no key in it."""
+"""Exceptions of the HTTP client -> hybridrank's errors, without the key."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A local rerank server of any flavor, which fails on request.
 
-For tests of whatever calls one: no key, no network, no cost. It really scores, by the share of words that query
-and document have in common, and it refuses what the servers refuse.
+For tests of its clients: no key, no network, no cost. It really scores, by the share of words that query and
+document have in common, and rejects what the servers reject.
 
 >>> from hybridrank_http import HttpReranker
 >>> with RerankServer("tei") as server:

@@ -1,4 +1,4 @@
-"""What each kind of server takes and says, written from its documentation or source and from nothing of ours."""
+"""The protocol of each kind of server, written independently from its documentation or source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers with status 200 that are not to be believed."""
+"""Invalid responses with status 200."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Judgments by a chat model, for those who have none by people: queries for documents, and grades for results.
+"""Synthetic judgments by a chat model: queries for documents, and grades for results.
 
-They tell pipelines apart only as well as the model judges: every report on them says which model that was.
+They distinguish pipelines only as well as the model judges: every report on them names the model.
 """
 
 from hybridrank_llm.judging.chat_model import ChatModel

@@ -1,4 +1,4 @@
-"""What a model answered -> a query or a grade, or nothing: an answer is never guessed at."""
+"""Parsing of a model's response: a query or a grade, or nothing; a response is never guessed at."""
 
 from __future__ import annotations
 
