@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hybridrank.collection.adding import Adder
-from hybridrank.collection.documents import checked_changes, checked_ids, normal_metadata, patched
+from hybridrank.collection.documents import checked_ids
+from hybridrank.collection.editing import Editor
 from hybridrank.collection.folder import (
     copy_database,
     database_size,
@@ -79,6 +80,7 @@ class Collection:
         self._live = LiveIndexes(path, store, self.retrievers, self._embedders, fingerprints)
         at_hand = set(self._embedders.values())
         lacking = [name for name, number in stored_embedders.items() if number not in at_hand]
+        self._editor = Editor(self._live)
         self._adder = Adder(store, self._live, self._embedders, self.splitter, lacking=lacking)
 
     # ── creating, opening, closing ───────────────────────────────────────────────────────────────────────────
@@ -383,7 +385,7 @@ class Collection:
         text(digest, "a source's digest")
         before = self._next_number()
         done = self._adder.add(documents, source=name, progress=progress)
-        self._finish_source(name, digest, before)
+        shielded(partial(self._editor.finish_source, name, digest, before))
         return done
 
     @shield
@@ -392,40 +394,18 @@ class Collection:
             return reader.state().version.sequence + 1
 
     @shield
-    def _finish_source(self, name: str, digest: str, before: int) -> None:
-        with self._live.changing("replacing a source") as change:
-            source = change.writer.source(name)
-            change.remove(change.writer.of_source(name, before=before))
-            change.writer.finish_source(source, digest)
-        self._live.maintain()
-
-    @shield
     def rename_sources(self, names: Mapping[str, str]) -> None:
         """Rename sources, for example after their files were moved; nothing else changes.
 
         Raises:
             InputError: another source has one of the new names.
         """
-        with self._live.changing("renaming sources") as change:
-            taken = self.sources().keys() - names.keys()
-            if double := sorted(taken & set(names.values())) or len(set(names.values())) < len(names):
-                raise InputError(f"a source has one of the new names already: {double}")
-            for name, new in names.items():
-                change.writer.rename_source(name, new)
+        self._editor.rename_sources(names)
 
     @shield
     def drop_sources(self, names: Iterable[str]) -> int:
         """Delete all documents of these sources, and the sources. Returns how many documents there were."""
-        dropped = 0
-        wanted = document_ids(names, "names", kind="source names")
-        with self._live.changing("dropping sources") as change:
-            for name in wanted:
-                numbers = change.writer.of_source(name)
-                change.remove(numbers)
-                change.writer.drop_source(name)
-                dropped += len(numbers)
-        self._live.maintain()
-        return dropped
+        return self._editor.drop_sources(document_ids(names, "names", kind="source names"))
 
     def delete(self, ids: Iterable[str] = (), *, filters: Filter | Mapping[str, Any] | None = None) -> int:
         """Delete documents by id, and those that match; unknown ids are ignored. Returns how many there were.
@@ -434,15 +414,8 @@ class Collection:
             InputError: `ids` is one str, or holds something else than str. Nothing was changed.
         """
         wanted = checked_ids(ids)
-        return self._delete(wanted, None if filters is None else Filter.of(filters))
-
-    @shield
-    def _delete(self, wanted: list[str], chosen: Filter | None) -> int:
-        with self._live.changing("deleting") as change:
-            numbers = change.writer.numbers(ids=wanted, filters=chosen)
-            change.remove(numbers)
-        self._live.maintain()
-        return len(numbers)
+        chosen = None if filters is None else Filter.of(filters)
+        return shielded(partial(self._editor.delete, wanted, chosen))
 
     @shield
     def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
@@ -454,16 +427,7 @@ class Collection:
         Raises:
             InputError: there is no such document, or a value has no JSON form. Nothing was changed.
         """
-        wanted = checked_changes(changes, self.fields)
-        with self._live.changing("updating metadata") as change:
-            held, edits = change.writer.documents(wanted), change.writer.edits(wanted)
-            for doc_id, fields in wanted.items():
-                if doc_id not in held:
-                    raise InputError(f"there is no document {doc_id!r}; nothing was changed")
-                metadata = patched(held[doc_id].metadata, fields)
-                (number,) = change.writer.numbers(ids=[doc_id])
-                change.writer.put_metadata(number, metadata, {**edits.get(doc_id, {}), **fields})
-        return len(wanted)
+        return self._editor.update_metadata(changes)
 
     @shield
     def declare_fields(self, fields: Mapping[str, Any] | FieldTypes) -> None:
@@ -476,18 +440,7 @@ class Collection:
             InputError: there is no such type, a field has another already, or a document's value is not of its
                 type: the message names the document. Nothing was changed.
         """
-        declared = FieldTypes.of(fields)
-        with self._live.changing("declaring fields") as change:
-            change.writer.put_field_types(change.writer.field_types().with_types(declared))
-            for doc_id in list(change.writer.ids()):
-                (document,) = change.writer.documents([doc_id]).values()
-                edits = declared.normalize(
-                    change.writer.edits([doc_id]).get(doc_id, {}), what=f"document {doc_id!r}: metadata"
-                )
-                normal = normal_metadata(doc_id, document.metadata, declared)
-                if normal != document.metadata:
-                    (number,) = change.writer.numbers(ids=[doc_id])
-                    change.writer.put_metadata(number, normal, edits)
+        self._editor.declare_fields(FieldTypes.of(fields))
 
     @shield
     def compact(self) -> None:
