@@ -5,7 +5,7 @@ it, and everything else is computed from recordings. Measures and statistics nee
 ``pip install "hybridrank[evaluate]"``.
 """
 
-from hybridrank.evaluation.comparison.comparing import Agreement, Comparison, Difference, Example, compare
+from hybridrank.evaluation.comparison.comparing import Agreement, ComparedQuery, Comparison, Difference, compare
 from hybridrank.evaluation.comparison.evaluating import Evaluation, Latency, evaluate
 from hybridrank.evaluation.comparison.trace_diff import Move, TraceDiff, diff
 from hybridrank.evaluation.datasets.beir import load_beir
@@ -34,13 +34,13 @@ from hybridrank.evaluation.tuning import Goal, Space, Tuning, agree, tune
 __all__ = [
     "DEFAULT_MEASURES",
     "Agreement",
+    "ComparedQuery",
     "Comparison",
     "Dataset",
     "Diagnosis",
     "Difference",
     "Evaluation",
     "Evaluator",
-    "Example",
     "Fate",
     "Finding",
     "Goal",

@@ -15,7 +15,7 @@ from hybridrank.runtime.deadline import limited, remaining
 from hybridrank.runtime.drivers import Call, Outcome, Partial, Plan, ask
 from hybridrank.types import Candidates, Scores
 
-__all__ = ["Scored", "Scorer", "StopRule", "score"]
+__all__ = ["RerankScorer", "Scored", "StopRule", "score"]
 
 _RESERVE = 0.05
 """The part of the time left that is kept for later stages."""
@@ -48,7 +48,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
+class RerankScorer:
     """A reranker and its capabilities, looked up once."""
 
     reranker: Reranker
@@ -56,7 +56,7 @@ class Scorer:
     native: AsyncReranker | None
 
     @classmethod
-    def of(cls, reranker: Reranker) -> Scorer:
+    def of(cls, reranker: Reranker) -> RerankScorer:
         """The scorer of a reranker."""
         pointwise = isinstance(reranker, PointwiseReranker) and reranker.pointwise
         return cls(reranker, pointwise, reranker if isinstance(reranker, AsyncReranker) else None)
@@ -94,7 +94,7 @@ class StopRule:
 
 
 def score(
-    scorer: Scorer,
+    scorer: RerankScorer,
     batch: Sequence[Candidates],
     *,
     model: LatencyModel,
@@ -199,7 +199,7 @@ class _Progress:
         return Scored(scores, self._seconds, self._error, self.late, stable, started)
 
 
-def _fitting(scorer: Scorer, sizes: Sequence[int], left: float, model: LatencyModel) -> int:
+def _fitting(scorer: RerankScorer, sizes: Sequence[int], left: float, model: LatencyModel) -> int:
     """The number of the first documents to score next."""
     if left <= 0:
         return 0

@@ -27,7 +27,7 @@ from hybridrank.pipeline.latency_model import LatencyModel, LatencyModels
 from hybridrank.pipeline.local_arms import LocalArms
 from hybridrank.pipeline.observers import Observers
 from hybridrank.pipeline.remote_arms import RemoteArms
-from hybridrank.pipeline.scoring import Scorer
+from hybridrank.pipeline.scoring import RerankScorer
 from hybridrank.result.usage import Usage
 
 __all__ = ["SETUP_ERRORS", "Setup", "Shared", "check_setup", "indexed_retrievers"]
@@ -57,7 +57,7 @@ class Setup:
         self.needs_vectors = any(
             isinstance(adjuster, VectorAdjuster) and adjuster.needs_vectors for adjuster in config.adjust
         )
-        self.scorer = None if config.reranker is None else Scorer.of(config.reranker)
+        self.scorer = None if config.reranker is None else RerankScorer.of(config.reranker)
         self.batched_fusion = config.fusion if isinstance(config.fusion, BatchedFusion) else None
         self.weighted_fusion = config.fusion if isinstance(config.fusion, WeightedFusion) else None
         self.weights_per_query = are_per_query(config.fusion)

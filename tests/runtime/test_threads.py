@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -47,3 +51,31 @@ def test_what_is_left_before_it_began_is_not_made_and_what_failed_says_why() -> 
     failed = submit(lambda: 1 / 0, backend=None, purpose="full")
     with pytest.raises(ZeroDivisionError):
         failed.result()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+def test_a_forked_child_makes_calls_in_threads_of_its_own() -> None:
+    """A pool that was used before the fork has threads that the child does not."""
+    code = """
+        import os, threading
+        from hybridrank.runtime.threads import abandon, submit
+        go = threading.Event()
+        assert submit(lambda: 1, backend=None, purpose="used").wait(60)
+        backend = object()
+        for _ in range(4):  # all that one backend may have
+            work = submit(lambda: go.wait(60), backend=backend, purpose="used")
+            while not work.begun:
+                pass
+            assert abandon(work, backend=backend)
+        child = os.fork()
+        if child == 0:
+            free = submit(lambda: 2, backend=backend, purpose="used")
+            os._exit(0 if free.wait(30) and free.result() == 2 else 1)
+        go.set()
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
+    )
+    assert (run.returncode, run.stdout) == (0, "0\n"), run.stderr

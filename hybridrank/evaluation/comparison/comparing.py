@@ -22,14 +22,14 @@ from hybridrank.evaluation.metrics.statistics import (
 )
 from hybridrank.evaluation.recordings.recording import Recording
 
-__all__ = ["Agreement", "Comparison", "Difference", "Example", "common_queries", "compare"]
+__all__ = ["Agreement", "ComparedQuery", "Comparison", "Difference", "common_queries", "compare"]
 
 _EXAMPLES = 5
 _TIE = 1e-12  # of a measure: what rounding makes
 
 
 @dataclass(frozen=True)
-class Example:
+class ComparedQuery:
     """A query, with its results from the baseline and from the other pipeline."""
 
     query_id: str
@@ -61,8 +61,8 @@ class Difference:
     wins: int
     ties: int
     losses: int
-    gained: tuple[Example, ...]
-    lost: tuple[Example, ...]
+    gained: tuple[ComparedQuery, ...]
+    lost: tuple[ComparedQuery, ...]
 
     def significant(self, level: float = 0.05) -> bool:
         """Whether `adjusted_p` is below `level`."""
@@ -262,7 +262,7 @@ def _difference(
     baseline: Evaluation, other: Evaluation, measure: str, confidence: float, resamples: int, seed: int
 ) -> Difference:
     before, after = baseline.per_query(measure), other.per_query(measure)
-    examples = [Example(q, baseline.queries[q], before[q], after[q]) for q in before]
+    examples = [ComparedQuery(q, baseline.queries[q], before[q], after[q]) for q in before]
     gains = [example.difference for example in examples]
     by_gain = sorted(examples, key=lambda example: (-example.difference, example.query_id))
     p = paired_test([after[q] for q in before], list(before.values()), resamples=resamples, seed=seed)

@@ -16,7 +16,7 @@ from hybridrank.evaluation.replay.timing import count_characters, latency_of, sc
 from hybridrank.evaluation.replay.variant import Variant
 from hybridrank.fusion.weights import are_per_query
 from hybridrank.pipeline.latency_model import LatencyModel, LinearLatency
-from hybridrank.pipeline.scoring import Scorer, StopRule, score
+from hybridrank.pipeline.scoring import RerankScorer, StopRule, score
 from hybridrank.result.trace import Stage, Trace
 from hybridrank.runtime.drivers import drive
 from hybridrank.types import Candidates, Document, Query, Ranking, Scores
@@ -270,7 +270,7 @@ def _settled_after(
         return None
     rule = StopRule(stop, k, lambda so_far: blend_scores(so_far, weight=variant.weight(so_far)))
     candidates = Candidates(Query(query or _NO_TEXT), [Document(doc_id, "") for doc_id in ids])
-    scored = drive(score(Scorer.of(_Recorded(scores)), [candidates], model=LatencyModel(), stop=rule))
+    scored = drive(score(RerankScorer.of(_Recorded(scores)), [candidates], model=LatencyModel(), stop=rule))
     return len(scored.scores[0]) if scored.stable else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from hybridrank.evaluation.comparison.comparing import Comparison, Difference, Example
+from hybridrank.evaluation.comparison.comparing import ComparedQuery, Comparison, Difference
 from hybridrank.evaluation.comparison.evaluating import Evaluation, Latency
 from hybridrank.evaluation.diagnosis import Diagnosis
 from hybridrank.evaluation.metrics.statistics import CONFIDENCE, RESAMPLES, SEED
@@ -216,7 +216,7 @@ def _examples(difference: Difference) -> Iterator[Table]:
             )
 
 
-def _example(example: Example) -> list[str]:
+def _example(example: ComparedQuery) -> list[str]:
     query = " ".join(example.query.split())
     return [
         query if len(query) <= 90 else query[:89] + "…",

@@ -9,7 +9,7 @@ from math import ceil, isfinite, sqrt
 from typing import TYPE_CHECKING
 
 from hybridrank.errors import InputError
-from hybridrank.evaluation.tuning.sweep import Outcome
+from hybridrank.evaluation.tuning.sweep import VariantOutcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ class Table:
 
     def __init__(
         self,
-        outcomes: Sequence[Outcome],
+        outcomes: Sequence[VariantOutcome],
         values: NDArray[np.float64],
         goal: Goal,
         *,
@@ -166,7 +166,7 @@ class Table:
         )
 
 
-def _is_reduced(outcome: Outcome, default: Outcome) -> bool:
+def _is_reduced(outcome: VariantOutcome, default: VariantOutcome) -> bool:
     """Whether it is the default with less reranking, or with fewer arms."""
     kept = replace(default.variant, arms=outcome.variant.arms, rerank_k=outcome.variant.rerank_k)
     return (
@@ -176,7 +176,7 @@ def _is_reduced(outcome: Outcome, default: Outcome) -> bool:
     )
 
 
-def _simplicity(outcome: Outcome, baseline: Outcome) -> tuple[int, ...]:
+def _simplicity(outcome: VariantOutcome, baseline: VariantOutcome) -> tuple[int, ...]:
     variant = outcome.variant
     changes = len(variant.settings(other=baseline.variant)) + (outcome.source != baseline.source)
     return (int(changes > 0), variant.rerank_k, len(variant.arms), changes)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Outcome", "sweep"]
+__all__ = ["VariantOutcome", "sweep"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VariantOutcome:
     """The results of a variant on the recorded queries, in their order.
 
     `ranking` is the place of each query's ranking among those that `Grades` has seen of it; `seconds` are
@@ -51,7 +51,7 @@ def sweep(
     k: int,
     prices: Mapping[str, float] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> list[Outcome]:
+) -> list[VariantOutcome]:
     """The outcomes of the variants, in their order; `progress` is called with how many are done.
 
     The results are those of `replay`; what variants have in common is computed once: the fusion of the same arms
@@ -69,7 +69,7 @@ def sweep(
         if variant.stop is not None:
             key += str(number)
         groups.setdefault(key, []).append(number)
-    done: dict[int, Outcome] = {}
+    done: dict[int, VariantOutcome] = {}
     for members in groups.values():
         of = [variants[number] for number in members]
         if of[0].stop is not None:
@@ -173,7 +173,7 @@ def _sweep_group(
     k: int,
     latency: LinearLatency,
     counting: _Counting,
-) -> list[Outcome]:
+) -> list[VariantOutcome]:
     """Outcomes of variants with the same fusion."""
     import numpy as np
 
@@ -193,7 +193,7 @@ def _sweep_group(
     by_depth: dict[int, list[int]] = {}
     for number, variant in enumerate(variants):
         by_depth.setdefault(variant.rerank_k, []).append(number)
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, VariantOutcome] = {}
     for depth, members in by_depth.items():
         shown = (places[:, :depth] >= 0).sum(1)
         read = sizes[:, :depth].sum(1)
@@ -223,7 +223,7 @@ def _sweep_group(
             variant = variants[number]
             first = np.take_along_axis(judged[:, :depth], ordering.order(variant), axis=1)
             rows = np.concatenate([first, judged[:, depth:]], axis=1)[:, :wanted]
-            outcomes[number] = Outcome(
+            outcomes[number] = VariantOutcome(
                 variant,
                 source,
                 grades.take(_fill(rows, grades.depth)),
@@ -308,7 +308,7 @@ def _replay_variant(
     k: int,
     latency: LinearLatency,
     counting: _Counting,
-) -> Outcome:
+) -> VariantOutcome:
     """The outcome of a variant with early stopping, replayed search by search."""
     import numpy as np
 
@@ -341,7 +341,7 @@ def _replay_variant(
         costs.append(cost)
     width = max(map(len, rows))
     padded = np.stack([np.pad(row, (0, width - len(row)), constant_values=ENDED) for row in rows])
-    return Outcome(
+    return VariantOutcome(
         variant,
         recording.name,
         grades.take(padded),

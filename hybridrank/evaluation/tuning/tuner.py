@@ -20,7 +20,7 @@ from hybridrank.evaluation.tuning.choosing import Goal, Table
 from hybridrank.evaluation.tuning.grades import Grades
 from hybridrank.evaluation.tuning.result import Figures, Fold, Tuning
 from hybridrank.evaluation.tuning.space import Space
-from hybridrank.evaluation.tuning.sweep import Outcome, sweep
+from hybridrank.evaluation.tuning.sweep import VariantOutcome, sweep
 from hybridrank.types import Progress
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _sweep_all(
     unsupervised: bool,
     trust: bool,
     progress: Progress | None,
-) -> list[Outcome]:
+) -> list[VariantOutcome]:
     """The outcomes of all variants over all recordings; the first is the default's."""
     if unsupervised:  # the target is the reranker's order: what is mixed into it can only seem to harm
         most = max(space.rerank_k) if goal.p95 or goal.cost else start.rerank_k
@@ -202,7 +202,7 @@ def _sweep_all(
         )  # fmt: skip
         tried.append((recording, list(space.variants(own, fetch_k=fetched, rerank_k=reranked, k=k))))
     total = sum(len(variants) for _, variants in tried)
-    outcomes: list[Outcome] = []
+    outcomes: list[VariantOutcome] = []
     for recording, variants in tried:
         advance = None if progress is None else partial(_advance, progress, len(outcomes), total)
         outcomes += sweep(recording, variants, grades, k=k, prices=goal.prices, progress=advance)
@@ -213,7 +213,7 @@ def _advance(progress: Progress, before: int, total: int, done: int) -> None:
     progress(before + done, total)
 
 
-def _usable(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, int]]:
+def _usable(outcomes: Sequence[VariantOutcome]) -> tuple[list[VariantOutcome], dict[str, int]]:
     """The outcomes with known rankings, and the number of the others, by reason."""
     if outcomes[0].unscored > _UNSCORED:
         raise InputError(
@@ -225,7 +225,7 @@ def _usable(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, int]]
     return kept, {"not recorded deep enough": shallow} if shallow else {}
 
 
-def _values(outcomes: Sequence[Outcome], distinct: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def _values(outcomes: Sequence[VariantOutcome], distinct: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     import numpy as np
 
     places = np.stack([outcome.ranking for outcome in outcomes])
@@ -288,7 +288,7 @@ def _frontier(table: Table) -> list[int]:
     return [best[depth] for depth in sorted(best)]
 
 
-def _notes(dataset: Dataset, judged: Sequence[Recording], outcomes: Sequence[Outcome]) -> list[str]:
+def _notes(dataset: Dataset, judged: Sequence[Recording], outcomes: Sequence[VariantOutcome]) -> list[str]:
     said = [warning for recording in judged for warning in recording.warnings]
     said += dataset.warnings()
     if len(dataset) < _FEW:
