@@ -41,9 +41,7 @@ ANSWERS = {  # grades; above 0 is relevant
 
 def main() -> None:
     dataset = Dataset("waste", QUESTIONS, ANSWERS, source=DOCUMENTS)
-    blended = Pipeline.build(
-        dataset.documents()
-    )  # the default: more weight for the fused order the less confident the reranker is
+    blended = Pipeline.build(dataset.documents())  # the default: blended by the reranker's confidence
     pipelines = {
         "fused": blended.replace(reranker=None),
         "reranked": blended.replace(blend=0),

@@ -43,7 +43,7 @@ def build_stored(
     without trust.
 
     Raises:
-        UntrustedConfigError: something needs the caller's word; names all of it.
+        UntrustedConfigError: something needs the caller's trust; names all of it.
         ConfigError: an option is unknown or wrong.
     """
     builder = _Builder()
@@ -60,7 +60,7 @@ def build_stored(
     if builder.concerns:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in builder.concerns.items())
         raise UntrustedConfigError(
-            f"{source} was stored with a configuration that is not used without your word. {reasons}. If you "
+            f"{source} was stored with a configuration that requires your trust. {reasons}. If you "
             "trust where it comes from, say so with trust=True (on the command line: --trust); or give these "
             "parts yourself (as in reranker=...)",
             concerns=builder.concerns,

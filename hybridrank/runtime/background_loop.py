@@ -24,7 +24,7 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     cancelled.
 
     Raises:
-        RuntimeError: called on that loop itself, where waiting would wait for ever.
+        RuntimeError: called on that loop itself, where waiting would wait forever.
         BaseException: what the coroutine raised.
     """
     background = _current()

@@ -78,7 +78,7 @@ def test_edits_go_with_their_document(collection: Collection) -> None:
     assert metadata(collection) == {"x": 5}
 
     edited()
-    collection.add([Document("a", "mine", metadata={"x": 6})])  # the caller's word replaces everything
+    collection.add([Document("a", "mine", metadata={"x": 6})])  # the caller's trust replaces everything
     assert metadata(collection) == {"x": 6}
     put(collection, "7", x=7)
     assert metadata(collection) == {"x": 7}

@@ -1,4 +1,4 @@
-"""What is built of a configuration that somebody else stored, and what needs the caller's word."""
+"""What is built of a configuration that somebody else stored, and what needs the caller's trust."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECRET = "PAYROLL_DATABASE_PASSWORD"
 
 
 def concerns(**stored: Any) -> dict[str, str]:
-    """What a stored configuration needs the caller's word for, by path."""
+    """What a stored configuration needs the caller's trust for, by path."""
     try:
         PipelineConfig.load_stored(stored, source="the collection")
     except UntrustedConfigError as error:
@@ -123,7 +123,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         del sys.modules[name]
 
 
-# ── what needs the caller's word ─────────────────────────────────────────────────────────────────────────────
+# ── what needs the caller's trust ─────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_server_and_the_key_of_a_stored_reranker_are_not_used(words, server, monkeypatch):
@@ -656,7 +656,7 @@ def test_a_recorded_reranker_is_made_and_never_asked(recording, run, tmp_path):
     status, _, err = run("replay", recording)
     assert status == 0, err
     status, _, err = run("tune", recording, "--folds", "2", "--write", tmp_path / "tuned.toml")
-    assert status == 2  # a file is the caller's word for every reader
+    assert status == 2  # a configuration file is trusted by every command
     assert "$.reranker.url" in err
     assert not (tmp_path / "tuned.toml").exists()
     status, _, err = run("tune", recording, "--folds", "2", "--write", tmp_path / "tuned.toml", "--trust")

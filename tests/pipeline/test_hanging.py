@@ -88,7 +88,7 @@ def in_a_thread(work: Callable[[], Any]) -> threading.Thread:
 
 
 def goes_on(pipeline: Pipeline) -> None:
-    """AdmissionLimit and writing work, in threads that are not waited for for ever."""
+    """AdmissionLimit and writing work, in threads that are not waited for forever."""
     found: list[list[str]] = []
 
     def work() -> None:

@@ -304,7 +304,7 @@ def test_no_time_left():
 
 
 class AsyncHanging(AsyncSharedWords):
-    """Fails so many times, then waits for ever, or past its own cancellation until it is let go."""
+    """Fails so many times, then waits forever, or past its own cancellation until it is let go."""
 
     def __init__(self, *, stubborn: bool = False, failures: int = 0) -> None:
         super().__init__()

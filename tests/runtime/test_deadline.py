@@ -67,7 +67,7 @@ class Whole(Slow):
 
 
 class Stopped:
-    """An async reranker that waits for ever, and tells how it ended."""
+    """An async reranker that waits forever, and tells how it ended."""
 
     def __init__(self) -> None:
         self.ended: list[str] = []

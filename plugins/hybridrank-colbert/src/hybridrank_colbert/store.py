@@ -169,6 +169,6 @@ def _is_damage(error: Exception) -> bool:
 
 
 def _patience() -> float:
-    """Seconds to wait for others: half of what the deadline leaves, and not for ever anyway."""
+    """Seconds to wait for others: half of what the deadline leaves, and not forever anyway."""
     left = remaining()
     return _WAIT if left is None else min(_WAIT, left / 2)

@@ -22,9 +22,7 @@ app = typer.Typer(
     help="Synthetic judgments by a chat model, marked as such in every report.", no_args_is_help=True
 )
 
-IntoOption = Annotated[
-    Path, typer.Option("--into", help="The dataset's directory; what is there is gone on with.")
-]
+IntoOption = Annotated[Path, typer.Option("--into", help="The dataset's directory; what is there is resumed.")]
 UrlOption = Annotated[str, typer.Option("--url", help="Where the API is, as in http://localhost:8000/v1.")]
 ModelOption = Annotated[str, typer.Option("--model", help="The model's name at that server.")]
 KeyOption = Annotated[

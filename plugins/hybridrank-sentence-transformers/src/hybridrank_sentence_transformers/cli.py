@@ -37,7 +37,7 @@ def mine(
     data: Annotated[
         str, typer.Argument(help="A BEIR directory; or a CSV or TSV of query and relevant_id, of clicks, say.")
     ],
-    into: Annotated[Path, typer.Option("--into", help="The file to write; an interrupted one is gone on with.")],
+    into: Annotated[Path, typer.Option("--into", help="The file to write; an interrupted one is resumed.")],
     collection: Annotated[
         Path | None, typer.Option(help="The collection to mine; else the data's own documents are indexed.")
     ] = None,

@@ -64,7 +64,7 @@ class Work:
 
 @contextmanager
 def opened(path: Path, model: ChatModel, task: Mapping[str, Any]) -> Iterator[Work]:
-    """The file of answers, begun or gone on with; a last line that was cut off is cut away.
+    """The file of answers, begun or resumed; a last line that was cut off is cut away.
 
     Raises:
         InputError: it was begun with another model, other documents or for something else, or is damaged.

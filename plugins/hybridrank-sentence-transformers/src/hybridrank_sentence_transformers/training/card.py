@@ -125,7 +125,7 @@ def _training(report: Mapping[str, Any]) -> str:
 
 def _since(training: Mapping[str, Any]) -> str:
     """Times are of the call that finished it."""
-    return f" since it was gone on with at step {training['resumed_at']:,}" if training["resumed_at"] else ""
+    return f" since it was resumed at step {training['resumed_at']:,}" if training["resumed_at"] else ""
 
 
 def _limits(report: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ def train_reranker(
     embedder, gets a new one. `loss` is one of `losses.RERANKER_LOSSES`. The dev queries say when to stop and which
     checkpoint is best; the test queries are ranked before and after, and are looked at for nothing else.
 
-    An interrupted call is gone on with by the same call. On a CPU the same call gives the same weights. `progress`
+    An interrupted call is resumed by the same call. On a CPU the same call gives the same weights. `progress`
     counts steps.
 
     Raises:
