@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hybridrank.errors import InputError
 from hybridrank.filters.language import Filter
-from hybridrank.values.arguments import document_ids, real_number
+from hybridrank.values.arguments import document_ids, real_number, vector
 from hybridrank.values.arguments import text as checked_text
 from hybridrank.values.json_values import json_notes
 
@@ -109,34 +109,10 @@ class Passage(Document):
         return "\n".join([*filter(None, (self.title, " > ".join(self.headings))), self.text])
 
 
-def _vector(value: Any, what: str) -> NDArray[np.float32]:
-    """Float32, shape (dim,) or (n, dim)."""
-    import numpy as np
-
-    shape = "(dim,) or (n, dim)"
-
-    try:
-        given = np.asarray(value)
-        kind = given.dtype.kind
-        if kind in "bcSUMm" or (kind == "O" and any(isinstance(each, str | bytes | bool) for each in given.flat)):
-            raise TypeError("these are other values")
-        with np.errstate(over="ignore"):  # too large values are then not finite
-            vector = np.array(given, dtype=np.float32)  # a copy: the caller may write to theirs
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{what} must hold real numbers, in the shape {shape}: {error}") from error
-    if vector.ndim != 1 and not (vector.ndim == 2 and len(vector)):
-        raise InputError(f"{what} must have the shape {shape}, not {vector.shape}")
-    if not np.isfinite(vector).all():
-        at = int(np.flatnonzero(~np.isfinite(vector))[0])
-        held = given.ravel().tolist()[at]
-        raise InputError(f"{what} must be finite in float32, and holds {held!r:.80} at index {at}")
-    return vector
-
-
 def _vectors(value: Any, what: str) -> Mapping[str, NDArray[np.float32]]:
     if not isinstance(value, Mapping):
         raise InputError(f"{what}'s vectors must map arms to vectors, not be a {type(value).__name__}")
-    return {arm: _vector(each, f"{what}'s vector for {arm!r}") for arm, each in value.items()}
+    return {arm: vector(each, f"{what}'s vector for {arm!r}") for arm, each in value.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,7 +154,7 @@ def _check_question(question: Query | Formulation, what: str) -> None:
     """Validate the text and the vectors, and store them as the types of their fields."""
     object.__setattr__(question, "text", checked_text(question.text, what))
     if question.vector is not None:
-        object.__setattr__(question, "vector", _vector(question.vector, f"{what}'s vector"))
+        object.__setattr__(question, "vector", vector(question.vector, f"{what}'s vector"))
     if question.vectors or not isinstance(question.vectors, Mapping):
         object.__setattr__(question, "vectors", _vectors(question.vectors, what))
     if not question.text.strip() and question.vector is None and not question.vectors:

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from math import isnan
 from numbers import Real
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybridrank.errors import InputError
 from hybridrank.values.json_values import is_sound
 from hybridrank.values.printable import shown
 
-__all__ = ["document_ids", "prices_of", "real_number", "text", "true_or_false", "whole_number"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["document_ids", "prices_of", "real_number", "text", "true_or_false", "vector", "whole_number"]
 
 
 def whole_number(value: Any, name: str, *, least: int) -> int:
@@ -107,3 +111,30 @@ def document_ids(value: Any, name: str, *, kind: str = "document ids") -> list[s
                 f"{name}: {kind} must be str, not {type(doc_id).__name__}; write str({shown(doc_id)})"
             )
     return list(dict.fromkeys([text(doc_id, f"one of {name}") for doc_id in ids]))
+
+
+def vector(value: Any, what: str) -> NDArray[np.float32]:
+    """`value` as a copy in float32, shape (dim,) or (n, dim).
+
+    Raises:
+        InputError: it has another shape, or holds something other than finite real numbers.
+    """
+    import numpy as np
+
+    shape = "(dim,) or (n, dim)"
+    try:
+        given = np.asarray(value)
+        kind = given.dtype.kind
+        if kind in "bcSUMm" or (kind == "O" and any(isinstance(each, str | bytes | bool) for each in given.flat)):
+            raise TypeError("these are other values")
+        with np.errstate(over="ignore"):  # too large values are then not finite
+            converted = np.array(given, dtype=np.float32)  # a copy: the caller may write to theirs
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must hold real numbers, in the shape {shape}: {error}") from error
+    if converted.ndim != 1 and not (converted.ndim == 2 and len(converted)):
+        raise InputError(f"{what} must have the shape {shape}, not {converted.shape}")
+    if not np.isfinite(converted).all():
+        at = int(np.flatnonzero(~np.isfinite(converted))[0])
+        held = given.ravel().tolist()[at]
+        raise InputError(f"{what} must be finite in float32, and holds {held!r:.80} at index {at}")
+    return converted

@@ -1,0 +1,69 @@
+"""The contracts of all components. Any object with the right methods qualifies; there is no base class.
+
+Batch is the primitive: one query is a batch of one. Whatever a backend returns is validated
+(`hybridrank.component.validation`) before it is used.
+"""
+
+from hybridrank.component.protocols.adjusters import Adjuster, FieldReader, VectorAdjuster
+from hybridrank.component.protocols.components import ChecksSetup, DeclaresTrust, DocumentStore
+from hybridrank.component.protocols.embedders import Embedder
+from hybridrank.component.protocols.expanders import AsyncExpander, Expander
+from hybridrank.component.protocols.fusions import BatchedFusion, Fusion, WeightedFusion, WeightModel
+from hybridrank.component.protocols.rerankers import (
+    AsyncReranker,
+    CalibratedReranker,
+    ConfidentReranker,
+    PointwiseReranker,
+    ReadsMetadata,
+    Reranker,
+)
+from hybridrank.component.protocols.retrievers import (
+    AsyncMultiRetriever,
+    AsyncRetriever,
+    EngineArm,
+    ImprovingIndex,
+    Index,
+    IndexedRetriever,
+    MultiRetriever,
+    Retriever,
+    SavedIndex,
+    SavedIndexedRetriever,
+    VectorIndex,
+    VectorRetriever,
+    VectorSource,
+)
+
+__all__ = [
+    "Adjuster",
+    "AsyncExpander",
+    "AsyncMultiRetriever",
+    "AsyncReranker",
+    "AsyncRetriever",
+    "BatchedFusion",
+    "CalibratedReranker",
+    "ChecksSetup",
+    "ConfidentReranker",
+    "DeclaresTrust",
+    "DocumentStore",
+    "Embedder",
+    "EngineArm",
+    "Expander",
+    "FieldReader",
+    "Fusion",
+    "ImprovingIndex",
+    "Index",
+    "IndexedRetriever",
+    "MultiRetriever",
+    "PointwiseReranker",
+    "ReadsMetadata",
+    "Reranker",
+    "Retriever",
+    "SavedIndex",
+    "SavedIndexedRetriever",
+    "VectorAdjuster",
+    "VectorIndex",
+    "VectorRetriever",
+    "VectorSource",
+    "WeightModel",
+    "WeightedFusion",
+]

@@ -1,0 +1,54 @@
+"""What any component may declare about itself, and where documents come from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Protocol, runtime_checkable
+
+from hybridrank.types import Document
+
+__all__ = ["ChecksSetup", "DeclaresTrust", "DocumentStore"]
+
+
+@runtime_checkable
+class ChecksSetup(Protocol):
+    """A component that can check in advance whether all of its calls would fail."""
+
+    def check_setup(self) -> None:
+        """Raise what a call would raise, for example because the environment variable of a key is not set.
+
+        A pipeline calls it when it is created. It is fast: it loads no model and uses no network.
+        """
+        ...
+
+
+@runtime_checkable
+class DeclaresTrust(Protocol):
+    """A component that declares what a stored configuration can make it do.
+
+    A class without this method is never constructed from a configuration that is stored with untrusted data,
+    unless the caller trusts it.
+    """
+
+    def trust_needed(self) -> Mapping[str, str]:
+        """Options that could run code, use a network, or read a file other than cached models and the
+        collection's own files: the option's name -> its effect. The name "" is the whole component; empty:
+        nothing.
+
+        It is called after construction, so the constructor must do no work. Nested components are checked
+        themselves.
+        """
+        ...
+
+
+@runtime_checkable
+class DocumentStore(Protocol):
+    """Documents by id."""
+
+    def get(self, ids: Collection[str]) -> Mapping[str, Document]:
+        """The documents with these ids that exist."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
