@@ -1,7 +1,22 @@
 """Documents stored together with the local indexes over them, in memory or on disk."""
 
-from hybridrank.collection.durable import Collection
-from hybridrank.collection.memory import MemoryCollection
-from hybridrank.collection.protocol import SearchableCollection
+from __future__ import annotations
 
-__all__ = ["Collection", "MemoryCollection", "SearchableCollection"]
+from typing import TYPE_CHECKING
+
+from hybridrank._lazy import lazy
+
+_HOME = {
+    "Collection": "durable",
+    "MemoryCollection": "memory",
+    "SearchableCollection": "protocol",
+}
+
+__all__ = [*_HOME]
+
+if TYPE_CHECKING:
+    from hybridrank.collection.durable import Collection as Collection
+    from hybridrank.collection.memory import MemoryCollection as MemoryCollection
+    from hybridrank.collection.protocol import SearchableCollection as SearchableCollection
+else:
+    __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from os import fspath
 from typing import TYPE_CHECKING, Any
 
-from hybridrank.collection import Collection, MemoryCollection
 from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.errors import ConfigError, HybridrankError
 from hybridrank.pipeline.config import PipelineConfig
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from hybridrank.collection import Collection
 
 __all__ = ["BUILT_IN", "build_collection", "open_collection"]
 
@@ -39,6 +40,8 @@ def build_collection(
     """Index documents: in memory, or in the new directory `path`, which is removed again on failure."""
     local = indexed_retrievers(settings)
     if path is None:
+        from hybridrank.collection.memory import MemoryCollection
+
         memory = MemoryCollection(
             {name: arm.create_index() for name, arm in local.items()},
             splitter=settings.splitter,
@@ -46,6 +49,8 @@ def build_collection(
         )
         memory.add(documents, vectors=vectors, progress=progress)
         return memory
+    from hybridrank.collection.durable import Collection
+
     collection = Collection.create(
         path,
         local,
@@ -66,6 +71,8 @@ def open_collection(
     path: str | PathLike[str], *, trust: bool, progress: Progress | None, options: Mapping[str, Any]
 ) -> tuple[PipelineConfig, SearchableCollection]:
     """Open the collection at `path`; also returns its configuration, which `options` override."""
+    from hybridrank.collection.durable import Collection
+
     for fixed in BUILT_IN:
         if fixed in options:
             raise ConfigError("a collection keeps what it was built with: build another one", path=f"$.{fixed}")
