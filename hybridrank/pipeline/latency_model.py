@@ -107,13 +107,17 @@ class LatencyModel:
         self._calls = deque(calls, maxlen=_KEPT)
         self._lock = fork.new_lock()
         self._loaded = False
-        self._fit()
+        self._fitted: tuple[LinearLatency, float] | None = None  # made when it is asked for
 
-    def _fit(self) -> None:
-        self._line = LinearLatency.fit(self._calls, decay=_DECAY)
-        ratios = sorted(seconds / max(self._line.predict(size), 1e-9) for size, seconds in self._calls)
-        margin = max(1.05, ratios[ceil(0.95 * len(ratios)) - 1]) if ratios else 1.0
-        self._margin = max(margin, _UNSURE) if 0 < len(ratios) < _FEW else margin
+    def _fit(self) -> tuple[LinearLatency, float]:
+        """The line, and the margin of predictions."""
+        with self._lock:
+            if self._fitted is None:
+                line = LinearLatency.fit(self._calls, decay=_DECAY)
+                ratios = sorted(seconds / max(line.predict(size), 1e-9) for size, seconds in self._calls)
+                margin = max(1.05, ratios[ceil(0.95 * len(ratios)) - 1]) if ratios else 1.0
+                self._fitted = line, max(margin, _UNSURE) if 0 < len(ratios) < _FEW else margin
+            return self._fitted
 
     def observe(self, characters: int, seconds: float) -> None:
         """Learn from a call that read this number of characters, over all its documents and their query.
@@ -125,14 +129,14 @@ class LatencyModel:
                 self._loaded = True
                 return
             self._calls.append((characters, seconds))
-            self._fit()
+            self._fitted = None
 
     def forget(self) -> None:
         """Forget the older half of the calls, so that a backend that seemed too slow is tried again."""
         with self._lock:
             for _ in range((len(self._calls) + 1) // 2):
                 self._calls.popleft()
-            self._fit()
+            self._fitted = None
 
     @property
     def known(self) -> bool:
@@ -142,11 +146,12 @@ class LatencyModel:
     @property
     def fixed(self) -> float:
         """Seconds that a call takes at least."""
-        return self._line.fixed
+        return self._fit()[0].fixed
 
     def predict(self, characters: int) -> float:
         """Seconds that a call of this size rarely exceeds; 0.0 without observations."""
-        return self._line.predict(characters) * self._margin
+        line, margin = self._fit()
+        return line.predict(characters) * margin
 
     def fitting(self, sizes: Sequence[int], seconds: float) -> int:
         """The number of the first documents, of these sizes in characters, that one call can read in the given
