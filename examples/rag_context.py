@@ -30,7 +30,7 @@ def prompt(question: str, result: SearchResult, *, most: int = 2000) -> str:
         if sum(map(len, sources)) + len(source) > most:
             break
         sources.append(source)
-    return "\n".join(["Response from these sources, and cite them by number.", "", *sources, "", question])
+    return "\n".join(["Answer from these sources, and cite them by number.", "", *sources, "", question])
 
 
 def main() -> None:

@@ -151,14 +151,16 @@ class ReadingOptions:
     """How files are read."""
 
     text_field: Annotated[
-        str | None, typer.Option(help="The field that holds the text, in records; else text.")
+        str | None, typer.Option(help="The field of a record that holds the text; by default text.")
     ] = None
     id_field: Annotated[
-        str | None, typer.Option(help="The field that holds the id, in records; else id or _id.")
+        str | None, typer.Option(help="The field of a record that holds the id; by default id or _id.")
     ] = None
     encoding: Annotated[
         str | None,
-        typer.Option(help="The encoding of text files that have no byte order mark and declare none; else UTF-8."),
+        typer.Option(
+            help="The encoding of text files that have no byte order mark and declare none; by default UTF-8."
+        ),
     ] = None
     types: Annotated[
         list[str] | None,
@@ -207,10 +209,10 @@ SourceArgument = Annotated[
 ]
 RecordingArgument = Annotated[Path, typer.Argument(help="What record, evaluate or compare wrote (.jsonl).")]
 TemporaryConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="A pipeline's TOML file, where there is no collection.")
+    Path | None, typer.Option("--config", help="A pipeline's TOML file; a collection has its own configuration.")
 ]
 RerankerOption = Annotated[str | None, typer.Option(help="A registered reranker, or none.")]
-DepthOption = Annotated[int, typer.Option("-k", min=1, help="Results asked for.")]
+DepthOption = Annotated[int, typer.Option("-k", min=1, help="Results for each query.")]
 ResumeOption = Annotated[
     bool, typer.Option("--resume/--no-resume", help="Continue what was recorded before, or start again.")
 ]
@@ -219,7 +221,9 @@ MeasuresOption = Annotated[
 ]
 PricesOption = Annotated[
     list[str] | None,
-    typer.Option("--price", help="What one of something costs, as in search_units=0.002; may be repeated."),
+    typer.Option(
+        "--price", help="The price of one unit of a usage counter, as in search_units=0.002; may be repeated."
+    ),
 ]
 
 
@@ -233,15 +237,22 @@ class DatasetOptions:
             "--dataset", help="A BEIR directory, a .csv or .tsv with query and relevant_id, or ir_datasets:<id>."
         ),
     ] = None
-    split: Annotated[str | None, typer.Option("--split", help="Of a BEIR directory; else test.")] = None
+    split: Annotated[
+        str | None, typer.Option("--split", help="The split of a BEIR directory; by default test.")
+    ] = None
     topics: Annotated[Path | None, typer.Option("--topics", help="A TREC topics file, with --qrels.")] = None
     qrels: Annotated[Path | None, typer.Option("--qrels", help="A TREC qrels file, with --topics.")] = None
     ignored: Annotated[
         Path | None,
-        typer.Option("--ignored", help="A table of query-id and corpus-id: documents to take out of rankings."),
+        typer.Option(
+            "--ignored", help="A table of query-id and corpus-id: documents to remove from the rankings."
+        ),
     ] = None
     queries: Annotated[
-        int | None, typer.Option("--queries", min=1, help="Only so many queries, chosen at random (seed 0).")
+        int | None,
+        typer.Option(
+            "--queries", min=1, help="The number of queries to sample at random (seed 0); by default all."
+        ),
     ] = None
 
     @property

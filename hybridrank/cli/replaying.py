@@ -49,7 +49,7 @@ def replay(
         typer.Option("--max-drop", help="Fail where a measure loses more than so much, as in nDCG@10=0.01."),
     ] = None,
     k: Annotated[
-        int | None, typer.Option("-k", min=1, help="Results asked for; else as many as recorded.")
+        int | None, typer.Option("-k", min=1, help="Results for each query; by default as many as recorded.")
     ] = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,

@@ -53,7 +53,10 @@ def demo(
 @grouped
 def search(
     source: Annotated[Path, typer.Argument(help="A collection's directory; or a file, or a directory of files.")],
-    query: Annotated[list[str] | None, typer.Argument(help="What to look for; without it, you are asked.")] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(help="Queries, each in quotes; without one, they are read from the terminal."),
+    ] = None,
     *,
     k: Annotated[int, typer.Option("-k", min=1, help="Results for each query.")] = 5,
     filters: FilterOption = None,
@@ -62,10 +65,13 @@ def search(
     ] = False,
     min_score: Annotated[
         float | None,
-        typer.Option(help="Leave out what the reranker scored lower, or did not score; nothing, if it failed."),
+        typer.Option(
+            help="Drop hits that the reranker scored lower or did not score; if it failed, none are dropped."
+        ),
     ] = None,
     deadline: Annotated[
-        float | None, typer.Option(help="Seconds for each search; reranks what fits, and says so.")
+        float | None,
+        typer.Option(help="Time limit of each search, in seconds; the reranker scores as many candidates as fit."),
     ] = None,
     config: TemporaryConfigOption = None,
     reranker: RerankerOption = None,

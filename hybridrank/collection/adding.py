@@ -15,7 +15,7 @@ from hybridrank.collection.indexes.indexes import Added, Indexes
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.sqlite.filter_sql import dump_metadata
 from hybridrank.collection.sqlite.store import Store
-from hybridrank.collection.vectors import given_vectors, unit_vectors
+from hybridrank.collection.vectors import given_vectors, naming_the_arm, unit_vectors
 from hybridrank.component.protocols import VectorIndex
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.filters.fields import FieldTypes
@@ -128,7 +128,8 @@ class Adder:
                 embedder = self._embedders[name]
                 if embedder not in vectors:
                     digests = digests or _digests(units)
-                    vectors[embedder] = self._embedded(index, embedder, units, digests, progress)
+                    with naming_the_arm(name):
+                        vectors[embedder] = self._embedded(index, embedder, units, digests, progress)
                     used[name] = _Used(embedder, index.embedder, fingerprint(index.embedder))
                 encoded[name] = vectors[embedder]
             else:

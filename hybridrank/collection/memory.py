@@ -20,7 +20,7 @@ from hybridrank.collection.documents import (
 from hybridrank.collection.indexes.view import Chosen, Units, View
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.protocol import Capability
-from hybridrank.collection.vectors import given_vectors, unit_vectors
+from hybridrank.collection.vectors import given_vectors, naming_the_arm, unit_vectors
 from hybridrank.component.protocols import ImprovingIndex, Index
 from hybridrank.errors import InputError, LockedError
 from hybridrank.filters.fields import FieldTypes
@@ -210,7 +210,8 @@ class MemoryCollection:
                     share = (before + (done / of if of else 1.0)) / len(self.indexes)
                     progress(int(len(batch) * share), len(batch))
 
-            encoded.append(given[name] if name in given else index.encode(units, progress=report))
+            with naming_the_arm(name):
+                encoded.append(given[name] if name in given else index.encode(units, progress=report))
         if progress is not None:
             progress(len(batch), len(batch))
         with self._its_turn():

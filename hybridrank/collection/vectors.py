@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hybridrank.component.protocols import Index, VectorIndex
-from hybridrank.errors import InputError
+from hybridrank.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["given_vectors", "unit_vectors"]
+__all__ = ["given_vectors", "naming_the_arm", "unit_vectors"]
+
+
+@contextmanager
+def naming_the_arm(arm: str) -> Iterator[None]:
+    """Give an error about an option of an arm's retriever its path in the pipeline's configuration."""
+    try:
+        yield
+    except ConfigError as error:
+        error.path = f"$.retrievers.{arm}{error.path.removeprefix('$')}"
+        raise
 
 
 def given_vectors(

@@ -43,7 +43,9 @@ def explain(hits: Sequence[Hit], trace: Trace, *, width: int) -> str:
     stages, longest = trace.stages, max(12, width // 4)
     paths = [trace.path(hit.id) for hit in hits]
     why = [reasons(trace, path) for path in paths]
-    cells = {stage.name: [_cell(path.get(stage.name)) for path in paths] for stage in stages}
+    cells = {
+        stage.name: [_cell(path.get(stage.name)) for path in paths] for stage in stages if stage.kind != "expand"
+    }
     widths = [max(map(len, [printable(name), *column])) for name, column in cells.items()]
     widths.append(min(_WHY, max(map(len, why), default=0)))
     ids = [printable(hit.id) for hit in hits]

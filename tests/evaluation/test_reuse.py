@@ -98,7 +98,7 @@ def test_arms_are_asked_once(arms):
             assert stage.seconds == source.seconds  # the very ones
             assert stage.details == {**source.details, "shared": len(source.ids)}
         assert search.trace.seconds >= sum(s.seconds for s in search.trace.stages if s.kind != "retrieve")
-    assert any("took stages or scores over" in warning for warning in evaluate(second).warnings)
+    assert any("reuse stages or scores" in warning for warning in evaluate(second).warnings)
 
 
 def test_times_are_those_of_where_it_was_made(pipeline):

@@ -196,6 +196,10 @@ def test_an_expander_adds_formulations(pipeline):
     result = pipeline.replace(expand=expander).search(QUESTION)
     first = result.trace.stages[0]
     assert (first.name, first.kind) == ("expand", "expand")
+    header = result.explain(width=200).splitlines()[2]  # an expander ranks nothing: it is a line, not a column
+    assert "fusion" in header
+    assert "expand" not in header
+    assert "\nexpand: " in result.explain(width=200)
     assert first.details["formulations"] == [
         {"text": "process garbage", "weight": 0.5},
         {"text": "process humus", "weight": 0.5},

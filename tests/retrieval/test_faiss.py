@@ -14,6 +14,7 @@ from support import NgramEmbedder
 from hybridrank.component.protocols import Index, IndexedRetriever
 from hybridrank.component.registry import create
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
+from hybridrank.pipeline.pipeline import Pipeline
 from hybridrank.retrieval.faiss.component import Faiss
 from hybridrank.types import Document, Query, Ranking
 
@@ -330,6 +331,19 @@ def test_what_faiss_cannot_do_is_said_before_anything_is_added(options, where, s
     assert caught.value.path == where
     assert "cpp" not in str(caught.value)
     assert len(index) == 0
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_an_option_that_faiss_rejects_is_reported_with_its_path_in_the_pipeline(durable, tmp_path):
+    arm = Faiss(embedder=NgramEmbedder(dim=DIM), factory="Flatt")
+    with pytest.raises(ConfigError) as caught:
+        Pipeline.build(
+            [Document("a", "compost")],
+            retrievers={"dense": arm},
+            reranker=None,
+            path=tmp_path / "col" if durable else None,
+        )
+    assert caught.value.path == "$.retrievers.dense.factory"
 
 
 @pytest.mark.parametrize("value", [0, -1, "many", float("nan")])

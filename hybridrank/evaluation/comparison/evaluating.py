@@ -205,8 +205,8 @@ def latencies_of(recording: Recording) -> tuple[dict[str, Latency], list[str]]:
     shared = sum(_details(search.trace, "shared") for search in warm)
     if shared:
         notes.append(
-            f"{shared} of {len(warm)} searches took stages or scores over from other pipelines' recordings: their "
-            "latencies are sums of what each part took where it was made"
+            f"{shared} of {len(warm)} searches reuse stages or scores from other pipelines' recordings: their "
+            "latencies are the sums of the recorded times of their stages"
         )
     latencies = {"search": Latency.of([search.trace.seconds for search in warm])}
     for name in recording.kinds:

@@ -214,7 +214,7 @@ class Dataset:
             query_id, doc_id = unknown[0]
             said.append(
                 f"{self._at(query_id, doc_id)}document {doc_id!r} is relevant to query {query_id!r}, and is not "
-                f"held{_more(unknown)}: what is not there stays missed"
+                f"in the collection{_more(unknown)}: it counts as missed"
             )
         if without := self.without_relevant:
             said.append(

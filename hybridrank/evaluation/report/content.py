@@ -77,8 +77,8 @@ def _of_comparison(comparison: Comparison) -> Iterator[Section]:
     yield Section(
         f"Differences from {comparison.baseline}",
         [
-            "p is of the paired randomization test, then corrected by Holm's method over the pipelines "
-            f"of one measure; where that is below {_LEVEL} the last column says better or worse."
+            "p comes from the paired randomization test; p (Holm) is corrected over the pipelines of one measure. "
+            f"Where it is below {_LEVEL}, the last column says better or worse."
         ],
         [_differences(comparison)],
     )
@@ -94,8 +94,8 @@ def _of_comparison(comparison: Comparison) -> Iterator[Section]:
         "examples",
     )
     yield Section(
-        f"How alike the rankings are to those of {comparison.baseline}",
-        ["Whatever is relevant; 1 means the same. RBO is rank-biased overlap with p = 0.9, extrapolated."],
+        f"Similarity to the rankings of {comparison.baseline}",
+        ["Without judgments; 1 means identical rankings. RBO is rank-biased overlap with p = 0.9, extrapolated."],
         [
             Table(
                 "Agreement",
@@ -202,7 +202,7 @@ def _differences(comparison: Comparison) -> Table:
         for d in comparison.differences
     ]
     columns = ["pipeline", "measure", "difference", f"{comparison.confidence:.0%} interval", "p", "p (Holm)"]
-    return Table(f"Against {comparison.baseline}", [*columns, "wins / ties / losses", "so it is"], rows, labels=2)
+    return Table(f"Against {comparison.baseline}", [*columns, "wins / ties / losses", "verdict"], rows, labels=2)
 
 
 def _examples(difference: Difference) -> Iterator[Table]:
@@ -250,7 +250,8 @@ def _verdict(difference: Difference) -> str:
 def _describe_method(confidence: float, resamples: int, seed: int) -> str:
     return (
         "Measures are those of trec_eval, through ir_measures. Documents that retrieval missed stay missed; "
-        "what a stage was not shown keeps its place behind what it ranked; a query without hits counts as 0. "
+        "documents that a stage did not receive keep their order below those that it ranked; a query without hits "
+        "counts as 0. "
         f"Intervals are BCa bootstrap intervals of the mean over queries ({confidence:.0%}); tests are paired and "
         f"two-sided; {resamples:,} resamples, seed {seed}."
     )
