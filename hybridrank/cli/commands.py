@@ -7,6 +7,8 @@ distribution from the metadata alone.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
@@ -92,8 +94,16 @@ def _printable_errors() -> Iterator[None]:
     """Usage errors quote arguments, which may be file names that a shell has filled in."""
     try:
         yield
+    except BrokenPipeError:  # the reader of our output has gone, as in `… | head`
+        sys.stderr.close()
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what is still to be flushed goes nowhere)
+        raise typer.Exit from None
     except Exception as error:
         if hasattr(error, "show") and isinstance(message := getattr(error, "message", None), str):
+            if type(error.__cause__).__name__ == "ValidationError":  # pydantic's, not imported for this
+                from hybridrank.values.problems import first_problem
+
+                message = first_problem(error.__cause__, None).text  # type: ignore[arg-type]
             error.message = printable(message, lines=True)  # type: ignore[attr-defined]
         raise
 

@@ -98,7 +98,8 @@ def show(result: SearchResult, *, explain: bool) -> None:
     if not result.hits:
         say("nothing found")
     for hit in result.hits:
-        text = " ".join(hit.document.text.split())
+        start = hit.spans[0].start if hit.spans else 0  # the part that the reranker found relevant
+        text = ("… " if start else "") + " ".join(hit.text[start:].split())
         number = f"{hit.score:.3g} ({hit.scored_by})"
         head = Text.assemble(f"{hit.rank:>3}  ", (printable(hit.document.id), "bold"), printable(f"  {number}"))
         body = Text(printable(f"{text[:200]}{'…' if len(text) > 200 else ''}"), style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -62,7 +63,11 @@ def plugins_check(
     kinds = [kind] if kind is not None else [each for each in GROUPS if name in registered(each)]
     if not kinds:
         everything = sorted({known for each in GROUPS for known in registered(each)})
-        raise UnknownComponentError(f'nothing is registered as "{name}" (installed: {", ".join(everything)})')
+        near = get_close_matches(name, everything, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise UnknownComponentError(
+            f'nothing is registered as "{name}"{hint} (installed: {", ".join(everything)})'
+        )
     results = [
         {"kind": each, "check": result.name, "status": result.status, "message": result.message}
         for each in kinds

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, overload
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PydanticUserError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -233,6 +233,12 @@ def component_class(kind: str, name: str) -> type[Component]:
         raise MissingDependencyError(
             f'the {kind} "{name}" of {owner} cannot be imported ({error}); pip install --upgrade "{owner}"'
         ) from error
+    except PydanticUserError as error:  # a mistake in the class statement
+        problem = str(error.message).partition("\n")[0]
+        raise ConfigError(
+            f'the {kind} "{name}" ({entry.value}) cannot be loaded: {problem} Annotate a constant that is no '
+            "option, as in pointwise: ClassVar[bool] = True"
+        ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Component)):
         raise ConfigError(f'the {kind} "{name}" ({entry.value}) is not a subclass of hybridrank.Component')
     _check_name(kind, name, loaded, entry.value)
@@ -251,10 +257,14 @@ def _check_name(kind: str, name: str, cls: type[Component], place: str) -> None:
 
 def _unknown(kind: str, name: str, known: list[str]) -> str:
     problem = f'no {kind} is registered as "{name}"'
-    if plugin := _OUR_PLUGINS.get((kind, name)):
-        problem += f'; it comes with a plugin: pip install "{plugin}"'
-    elif near := get_close_matches(name, known, n=1):
+    ours = {known_name: plugin for (known_kind, known_name), plugin in _OUR_PLUGINS.items() if known_kind == kind}
+    near = get_close_matches(name, [*known, *ours], n=1)
+    if name in ours:
+        problem += f'; it comes with a plugin: pip install "{ours[name]}"'
+    elif near:
         problem += f'; did you mean "{near[0]}"?'
+        if near[0] not in known:
+            problem += f' It comes with a plugin: pip install "{ours[near[0]]}"'
     return f"{problem} (installed: {', '.join(known) or 'none'})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from numbers import Real
 from os import PathLike, fspath
 from typing import Any, Literal, Never, Self, TypedDict, Unpack
@@ -190,8 +191,10 @@ class PipelineConfig(BaseModel):
         weights = getattr(self.fusion, "weights", {})
         for name in weights if isinstance(weights, Mapping) else ():
             if name not in self.retrievers:
+                near = get_close_matches(str(name), self.retrievers, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ConfigError(
-                    f"no retriever is called {name!r} (there are: {', '.join(self.retrievers)})",
+                    f"no retriever is called {name!r}{hint} (there are: {', '.join(self.retrievers)})",
                     path="$.fusion.weights",
                 )
         for number, adjuster in enumerate(self.adjust):

@@ -73,6 +73,16 @@ class Pipeline:
         self._admission = AdmissionLimit(config.max_searches)
         self._scope = Scope(collection, scope)
 
+    def __repr__(self) -> str:
+        config = self.config
+        parts = [
+            *config.retrievers,
+            *(_name(each) for each in (config.fusion, config.reranker) if each is not None),
+        ]
+        place = "in memory" if self.collection.path is None else f"at {self.collection.path}"
+        scope = "" if self._scope.filters is None else f", within {self._scope.filters.to_dict()}"
+        return f"<Pipeline of {', '.join(parts)}, {place}{scope}>"
+
     # Construction.
 
     @classmethod
@@ -414,6 +424,10 @@ class Pipeline:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _name(part: object) -> str:
+    return str(getattr(part, "use", type(part).__name__))
 
 
 def _several(queries: Iterable[str | Query], method: str) -> Iterable[str | Query]:

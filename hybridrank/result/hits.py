@@ -120,6 +120,11 @@ class SearchResult(Sequence[Hit]):
 
         return explain(self.hits, self.trace, width=width)
 
+    def __repr__(self) -> str:
+        ids = ", ".join(repr(hit.id) for hit in self.hits[:3]) + (", …" if len(self.hits) > 3 else "")
+        degraded = f", degraded: {', '.join(self.degraded)}" if self.degraded else ""
+        return f"<SearchResult for {self.trace.query!r:.80}: {len(self.hits)} hits ({ids}){degraded}>"
+
     def _repr_html_(self) -> str:
         from hybridrank.result.html import result_html
 

@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 
 import pytest
 import typer.main
 
-from hybridrank import __version__
+from hybridrank import Document, Hit, SearchResult, Span, Trace, __version__
 from hybridrank.cli.app import app
+from hybridrank.cli.output import show
 
 RUN = [sys.executable, "-c", "from hybridrank.cli import main; main()"]
 
@@ -207,3 +209,36 @@ def test_an_option_means_the_same_for_every_command():
             for name in (option for option in parameter.opts if option.startswith("-")):
                 declared.setdefault(name, set()).add((str(parameter.help), *parameter.opts))
     assert {name for name, each in declared.items() if len(each) > 1} == {"-k", "--config"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("-k", 0), "'-k': must be greater than or equal to 1, not '0'"),
+        (("-k", "five"), "'-k': must be a whole number, not 'five'"),
+        (("--min-score", "x"), "'--min-score': must be a number, not 'x'"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_refused_in_our_words(run, corpus, arguments, problem):
+    code, out, err = run("search", corpus, "soil", *arguments)
+    assert (code, out) == (2, "")
+    assert problem in err
+    assert "Input should" not in err
+
+
+def test_a_reader_that_goes_ends_a_command_without_an_error(corpus):
+    command = shlex.join([*RUN, "plugins", "list", "--json"])
+    run = subprocess.run(["bash", "-c", f"set -o pipefail; {command} | true"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_hit_is_shown_from_its_best_span(capsys):
+    document = Document("long", "An introduction that says nothing. Compost makes soil.")
+    spans = (Span(35, 54, 2.0),)
+    show(SearchResult([Hit(1, 2.0, document, "rerank", spans)], Trace("q", 1, 1, 1, 0.1, ())), explain=False)
+    assert "… Compost makes soil." in capsys.readouterr().out
+
+
+def test_the_nearest_name_is_suggested(run):
+    code, _, err = run("plugins", "check", "rrff")
+    assert (code, 'did you mean "rrf"?' in err) == (2, True)

@@ -111,3 +111,26 @@ def test_what_is_registered_must_be_a_component_of_that_name(installed, source, 
     distribution(installed, "odd", GROUPS["fusion"], {"odd": f"{module}:Odd"}, {module: source})
     with pytest.raises(ConfigError, match=said):
         create("fusion", "odd")
+
+
+def test_a_mistake_in_a_class_statement_is_reported_in_one_line(installed):
+    source = """
+        from hybridrank import Component
+
+        class Careless(Component):
+            use = "careless"
+            pointwise = True
+    """
+    entries = {"careless": "careless_reranker:Careless"}
+    distribution(installed, "careless", GROUPS["reranker"], entries, {"careless_reranker": source})
+    with pytest.raises(
+        ConfigError, match=r"careless_reranker:Careless.*`pointwise = True`.*ClassVar\[bool\]"
+    ) as caught:
+        create("reranker", "careless")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelled_plugin_of_ours_is_suggested(installed, monkeypatch):
+    monkeypatch.setattr("hybridrank.component.registry.entry_points", lambda group: ())
+    with pytest.raises(UnknownComponentError, match=r'did you mean "cohere"\?.*pip install "hybridrank-cohere"'):
+        create("reranker", "cohre")

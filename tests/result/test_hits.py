@@ -127,3 +127,11 @@ def test_notebooks_get_no_markup_of_others_and_nothing_from_elsewhere():
         assert "url(" not in html
         assert "alert(1)" in html
         assert not {"\x1b", "\u202e"} & set(html)
+
+
+def test_a_repr_is_one_short_line(pipeline):
+    result = pipeline.search(QUESTION)
+    assert repr(result).startswith(f"<SearchResult for {QUESTION!r}: {len(result)} hits (")
+    assert len(repr(result)) < 300
+    assert repr(pipeline).startswith("<Pipeline of ")
+    assert "in memory" in repr(pipeline)
