@@ -48,7 +48,8 @@ def compare(
         typer.Option("--source", help="A collection's directory, or files, in place of the dataset's documents."),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option("--baseline", help="Which one the others are compared with; else the first.")
+        str | None,
+        typer.Option("--baseline", help="The pipeline to compare the others with; by default the first."),
     ] = None,
     k: DepthOption = 10,
     measures: MeasuresOption = None,

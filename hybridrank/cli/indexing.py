@@ -47,7 +47,7 @@ class Report:
     moved: dict[str, str] = field(default_factory=dict)
     """Those that lay at another path before."""
     vanished: list[str] = field(default_factory=list)
-    """Those under PATHS that are no more, and whose documents are kept."""
+    """Sources under PATHS that no longer exist, whose documents are kept."""
     removed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """Those that could not be read, and why: what they held before is kept."""
@@ -69,11 +69,11 @@ def index(
     config: NewConfigOption = None,
     on_error: OnErrorOption = "skip",
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove what came from files under PATHS that are no more.")
+        bool, typer.Option("--prune", help="Remove the documents of files under PATHS that no longer exist.")
     ] = False,
     moved_from: Annotated[
         Path | None,
-        typer.Option(help="A directory of which PATHS hold a copy: its files are known as those from now on."),
+        typer.Option(help="The directory that PATHS were moved from: documents stay, under their new paths."),
     ] = None,
     index_field: IndexFieldOption = None,
     trust: TrustOption = False,

@@ -48,9 +48,9 @@ def checks(kind: str) -> Sequence[Callable[[Any, Tolerances], None]]:
     return (
         config_round_trips,
         json_schema_names_options,
-        equal_when_made_twice,
+        equal_options_compare_equal,
         unknown_option_is_refused,
-        making_it_does_no_work,
+        construction_does_no_work,
         trust_is_declared,
         name_is_registered,
     )
@@ -133,7 +133,7 @@ def json_schema_names_options(component: Any, tolerances: Tolerances) -> None:
     )
 
 
-def equal_when_made_twice(component: Any, tolerances: Tolerances) -> None:
+def equal_options_compare_equal(component: Any, tolerances: Tolerances) -> None:
     """Two components with the same options are equal."""
     component = _component(component)
     config = component.to_config()
@@ -183,7 +183,7 @@ print("\\n" + json.dumps({"found": found, "heavy": heavy, "network": sorted(set(
 """
 
 
-def making_it_does_no_work(component: Any, tolerances: Tolerances) -> None:
+def construction_does_no_work(component: Any, tolerances: Tolerances) -> None:
     """Importing and constructing it in a new interpreter imports nothing heavy and uses no network."""
     component = _component(component)
     cls = type(component)

@@ -32,7 +32,7 @@ def _checked(found: Sequence[Sequence[Formulation]], asked: Sequence[Query], wha
     return [[(each.text, each.weight) for each in row] for row in found]
 
 
-def a_list_for_each_query(expander: Expander, tolerances: Tolerances) -> None:
+def one_list_per_query(expander: Expander, tolerances: Tolerances) -> None:
     """One list of formulations a query, in the order of the queries."""
     asked = queries()
     together = _expand(expander, asked, f"expand() of {len(asked)} queries")
@@ -57,14 +57,14 @@ def odd_queries(expander: Expander, tolerances: Tolerances) -> None:
     _expand(expander, [Query(huge_text(20_000))], "expand() of 20,000 characters")
 
 
-def threads_get_their_own(expander: Expander, tolerances: Tolerances) -> None:
+def thread_safe(expander: Expander, tolerances: Tolerances) -> None:
     """Threads that expand at once get what one gets alone."""
     expected = _expand(expander, queries(), "expand()")
     for found in in_threads(lambda _: _expand(expander, queries(), f"expand() in {THREADS} threads")):
         require(found == expected, f"expand() in {THREADS} threads gave {found}, expected {expected} as in one")
 
 
-def async_is_the_same(expander: Expander, tolerances: Tolerances) -> None:
+def async_equals_sync(expander: Expander, tolerances: Tolerances) -> None:
     """`aexpand`, where there is one, gives what `expand` gives."""
     if not isinstance(expander, AsyncExpander):
         raise skip("it has no aexpand()")
@@ -76,9 +76,9 @@ def async_is_the_same(expander: Expander, tolerances: Tolerances) -> None:
 
 
 CHECKS: Sequence[Callable[[Expander, Tolerances], None]] = (
-    a_list_for_each_query,
+    one_list_per_query,
     nothing_to_expand,
     odd_queries,
-    threads_get_their_own,
-    async_is_the_same,
+    thread_safe,
+    async_equals_sync,
 )

@@ -126,7 +126,7 @@ def agreement_is_kept(fusion: Fusion, tolerances: Tolerances) -> None:
     )
 
 
-def order_of_arms_is_nothing(fusion: Fusion, tolerances: Tolerances) -> None:
+def order_of_arms_is_irrelevant(fusion: Fusion, tolerances: Tolerances) -> None:
     """The order of the arms does not change the ranking, including ties."""
     arms = _arms()
     expected = _fuse(fusion, arms, "three arms")
@@ -174,6 +174,6 @@ CHECKS: Sequence[Callable[[Fusion, Tolerances], None]] = (
     one_document,
     all_tied,
     agreement_is_kept,
-    order_of_arms_is_nothing,
+    order_of_arms_is_irrelevant,
     input_is_unmutated,
 )

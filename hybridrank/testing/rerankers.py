@@ -173,7 +173,7 @@ def same_text_same_score(reranker: Reranker, tolerances: Tolerances) -> None:
     )
 
 
-def pointwise_as_said(reranker: Reranker, tolerances: Tolerances) -> None:
+def pointwise_as_declared(reranker: Reranker, tolerances: Tolerances) -> None:
     """A reranker that declares itself `pointwise` gives each document the same score as alone."""
     if not is_pointwise(reranker):
         raise skip("it does not say that it is pointwise: every list is then scored whole")
@@ -226,7 +226,7 @@ def _undeclared(named: Sequence[str]) -> dict[str, str]:
 def confidence_range_as_declared(reranker: Reranker, tolerances: Tolerances) -> None:
     """`confidence_range`, if declared, is two finite scores, the lower first."""
     if not isinstance(reranker, ConfidentReranker):
-        raise skip("it has no confidence_range: a blend by confidence leaves its scores alone")
+        raise skip("it has no confidence_range: blending by confidence does not change its order")
     try:
         confidence_range_of(reranker)
     except ConfigError as error:
@@ -309,7 +309,7 @@ def huge_document(reranker: Reranker, tolerances: Tolerances) -> None:
 def async_equals_sync(reranker: Reranker, tolerances: Tolerances) -> None:
     """`ascore` returns the scores of `score`, twice concurrently, and again in a second event loop."""
     if not isinstance(reranker, AsyncReranker):
-        raise skip("it has no ascore(): the pipeline gives score() a thread")
+        raise skip("it has no ascore(): the pipeline runs score() in a thread")
     batch = _batch()
     expected = _score(reranker, batch)
 
@@ -343,7 +343,7 @@ CHECKS: Sequence[Callable[[Reranker, Tolerances], None]] = (
     batch_equals_singles,
     order_follows_documents,
     same_text_same_score,
-    pointwise_as_said,
+    pointwise_as_declared,
     reads_declared_metadata_only,
     confidence_range_as_declared,
     takes_any_sequence,

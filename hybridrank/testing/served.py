@@ -183,7 +183,7 @@ def failure(
 def needs_ascore(served: Served) -> None:
     """Skip checks of event loops for a reranker without `ascore`."""
     if ascore not in served.ways():
-        raise skip("it has no ascore(): the pipeline gives score() a thread")
+        raise skip("it has no ascore(): the pipeline runs score() in a thread")
 
 
 def same(got: Sequence[Scores], expected: Sequence[Scores], tolerances: Tolerances, what: str) -> None:

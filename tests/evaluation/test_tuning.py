@@ -516,7 +516,7 @@ def test_what_was_not_recorded_deep_enough_is_left_out_and_told():
     assert "queries are few" in text
     assert "How this was done" in to_html(found)
     assert json.loads(json.dumps(found.to_dict()))["tried"] == found.tried
-    assert [section.title for section in sections(found)][:2] == ["Warnings", "In short"]
+    assert [section.title for section in sections(found)][:2] == ["Warnings", "Summary"]
 
 
 def test_deep_recordings_are_as_deep_as_they_say(tmp_path):

@@ -52,7 +52,7 @@ def test_run_checks_says_how_each_went():
     assert results["order_follows_documents"].status == "failed"
     assert "a reranker never sorts" in results["order_follows_documents"].description
     assert results["async_equals_sync"].status == "skipped"
-    assert results["async_equals_sync"].message == "it has no ascore(): the pipeline gives score() a thread"
+    assert results["async_equals_sync"].message == "it has no ascore(): the pipeline runs score() in a thread"
 
 
 def test_expected_failure_is_no_failure():

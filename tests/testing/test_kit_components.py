@@ -113,7 +113,7 @@ BROKEN = [
     ("json_schema_names_options", LooseSchema, "additionalProperties = True"),
     ("json_schema_names_options", DemandingSchema, "requires ['text', 'use'], expected ['use']"),
     ("json_schema_names_options", OthersSchema, 'expected {"const": "right"}'),
-    ("equal_when_made_twice", DrawsAnew, "unequal"),
+    ("equal_options_compare_equal", DrawsAnew, "unequal"),
     ("unknown_option_is_refused", TakesAnything, "was taken"),
     ("unknown_option_is_refused", RaisesTypeError, "raised TypeError"),
 ]
@@ -128,7 +128,12 @@ def test_broken_is_caught(name, broken, says):
 
 @pytest.mark.parametrize(
     "name",
-    ["config_round_trips", "json_schema_names_options", "equal_when_made_twice", "unknown_option_is_refused"],
+    [
+        "config_round_trips",
+        "json_schema_names_options",
+        "equal_options_compare_equal",
+        "unknown_option_is_refused",
+    ],
 )
 def test_right_passes(name):
     run(name, Right(number=2.5, optional="given", flag=True))
@@ -179,7 +184,7 @@ def test_right_installed_component_passes_everything(install):
     results = run_checks("reranker", module.Zeros(size=3))
     assert [(r.name, r.message) for r in results if r.status == "failed"] == []
     assert [r.name for r in results if r.status == "skipped"] == [
-        "pointwise_as_said",
+        "pointwise_as_declared",
         "confidence_range_as_declared",
         "async_equals_sync",
     ]
@@ -229,7 +234,7 @@ def test_heavy_import_is_caught(install):
     # in the new interpreter alone: this one may have the real torch
     module = install("import sys\nif 'pytest' not in sys.modules:\n    sys.modules['torch'] = sys\n" + RIGHT)
     with pytest.raises(AssertionError, match="imported torch: a program that only lists"):
-        run("making_it_does_no_work", module.Zeros())
+        run("construction_does_no_work", module.Zeros())
 
 
 def test_heavy_import_by_the_constructor_is_caught(install):
@@ -237,7 +242,7 @@ def test_heavy_import_by_the_constructor_is_caught(install):
         RIGHT + "\n    def __init__(self, **options):\n        import faiss\n        super().__init__(**options)\n"
     )
     with pytest.raises(AssertionError, match="imported faiss"):
-        run("making_it_does_no_work", install(source).Zeros())
+        run("construction_does_no_work", install(source).Zeros())
 
 
 def test_network_at_making_is_caught(install):
@@ -255,7 +260,7 @@ def test_network_at_making_is_caught(install):
                 pass
     """
     with pytest.raises(AssertionError, match="used the network"):
-        run("making_it_does_no_work", install(source).Eager())
+        run("construction_does_no_work", install(source).Eager())
 
 
 def test_making_that_needs_this_process_is_caught(install):
@@ -263,7 +268,7 @@ def test_making_that_needs_this_process_is_caught(install):
     module = install(source)
     module.ready = True
     with pytest.raises(AssertionError, match="in a new interpreter failed: NameError"):
-        run("making_it_does_no_work", module.Zeros())
+        run("construction_does_no_work", module.Zeros())
 
 
 def test_class_in_a_function_cannot_be_made_elsewhere():
@@ -271,7 +276,7 @@ def test_class_in_a_function_cannot_be_made_elsewhere():
         pass
 
     with pytest.raises(SkipTest, match="top of a module"):
-        run("making_it_does_no_work", Local())
+        run("construction_does_no_work", Local())
 
 
 def test_registered_under_another_name_is_caught(install):
@@ -293,7 +298,7 @@ def test_registered_name_passes(install):
 
 def test_every_check_can_fail():
     shown = {name for name, _, _ in BROKEN} | {
-        "making_it_does_no_work",
+        "construction_does_no_work",
         "name_is_registered",
         "trust_is_declared",
     }

@@ -148,8 +148,8 @@ BROKEN = [
     ("one_document", NeedsScores, "raised ZeroDivisionError"),
     ("all_tied", MinMax, "not that they are bad"),
     ("agreement_is_kept", RankSum, "a higher score is better"),
-    ("order_of_arms_is_nothing", RoundsAsItGoes, "math.fsum"),
-    ("order_of_arms_is_nothing", FirstArmWins, "A mapping has no order"),
+    ("order_of_arms_is_irrelevant", RoundsAsItGoes, "math.fsum"),
+    ("order_of_arms_is_irrelevant", FirstArmWins, "A mapping has no order"),
     ("input_is_unmutated", Pops, "changed its input"),
 ]
 

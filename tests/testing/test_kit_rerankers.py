@@ -286,7 +286,7 @@ BROKEN = [
     ("order_follows_documents", Sorts, "in another order"),
     ("order_follows_documents", ScoresByPlace, "in another order"),
     ("same_text_same_score", ScoresById, "not from the id"),
-    ("pointwise_as_said", SaysPointwise, "says `pointwise`"),
+    ("pointwise_as_declared", SaysPointwise, "says `pointwise`"),
     ("reads_declared_metadata_only", ReadsUndeclared, "metadata_fields does not name"),
     ("scores_every_document", SpansOfContent, "0 <= start < end"),
     ("confidence_range_as_declared", TellsBackwards, "the lower first, not (1.0, 0.0)"),

@@ -102,7 +102,7 @@ def _(finding: Losses) -> str:
     if finding.about == "retrieval":
         by_arm = ", ".join(f"{recall:.3f} for {arm}" for arm, recall in finding.recall_by_arm.items())
         return f"Fix retrieval first: {recall}. {places} By arm, {finding.recall_measure} is {by_arm}."
-    return f"{places} Neither is shown to lose more than the other. {_first(recall)}."
+    return f"{places} The difference between the two is not significant. {_first(recall)}."
 
 
 @_says.register

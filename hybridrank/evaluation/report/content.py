@@ -65,7 +65,7 @@ def _of_comparison(comparison: Comparison) -> Iterator[Section]:
     first = comparison.measures[0]
     yield Section("Warnings", [*comparison.warnings], anchor="warnings")
     yield Section(
-        "In short",
+        "Summary",
         [_verdict(comparison.difference(e.name)) for e in comparison.evaluations if e.name != comparison.baseline],
     )
     yield Section(

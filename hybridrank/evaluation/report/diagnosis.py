@@ -36,15 +36,15 @@ def sections_of_diagnosis(diagnosis: Diagnosis) -> Iterator[Section]:
     shown = [str(describe(finding)) for finding in diagnosis.findings if finding.shown]
     yield Section("Advice", shown or ["Nothing was shown that calls for a change."])
     yield Section(
-        "Tested, and not shown", [describe(finding).says for finding in diagnosis.findings if not finding.shown]
+        "Tested, not significant", [describe(finding).says for finding in diagnosis.findings if not finding.shown]
     )
     yield Section(
         "Fates of the relevant documents",
         [
             f"{counted(number, 'relevant document', 'relevant documents')} of "
-            f"{counted(len(diagnosis.queries), 'query', 'queries')}. A query has as many places among the "
-            f"first {diagnosis.k} as relevant documents, and not more than {diagnosis.k}; what share of them was "
-            "taken and lost is the mean over the queries that were not degraded."
+            f"{counted(len(diagnosis.queries), 'query', 'queries')}. Of each query, as many relevant "
+            f"documents count as fit into the first {diagnosis.k}. Shares are means over queries that were not "
+            "degraded."
         ],
         [_losses(diagnosis)],
     )

@@ -19,11 +19,14 @@ def title_of_tuning(tuning: Tuning) -> str:
 def sections_of_tuning(tuning: Tuning) -> Iterator[Section]:
     """The most important first."""
     yield Section("Warnings", _first(tuning), anchor="warnings")
-    yield Section("In short", [_verdict(tuning), _use(tuning)])
+    yield Section("Summary", [_verdict(tuning), _use(tuning)])
     yield Section("Results", [], [_results(tuning)])
     yield Section(
         "The best of each number of documents reranked",
-        ["Chosen and measured on the same queries, which flatters them: the gain above does not."],
+        [
+            "These choices were made and measured on the same queries, so the figures are optimistic. "
+            "The gain above is cross-validated."
+        ],
         [_table("Within the bounds", [("", figures) for figures in tuning.frontier], tuning)],
     )
     yield Section(

@@ -61,7 +61,7 @@ class Tuning:
 
     `kept` says that the baseline stays, since the gain is not significant, or nothing better was chosen; one that
     breaks a bound never does. `answer` is what to use. `frontier` has the best of each number of documents
-    reranked, on the queries that chose it, which flatters.
+    reranked, on the queries that chose it, which is optimistic.
     """
 
     dataset: str

@@ -292,7 +292,7 @@ def _notes(dataset: Dataset, judged: Sequence[Recording], outcomes: Sequence[Var
     said = [warning for recording in judged for warning in recording.warnings]
     said += dataset.warnings()
     if len(dataset) < _FEW:
-        said.append(f"{len(dataset)} queries are few: a gain has to be large to be told from chance")
+        said.append(f"{len(dataset)} queries are few: only a large gain is significant")
     if not all(outcome.variant.pointwise for outcome in outcomes):
         said.append(
             "the reranker is not declared pointwise: with other documents its scores "

@@ -16,8 +16,8 @@ from hybridrank.testing.served import BATCH, Served, answer, ascore, in_own_thre
 
 __all__ = [
     "a_burst_leaves_nothing_running",
-    "calls_run_side_by_side",
-    "closed_loops_are_let_go",
+    "calls_run_in_parallel",
+    "closed_loops_are_released",
     "connections_are_kept",
     "threads_and_loops_at_once",
 ]
@@ -49,7 +49,7 @@ def connections_are_kept(served: Served, tolerances: Tolerances) -> None:
         require(server.connections == 1, f"{what}, expected 1. {why}")
 
 
-def calls_run_side_by_side(served: Served, tolerances: Tolerances) -> None:
+def calls_run_in_parallel(served: Served, tolerances: Tolerances) -> None:
     """At most `limits.concurrency` calls run concurrently, over all threads and event loops."""
     ways = served.ways()
     with served.start() as (server, make):
@@ -82,7 +82,7 @@ def threads_and_loops_at_once(served: Served, tolerances: Tolerances) -> None:
             same(rows, [*alone] * 2, tolerances, f"with {THREADS} threads and event loops at once")
 
 
-def closed_loops_are_let_go(served: Served, tolerances: Tolerances) -> None:
+def closed_loops_are_released(served: Served, tolerances: Tolerances) -> None:
     """Connections end with their event loop, all others with the reranker, and neither stays in memory."""
     needs_ascore(served)
     gc.collect()  # resources that others left open warn now

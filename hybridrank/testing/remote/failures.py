@@ -38,11 +38,11 @@ __all__ = [
     "FINAL",
     "PASSING",
     "SLOW",
+    "client_errors_are_final",
     "one_failure_stops_the_batch",
-    "passing_failures_are_tried_again",
-    "refusals_are_final",
     "require_rate_limited",
-    "retry_after_is_kept",
+    "retry_after_is_honored",
+    "transient_failures_are_retried",
     "unreachable_service",
 ]
 
@@ -92,14 +92,14 @@ def _fails(
         )
 
 
-def refusals_are_final(served: Served, tolerances: Tolerances) -> None:
+def client_errors_are_final(served: Served, tolerances: Tolerances) -> None:
     """An error that a retry cannot fix is raised at once, as the right class."""
     for way in served.ways():
         for fault, expected in FINAL.items():
             _fails(way, served, fault, expected, requests=1)
 
 
-def passing_failures_are_tried_again(served: Served, tolerances: Tolerances) -> None:
+def transient_failures_are_retried(served: Served, tolerances: Tolerances) -> None:
     """A transient error is retried, up to `limits.retries` times, and then raised as the right class."""
     for way in served.ways():
         for fault, expected in PASSING.items():
@@ -147,7 +147,7 @@ def one_failure_stops_the_batch(served: Served, tolerances: Tolerances) -> None:
             require(soon(lambda: server.left == 1), f"{what}: the search has failed")
 
 
-def retry_after_is_kept(served: Served, tolerances: Tolerances) -> None:
+def retry_after_is_honored(served: Served, tolerances: Tolerances) -> None:
     """The delay that a service requests, in seconds or as a date, is respected in full, or the search fails."""
     for way in served.ways():
         for status in ("429", "503"):

@@ -26,9 +26,9 @@ from hybridrank.testing.served import (
 from hybridrank.testing.server import FaultyServer
 
 __all__ = [
-    "impossible_key_is_not_sent",
+    "invalid_key_is_not_sent",
+    "key_is_never_shown",
     "key_is_read_at_every_call",
-    "key_is_shown_nowhere",
     "missing_key_names_its_variable",
 ]
 
@@ -45,7 +45,7 @@ def missing_key_names_its_variable(served: Served, tolerances: Tolerances) -> No
                 _no_key(error, server, f"the key is {key!r}")
 
 
-def impossible_key_is_not_sent(served: Served, tolerances: Tolerances) -> None:
+def invalid_key_is_not_sent(served: Served, tolerances: Tolerances) -> None:
     """An invalid key is rejected before it is sent, and not shown, since part of it may be a key."""
     for way in served.ways():
         for key in NO_KEYS:
@@ -85,7 +85,7 @@ def key_is_read_at_every_call(served: Served, tolerances: Tolerances) -> None:
                 answer(way, reranker, what="after its key had changed: read the environment at every call")
 
 
-def key_is_shown_nowhere(served: Served, tolerances: Tolerances) -> None:
+def key_is_never_shown(served: Served, tolerances: Tolerances) -> None:
     """The key is in no error, however a service fails, in none of its frames, and not in the reranker."""
     for way in served.ways():
         for fault in (*FINAL, *PASSING, *SLOW):

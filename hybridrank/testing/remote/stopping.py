@@ -27,13 +27,13 @@ from hybridrank.testing.served import (
 )
 
 __all__ = [
-    "cancelled_anywhere_nothing_runs_on",
+    "cancellation_leaves_nothing_running",
     "cancelling_stops_the_request",
     "late",
-    "past_the_deadline_nobody_is_asked",
-    "pause_beyond_the_deadline_is_not_begun",
-    "rate_is_kept",
-    "slow_service_is_left",
+    "no_pause_beyond_the_deadline",
+    "no_request_after_the_deadline",
+    "rate_limit_is_honored",
+    "slow_service_is_abandoned",
 ]
 
 
@@ -43,7 +43,7 @@ def late(way: Way, reranker: Any, *, deadline: float = 1.0) -> BackendError:
         return failure(way, reranker, what=f"a deadline in {deadline:g} s")
 
 
-def slow_service_is_left(served: Served, tolerances: Tolerances) -> None:
+def slow_service_is_abandoned(served: Served, tolerances: Tolerances) -> None:
     """A service that never responds, or never finishes, is abandoned at the deadline and at the attempt's
     timeout.
     """
@@ -68,7 +68,7 @@ def slow_service_is_left(served: Served, tolerances: Tolerances) -> None:
                     )
 
 
-def past_the_deadline_nobody_is_asked(served: Served, tolerances: Tolerances) -> None:
+def no_request_after_the_deadline(served: Served, tolerances: Tolerances) -> None:
     """Without remaining time, no request is sent."""
     for way in served.ways():
         with served.start() as (server, make):
@@ -80,7 +80,7 @@ def past_the_deadline_nobody_is_asked(served: Served, tolerances: Tolerances) ->
             )
 
 
-def pause_beyond_the_deadline_is_not_begun(served: Served, tolerances: Tolerances) -> None:
+def no_pause_beyond_the_deadline(served: Served, tolerances: Tolerances) -> None:
     """A pause that would exceed the deadline is not started: the search ends at once."""
     for way in served.ways():
         for status in ("429", "503"):
@@ -93,7 +93,7 @@ def pause_beyond_the_deadline_is_not_begun(served: Served, tolerances: Tolerance
                 require_rate_limited(error, 3600.0, server, f"{status} asked to wait beyond the deadline")
 
 
-def rate_is_kept(served: Served, tolerances: Tolerances) -> None:
+def rate_limit_is_honored(served: Served, tolerances: Tolerances) -> None:
     """`limits.per_minute` applies across threads and loops; a search that cannot wait for it sends nothing."""
     ways = served.ways()
     with served.start() as (server, make):
@@ -132,7 +132,7 @@ def cancelling_stops_the_request(served: Served, tolerances: Tolerances) -> None
         same(rows, sound, tolerances, "after a search that was cancelled")
 
 
-def cancelled_anywhere_nothing_runs_on(served: Served, tolerances: Tolerances) -> None:
+def cancellation_leaves_nothing_running(served: Served, tolerances: Tolerances) -> None:
     """Wherever a search is cancelled, no task remains, its slot is free, and the next search succeeds."""
     needs_ascore(served)
     with served.start() as (server, make):
