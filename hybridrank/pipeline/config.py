@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain, count
 from numbers import Real
 from os import PathLike, fspath
 from typing import Any, Literal, Never, Self, TypedDict, Unpack
@@ -188,6 +188,13 @@ class PipelineConfig(BaseModel):
                     + ("choose another name, that one is a stage's" if name else "give it a name"),
                     path="$.retrievers",
                 )
+            stem, _, ordinal = name.rpartition(" #")
+            if stem in self.retrievers and ordinal.isdecimal():
+                raise ConfigError(
+                    f"a retriever cannot be called {name!r} next to {stem!r}; choose another name, that one is "
+                    f"the stage of {stem!r} for a further formulation of a query",
+                    path="$.retrievers",
+                )
         weights = getattr(self.fusion, "weights", {})
         for name in weights if isinstance(weights, Mapping) else ():
             if name not in self.retrievers:
@@ -234,11 +241,11 @@ class PipelineConfig(BaseModel):
     @property
     def adjusters(self) -> Mapping[str, Adjuster]:
         """The adjusters by the names of their stages: `use`, or the class; a second one of a name gets a 2."""
-        seen, named = Counter(_STAGES), {}
+        named: dict[str, Adjuster] = {}
         for adjuster in self.adjust:
-            name = str(getattr(adjuster, "use", type(adjuster).__name__))
-            seen[name] += 1
-            named[name if seen[name] == 1 else f"{name} {seen[name]}"] = adjuster
+            own = str(getattr(adjuster, "use", type(adjuster).__name__))
+            names = chain([own], (f"{own} {number}" for number in count(2)))
+            named[next(name for name in names if name not in _STAGES and name not in named)] = adjuster
         return named
 
     @field_validator("fetch_k", "rerank_k", "max_searches", mode="before")

@@ -159,14 +159,16 @@ class Pipeline:
 
         No argument of its methods widens the scope: the filters of a search, of a `delete` and of a further
         `scoped` narrow it. `get` finds nothing outside it, `len` counts the documents inside, and `add` accepts
-        only documents that match. `collection` is the whole collection, for trusted callers.
+        only documents that match. `max_searches` counts the searches of both pipelines together. `collection` is
+        the whole collection, for trusted callers.
 
         Raises:
             InputError: `filters` are wrong; the message has the path.
         """
-        return type(self)(
-            self.config, self.collection, shared=self._shared, scope=self._scope.narrowed(Filter.of(filters))
-        )
+        scope = self._scope.narrowed(Filter.of(filters))
+        scoped = type(self)(self.config, self.collection, shared=self._shared, scope=scope)
+        scoped._admission = self._admission
+        return scoped
 
     def _replaced(self, options: Mapping[str, Any]) -> PipelineConfig:
         for fixed in ("retrievers", *BUILT_IN):

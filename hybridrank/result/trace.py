@@ -57,6 +57,8 @@ class Stage:
     def __post_init__(self) -> None:
         if self.error is not None:  # the message of a third-party exception
             object.__setattr__(self, "error", sound_text(self.error))
+        if len(self.ids) != len(self.scores):
+            raise InputError(f"stage {self.name!r:.80} has {len(self.ids)} ids and {len(self.scores)} scores")
 
     @property
     def ranking(self) -> Ranking:
@@ -90,9 +92,11 @@ class Trace:
     version: int = 1
 
     def __post_init__(self) -> None:
+        if self.version < 1:
+            raise InputError(f"a trace's version is at least 1, not {self.version}")
         if self.version > TRACE_VERSION:
             raise InputError(
-                f"a trace of version {self.version} was written by a newer version of hybridrank; update it"
+                f"a trace of version {self.version!r:.20} was written by a newer version of hybridrank; update it"
             )
 
     @property
@@ -152,5 +156,5 @@ def _adapter() -> TypeAdapter[Trace]:
 def _parsed(text: str | bytes) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         return None

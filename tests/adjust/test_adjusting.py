@@ -454,3 +454,18 @@ def test_explain_measures_a_move_from_the_last_order_that_there_was(dated):
         path = result.trace.path(hit.document.id)
         moved = path["rerank"][0] - path["Turned"][0]
         assert (f"Turned {'raised' if moved > 0 else 'lowered'} it by {abs(moved)}" in row) == (moved != 0)
+
+
+@pytest.mark.parametrize("order", [("up", "up", "up 2"), ("up 2", "up", "up")])
+def test_every_adjuster_has_a_stage_whatever_the_names(order):
+    class Up:
+        def __init__(self, use):
+            self.use = use
+
+        def adjust(self, candidates, scores):
+            return list(scores)
+
+    adjusters = [Up(name) for name in order]
+    pipeline = Pipeline.build(TOPICS, retrievers={"bm25": {"use": "bm25"}}, reranker=None, adjust=adjusters)
+    stages = [stage.name for stage in pipeline.search("waste").trace.stages if stage.kind == "adjust"]
+    assert len(set(stages)) == 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import TOPICS, NgramEmbedder, SharedWords
 
-from hybridrank import Pipeline, Query, Ranking
+from hybridrank import Document, Pipeline, Query, Ranking
 from hybridrank.component.base import Component
 from hybridrank.errors import BackendError, BackendResponseError, ConfigError, InputError
 from hybridrank.evaluation.replay.replaying import replay
@@ -332,3 +332,22 @@ def test_a_batched_fusion_merges_all_queries_in_one_call(pipeline):
         strict=True,
     ):
         assert batched.trace.stage("fusion").ranking == alone.trace.stage("fusion").ranking
+
+
+def test_a_retriever_has_no_name_that_another_one_s_formulations_have():
+    with pytest.raises(ConfigError, match=r"cannot be called 'bm25 #2' next to 'bm25'"):
+        Pipeline.build([], retrievers={"bm25": {"use": "bm25"}, "bm25 #2": {"use": "bm25"}}, reranker=None)
+
+
+def test_a_document_that_an_arm_returns_once_per_batch_is_fetched_for_the_other_queries():
+    class Once:
+        def retrieve(self, queries, *, k):
+            first = Ranking(("b",), (1.0,), {"b": Document("b", "returned")})
+            return [first, *(Ranking(("b",), (1.0,)) for _ in queries[1:])]
+
+    documents = [Document("a", "waste waste waste"), Document("b", "waste once among other words")]
+    fusion = {"use": "rrf", "k": 5, "weights": {"far": 5.0}}
+    arms = {"bm25": {"use": "bm25"}, "far": Once()}
+    pipeline = Pipeline.build(documents, retrievers=arms, fusion=fusion, reranker=None)
+    found = pipeline.search_many(["soil", "waste"], k=1)
+    assert [result[0].text for result in found] == ["returned", "waste once among other words"]

@@ -6,7 +6,7 @@ import pytest
 from support import NgramEmbedder, SharedWords
 
 from hybridrank import Document, Pipeline, Query, Ranking
-from hybridrank.errors import InputError
+from hybridrank.errors import InputError, OverloadedError
 from hybridrank.filters.language import Filter
 from hybridrank.retrieval import BM25, Faiss
 
@@ -123,3 +123,43 @@ def test_a_remote_arm_gets_the_scope_as_a_filter_and_is_checked():
 def test_a_wrong_scope_is_refused_by_path(pipeline):
     with pytest.raises(InputError, match=r"\$\.tenant\.\$eqq"):
         pipeline.scoped({"tenant": {"$eqq": 1}})
+
+
+class Returns:
+    """A remote arm that returns these ids for every query, with these documents or without any."""
+
+    def __init__(self, *ids: str, documents: tuple[Document, ...] = ()) -> None:
+        self.ids, self.documents = ids, documents
+
+    def retrieve(self, queries, *, k):
+        scores = tuple(float(-place) for place in range(len(self.ids)))
+        return [Ranking(self.ids, scores, {d.id: d for d in self.documents}) for _ in queries]
+
+
+def test_a_document_fetched_for_an_arm_that_ignores_filters_is_never_shown():
+    own = Document("globex-0", "compost by another engine", metadata=ACME)
+    arms = {"bm25": BM25(), "careless": Returns("globex-0"), "far": Returns("globex-0", documents=(own,))}
+    pipeline = Pipeline.build(DOCUMENTS, retrievers=arms, reranker=None)
+    result = pipeline.scoped(ACME).search("compost", k=8)
+    assert "careless" in result.degraded
+    assert tenants(result) == {"acme"}
+    assert next(hit for hit in result if hit.id == "globex-0").text == own.text
+
+
+def test_a_document_fetched_for_one_query_is_not_shown_to_another_of_its_batch():
+    own = Document("globex-0", "compost by another engine", metadata=ACME)
+    arms = {"bm25": BM25(), "far": Returns("globex-0", documents=(own,))}
+    pipeline = Pipeline.build(DOCUMENTS, retrievers=arms, reranker=None)
+    _, result = pipeline.search_many(["compost globex", Query("compost", scope=ACME)], k=8)
+    assert tenants(result) == {"acme"}
+
+
+def test_max_searches_counts_scoped_searches_too():
+    pipeline = Pipeline.build(DOCUMENTS, retrievers={"bm25": BM25()}, reranker=None, max_searches=1)
+    running = pipeline.scoped(ACME).stream("compost")
+    next(running)
+    for other in (pipeline, pipeline.scoped(ACME).scoped({"n": 1})):
+        with pytest.raises(OverloadedError):
+            other.search("compost")
+    running.close()
+    assert pipeline.scoped(ACME).search("compost")

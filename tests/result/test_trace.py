@@ -97,3 +97,20 @@ def test_a_result_as_json_values(pipeline):
 def test_a_failed_stage_is_what_degraded_tells():
     trace = Trace("q", 1, 1, 1, 0.0, (Stage("a", "retrieve", 0.0), Stage("b", "retrieve", 0.0, error="E: gone")))
     assert trace.degraded == {"b": "E: gone"}
+
+
+@pytest.mark.parametrize(
+    ("trace", "message"),
+    [
+        ({"version": 0}, "version is at least 1, not 0"),
+        ({"version": 10**400}, "newer version"),
+        (
+            {"stages": [{"name": "bm25", "kind": "retrieve", "seconds": 0.0, "ids": ["a"]}]},
+            "stage 'bm25' has 1 ids and 0 scores",
+        ),
+    ],
+)
+def test_a_trace_that_cannot_be_is_refused(trace, message):
+    sound = {"query": "q", "k": 1, "fetch_k": 1, "rerank_k": 1, "seconds": 0.0, "stages": []}
+    with pytest.raises(InputError, match=message):
+        Trace.from_json(json.dumps({**sound, **trace}))

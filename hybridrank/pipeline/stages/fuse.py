@@ -132,7 +132,7 @@ def _retrieved_stages(
         for number, place in enumerate(places, start=1):
             ranking = arm.get()[place]
             if ranking.documents:
-                found = {**ranking.documents, **found}
+                found = {**ranking.documents, **_held(found, ranking, asked.queries[place])}
             known = (
                 retrieved.complete
                 or not len(ranking)
@@ -158,6 +158,17 @@ def _retrieved_stages(
             rankings[stage_name] = ranking
             weights[stage_name] = name, asked.weights[place]
     return _Query(QueryState(state.query, stages, found), rankings, weights)
+
+
+def _held(found: Mapping[str, Document], ranking: Ranking, query: Query) -> Mapping[str, Document]:
+    """`found` without documents that do not match the query, where the arm returned one of the same id that does.
+
+    They were fetched for another query, or for an arm that ignores filters.
+    """
+    if query.filters is None:
+        return found
+    wrong = {i for i in ranking.documents if i in found and not query.filters.matches(found[i].metadata)}
+    return {i: each for i, each in found.items() if i not in wrong} if wrong else found
 
 
 def _merged(setup: Setup, found: Sequence[_Query]) -> list[Ranking]:

@@ -173,7 +173,7 @@ class _Retrieval:
         arms = {**local.arms, **matching(self.asked.queries, remote, held)}
         states = self._fuse(Retrieved(arms, held, local.found, complete=False))
         ids = self._shown(states)
-        missing = ids.difference(*(state.found for state in states))
+        missing = {i for state in states for i in self._shown([state]) - state.found.keys()}
         unread = ids - vectors.keys() if self.setup.needs_vectors else set()
         if missing or unread:
             with self.setup.collection.reading() as view:
