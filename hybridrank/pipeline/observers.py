@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from hybridrank.errors import InputError, described
 from hybridrank.result.hits import SearchResult
 from hybridrank.result.trace import Stage
+from hybridrank.runtime import fork
 from hybridrank.types import Query
 
 __all__ = ["Observer", "Observers"]
@@ -40,6 +41,7 @@ class Observers:
 
     def __init__(self) -> None:
         self._calls: dict[str, tuple[Callable[..., object], ...]] = dict.fromkeys(_EVENTS, ())
+        self._adding = fork.new_lock()
 
     def add(self, observer: Observer) -> None:
         """Call this observer's methods from now on.
@@ -50,7 +52,10 @@ class Observers:
         found = {event: call for event in _EVENTS if callable(call := getattr(observer, event, None))}
         if not found or isinstance(observer, type):
             raise InputError(f"{observer!r:.80} is no observer: give an object with {' or '.join(_EVENTS)}")
-        self._calls = {event: (*calls, *filter(None, [found.get(event)])) for event, calls in self._calls.items()}
+        with self._adding:
+            self._calls = {
+                event: (*calls, found[event]) if event in found else calls for event, calls in self._calls.items()
+            }
 
     def __bool__(self) -> bool:
         return any(self._calls.values())

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
+from math import isfinite
 from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
@@ -136,11 +138,17 @@ class Trace:
             InputError: `text` is no trace.
         """
         try:
-            return _adapter().validate_json(text)
+            trace = _adapter().validate_json(text)
         except ValidationError as error:
             problem = first_problem(error, _parsed(text))
             where = f"${problem.path}: " if problem.path else ""
             raise InputError(f"not a trace: {where}{problem.text}") from None
+        numbers = chain(
+            [trace.seconds], *((each.seconds, each.start or 0.0, *each.scores) for each in trace.stages)
+        )
+        if not all(map(isfinite, numbers)):
+            raise InputError("not a trace: its seconds, starts and scores must be finite numbers")
+        return trace
 
     def _repr_html_(self) -> str:
         from hybridrank.result.html import trace_html

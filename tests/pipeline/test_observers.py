@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support import TOPICS, Broken, NgramEmbedder, SharedWords
@@ -99,3 +100,26 @@ def test_the_trace_has_what_spans_are_made_of(pipeline):
     fusion = trace.stage("fusion")
     for arm in ("bm25", "dense"):
         assert trace.stage(arm).start <= fusion.start
+
+
+def test_observers_that_are_added_at_once_are_all_told(pipeline):
+    notes = [Notes() for _ in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(pipeline.observe, notes))
+    pipeline.search("soil")
+    assert all(len(each.searches) == 1 for each in notes)
+
+
+def test_an_observer_may_search(pipeline):
+    class Asks:
+        def __init__(self) -> None:
+            self.found: list[str] = []
+
+        def on_search(self, query, result) -> None:
+            if query.text == "soil":
+                self.found.append(pipeline.search("nuclear")[0].id)
+
+    asks = Asks()
+    pipeline.observe(asks)
+    assert pipeline.search("soil").hits
+    assert asks.found == ["nuclear"]

@@ -114,3 +114,15 @@ def test_a_trace_that_cannot_be_is_refused(trace, message):
     sound = {"query": "q", "k": 1, "fetch_k": 1, "rerank_k": 1, "seconds": 0.0, "stages": []}
     with pytest.raises(InputError, match=message):
         Trace.from_json(json.dumps({**sound, **trace}))
+
+
+@pytest.mark.parametrize("field", ["seconds", "start", "scores"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+def test_numbers_of_a_trace_are_finite(field, number):
+    stage = Stage("bm25", "retrieve", 0.5, ("a",), (0.25,), start=0.125)
+    text = Trace("q", 1, 1, 1, 1.0, (stage,), version=2).to_json()
+    value = {"seconds": '"seconds":0.5', "start": '"start":0.125', "scores": '"scores":[0.25]'}[field]
+    wrong = text.replace(value, value.replace("0.5", number).replace("0.125", number).replace("0.25", number))
+    assert wrong != text
+    with pytest.raises(InputError, match="must be finite"):
+        Trace.from_json(wrong)
