@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from hybridrank.cli.options import JsonOption
 from hybridrank.cli.output import print_rows
+from hybridrank.values.printable import suggestion
 
 __all__ = ["app"]
 
@@ -63,8 +63,7 @@ def plugins_check(
     kinds = [kind] if kind is not None else [each for each in GROUPS if name in registered(each)]
     if not kinds:
         everything = sorted({known for each in GROUPS for known in registered(each)})
-        near = get_close_matches(name, everything, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
+        hint = suggestion(name, everything)
         raise UnknownComponentError(
             f'nothing is registered as "{name}"{hint} (installed: {", ".join(everything)})'
         )

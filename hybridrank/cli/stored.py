@@ -68,10 +68,10 @@ def open_or_create(
         ConfigError: there is one, and it was made with another configuration than is given now.
     """
     from hybridrank.collection import Collection
-    from hybridrank.component.protocols import IndexedRetriever
     from hybridrank.errors import ConfigError, StorageError
     from hybridrank.pipeline.config import PipelineConfig
     from hybridrank.pipeline.pipeline import Pipeline
+    from hybridrank.pipeline.setup import indexed_retrievers
 
     fields: dict[str, Any] = {"indexed_fields": tuple(dict.fromkeys(index_fields))} if index_fields else {}
     settings = PipelineConfig.load(config, **fields)
@@ -90,7 +90,7 @@ def open_or_create(
             f"{path} was built with other {', '.join(other)}; leave the option out, or build another",
             path="--index-field" if config is None else "--config",
         )
-    arms = {name: arm for name, arm in settings.retrievers.items() if isinstance(arm, IndexedRetriever)}
+    arms = indexed_retrievers(settings)
     with open_indexes(
         path, trust=trust or config is not None, retrievers=None if config is None else arms
     ) as collection:

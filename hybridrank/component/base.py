@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
@@ -20,7 +19,7 @@ from pydantic_core import PydanticSerializationError
 from hybridrank.errors import ConfigError
 from hybridrank.runtime import fork
 from hybridrank.runtime.shielding import shielded
-from hybridrank.values.printable import shown
+from hybridrank.values.printable import shown, suggestion
 from hybridrank.values.problems import first_problem, unusable
 
 __all__ = ["Component", "config_error", "dumped", "local_only", "nested", "once", "refused_by_python"]
@@ -92,8 +91,7 @@ def config_error(
     if isinstance(inner := problem.cause, ConfigError):
         return type(inner)(inner.problem, path=where + inner.path.removeprefix("$"))
     if problem.kind == "extra_forbidden":
-        near = get_close_matches(str(problem.name), options, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
+        hint = suggestion(problem.name, options)
         return ConfigError(f"{what} has no such option{hint} (options: {', '.join(options)})", path=where)
     if problem.kind == "missing":
         in_a_list = isinstance(problem.name, int)

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema, core_schema
 from hybridrank.component.base import C, Component
 from hybridrank.errors import ConfigError, MissingDependencyError, UnknownComponentError
 from hybridrank.runtime import fork
-from hybridrank.values.printable import shown
+from hybridrank.values.printable import shown, suggestion
 
 if TYPE_CHECKING:
     from hybridrank.component.protocols import (
@@ -154,9 +154,7 @@ def _place_of(cls: type) -> str:
 
 def _group(kind: str) -> str:
     if (group := GROUPS.get(kind)) is None:
-        near = get_close_matches(str(kind), GROUPS, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ConfigError(f"there is no kind {shown(kind)}{hint} (kinds: {', '.join(GROUPS)})")
+        raise ConfigError(f"there is no kind {shown(kind)}{suggestion(kind, GROUPS)} (kinds: {', '.join(GROUPS)})")
     return group
 
 
@@ -176,7 +174,7 @@ def register(kind: str, name: str, cls: type[C] | None = None) -> type[C] | Call
     ... class FirstArm(Component):
     ...     use = "first-arm"
     ...
-    ...     def fuse(self, rankings):
+    ...     def fuse(self, rankings, *, query):
     ...         return next(iter(rankings.values()), Ranking())
     >>> create("fusion", "first-arm")
     FirstArm()

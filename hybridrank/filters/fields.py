@@ -31,13 +31,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
 from hybridrank.errors import InputError
 from hybridrank.filters.expressions import conditions_of
 from hybridrank.filters.language import Filter
-from hybridrank.values.printable import shown
+from hybridrank.values.printable import shown, suggestion
 
 __all__ = ["FieldTypes"]
 
@@ -226,8 +225,7 @@ def _type_name(field_name: str, given: Any) -> str:
         name = f"list[{_NAMES.get(get_args(given)[0])}]"
     allowed = [*_TYPES, *(f"list[{each}]" for each in _TYPES)]
     if name not in allowed:
-        near = get_close_matches(str(name), allowed, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
+        hint = suggestion(name, allowed)
         raise InputError(
             f'the field "{field_name:.80}" cannot be declared as {shown(given)}{hint} '
             f'(types: {", ".join(_TYPES)}, and lists of them, as "list[str]")'

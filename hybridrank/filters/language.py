@@ -57,7 +57,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any, NoReturn, TypeAlias
 
@@ -76,6 +75,7 @@ from hybridrank.filters.expressions import (
     to_language,
 )
 from hybridrank.values.json_values import is_sound, native
+from hybridrank.values.printable import suggestion
 
 __all__ = ["MAX_CONDITIONS", "MAX_DEPTH", "MAX_VALUES", "Filter"]
 
@@ -165,11 +165,6 @@ def _step(path: str, name: object) -> str:
     return f"{path}[{json.dumps(str(name)[:80])}]"
 
 
-def _near(name: str, names: Iterable[str]) -> str:
-    near = get_close_matches(name[:80], names, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
-
-
 def _kind(value: object) -> str:
     return str(value) if isinstance(value, float) else type(value).__name__
 
@@ -216,7 +211,7 @@ class _Parser:
         if name in _OPERATORS:
             _wrong(path, f'stands inside a field: {{"<field>": {{"{name}": …}}}}')
         if name.startswith("$"):
-            _wrong(path, f'a field\'s name does not begin with "$"{_near(name, _COMBINERS)}')
+            _wrong(path, f'a field\'s name does not begin with "$"{suggestion(name, _COMBINERS)}')
         if not is_sound(name):
             _wrong(path, "a field's name holds a lone surrogate, which is not text")
         name, value = str.__str__(name), native(value)
@@ -258,7 +253,8 @@ class _Parser:
         if word in _COMBINERS:
             _wrong(path, f'stands outside a field: {{"{word}": …}} with the field inside')
         _wrong(
-            path, f"there is no such operator{_near(str(word), _OPERATORS)} (operators: {', '.join(_OPERATORS)})"
+            path,
+            f"there is no such operator{suggestion(word, _OPERATORS)} (operators: {', '.join(_OPERATORS)})",
         )
 
     def converted(self, name: str, word: str, value: Any, path: str) -> Any:

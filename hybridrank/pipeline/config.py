@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import chain, count
 from numbers import Real
 from os import PathLike, fspath
@@ -37,7 +36,7 @@ from hybridrank.fusion import RRF
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.values.arguments import whole_number
-from hybridrank.values.printable import shown
+from hybridrank.values.printable import shown, suggestion
 
 __all__ = [
     "OpenOptions",
@@ -198,8 +197,7 @@ class PipelineConfig(BaseModel):
         weights = getattr(self.fusion, "weights", {})
         for name in weights if isinstance(weights, Mapping) else ():
             if name not in self.retrievers:
-                near = get_close_matches(str(name), self.retrievers, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = suggestion(name, self.retrievers)
                 raise ConfigError(
                     f"no retriever is called {name!r}{hint} (there are: {', '.join(self.retrievers)})",
                     path="$.fusion.weights",

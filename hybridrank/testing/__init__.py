@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from unittest import SkipTest
@@ -42,6 +41,7 @@ from hybridrank.testing.retrievers import loaded
 from hybridrank.testing.retrievers.loaded import Loaded
 from hybridrank.testing.served import Served, Way, ascore, everything_shown, failure, score
 from hybridrank.testing.server import FaultyHandler, FaultyServer, Received
+from hybridrank.values.printable import suggestion
 
 if TYPE_CHECKING:
     import pytest
@@ -159,8 +159,7 @@ def _require_known(expected_failures: Mapping[str, str], chosen: Sequence[Check]
     names = [check.name for check in chosen]
     for name in expected_failures:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
+            hint = suggestion(name, names)
             raise InputError(f'expected_failures names "{name}", which is no check{hint} ({", ".join(names)})')
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["html_text", "json_text", "markdown_text", "printable", "shown"]
+__all__ = ["html_text", "json_text", "markdown_text", "printable", "shown", "suggestion"]
 
 _INVISIBLE = (
     "\x00-\x1f\x7f-\x9f"  # control characters, C0 and C1: escape sequences begin with one
@@ -75,3 +76,15 @@ def shown(value: Any) -> str:
         return f"{value!r:.80}"
     except Exception:  # an int of thousands of digits, or an object whose repr fails
         return f"{type(value).__name__}(…)"
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """The part of a message that suggests the nearest of the known names; empty if none is near.
+
+    >>> suggestion("rrff", ["rrf", "score"])
+    '; did you mean "rrf"?'
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(name)[:80], list(known), n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
