@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from hybridrank.result.trace import BEFORE_FUSION, Stage, Trace
+from hybridrank.result.trace import Stage, Trace
 from hybridrank.values.arguments import whole_number
 from hybridrank.values.printable import printable
 
@@ -43,9 +43,7 @@ def explain(hits: Sequence[Hit], trace: Trace, *, width: int) -> str:
     stages, longest = trace.stages, max(12, width // 4)
     paths = [trace.path(hit.id) for hit in hits]
     why = [reasons(trace, path) for path in paths]
-    cells = {
-        stage.name: [_cell(path.get(stage.name)) for path in paths] for stage in stages if stage.kind != "expand"
-    }
+    cells = {stage.name: [_cell(path.get(stage.name)) for path in paths] for stage in stages if stage.ranks}
     widths = [max(map(len, [printable(name), *column])) for name, column in cells.items()]
     widths.append(min(_WHY, max(map(len, why), default=0)))
     ids = [printable(hit.id) for hit in hits]
@@ -79,7 +77,7 @@ def reasons(trace: Trace, path: Mapping[str, tuple[int, float]]) -> str:
     arms = [stage.name for stage in trace.stages if stage.kind == "retrieve"]
     finders = [name for name in arms if name in path]
     found = [f"only {finders[0]} found it"] if len(finders) == 1 < len(arms) else []
-    ranked = [stage for stage in trace.stages if stage.kind not in BEFORE_FUSION]
+    ranked = [stage for stage in trace.stages if stage.ranks and stage.kind != "retrieve"]
     before = ranked[0].name if ranked else ""
     for after in ranked[1:]:
         if before in path and after.name in path:

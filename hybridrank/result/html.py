@@ -21,7 +21,7 @@ _LISTED = 20  # ids of a stage
 
 def result_html(hits: Sequence[Hit], trace: Trace) -> str:
     """The hits as a table with their ranks at every stage, and the stages, folded."""
-    names = [stage.name for stage in trace.stages]
+    names = [stage.name for stage in trace.stages if stage.ranks]
     titled = any(hit.title for hit in hits)
     rows = []
     for hit in hits:

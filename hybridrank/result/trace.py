@@ -17,16 +17,13 @@ from hybridrank.types import Ranking, Span
 from hybridrank.values.json_values import sound_text
 from hybridrank.values.problems import first_problem
 
-__all__ = ["BEFORE_FUSION", "TRACE_VERSION", "Stage", "StageKind", "Trace"]
+__all__ = ["TRACE_VERSION", "Stage", "StageKind", "Trace"]
 
 TRACE_VERSION = 2
 """The form of the traces of this version: since 2, stages have the moment at which they started."""
 
 StageKind: TypeAlias = str
 """What a stage does: "expand", "retrieve", "fuse", "rerank", "blend" or "adjust"; there may be others."""
-
-BEFORE_FUSION: frozenset[StageKind] = frozenset({"expand", "retrieve"})
-"""The kinds of the stages that give no order of the whole search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,11 @@ class Stage:
             object.__setattr__(self, "error", sound_text(self.error))
         if len(self.ids) != len(self.scores):
             raise InputError(f"stage {self.name!r:.80} has {len(self.ids)} ids and {len(self.scores)} scores")
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the stage ranks documents: an expander does not."""
+        return self.kind != "expand"
 
     @property
     def ranking(self) -> Ranking:

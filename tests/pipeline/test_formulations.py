@@ -12,6 +12,7 @@ from support import TOPICS, NgramEmbedder, SharedWords
 from hybridrank import Document, Pipeline, Query, Ranking
 from hybridrank.component.base import Component
 from hybridrank.errors import BackendError, BackendResponseError, ConfigError, InputError
+from hybridrank.evaluation import Dataset, record
 from hybridrank.evaluation.replay.replaying import replay
 from hybridrank.evaluation.replay.variant import Variant
 from hybridrank.expand import Synonyms
@@ -255,6 +256,17 @@ def test_a_recording_with_an_expander_is_replayed_from_its_traces(pipeline):
     expanded = pipeline.replace(expand={"use": "synonyms", "table": {"waste": ["humus"]}})
     trace = expanded.search(QUESTION).trace
     assert replay(trace, Variant.of(expanded.config)).stage("fusion").ranking == trace.stage("fusion").ranking
+
+
+def test_an_expander_ranks_nothing_and_is_no_stage_of_an_evaluation(pipeline):
+    expanded = pipeline.replace(expand=Synonyms(table={"waste": ["humus"]}))
+    result = expanded.search(QUESTION)
+    assert [stage.name for stage in result.trace.stages if not stage.ranks] == ["expand"]
+    assert "expand rank" not in result._repr_html_()
+    assert "bm25 #2 rank" in result._repr_html_()
+    recording = record(expanded, Dataset("waste", {"q": QUESTION}, {"q": {"plastic": 1}}))
+    assert list(recording.kinds) == ["bm25", "bm25 #2", "dense", "dense #2", "fusion"]
+    assert list(recording.searches["q"].rankings()) == list(recording.kinds)
 
 
 # Weights chosen for each query.

@@ -19,7 +19,7 @@ from hybridrank.evaluation.diagnosis.what_if import (
 from hybridrank.evaluation.metrics.measures import Evaluator
 from hybridrank.evaluation.metrics.statistics import Interval, holm, mean_interval, paired_test
 from hybridrank.evaluation.recordings.recording import Recording
-from hybridrank.result.trace import BEFORE_FUSION, StageKind
+from hybridrank.result.trace import StageKind
 
 __all__ = ["LEVEL", "Evidence", "Examination", "examine", "lost_places"]
 
@@ -91,7 +91,7 @@ class Examination:
     @property
     def later(self) -> tuple[str, ...]:
         """The stages after the arms."""
-        return tuple(name for name, kind in self.kinds.items() if kind not in BEFORE_FUSION)
+        return tuple(name for name, kind in self.kinds.items() if kind != "retrieve")
 
     @property
     def reranker(self) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from hybridrank.evaluation.recordings.recording import RecordedSearch
-from hybridrank.result.trace import BEFORE_FUSION, Stage, Trace
+from hybridrank.result.trace import Stage, Trace
 
 __all__ = ["IN_RANKING", "IN_RETRIEVAL", "Fate", "FateKind", "Truncation", "fates_of"]
 
@@ -102,7 +102,7 @@ def fates_of(
     places = {stage: _places(order) for stage, order in orders.items()}
     below = {} if deeper is None else {s: _places(o) for s, o in deeper.rankings().items()}
     arms = [stage for stage in trace.stages if stage.kind == "retrieve"]
-    later = [stage.name for stage in trace.stages if stage.kind not in BEFORE_FUSION]
+    later = [stage.name for stage in trace.stages if stage.ranks and stage.kind != "retrieve"]
     reranker = next((stage for stage in trace.stages if stage.kind == "rerank"), None)
     shown = _shown(search, reranker)
     relevant = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 
-from hybridrank.result.trace import BEFORE_FUSION, StageKind, Trace
+from hybridrank.result.trace import StageKind, Trace
 
 __all__ = ["fill_stages", "rankings_by_stage", "stage_kinds"]
 
@@ -27,8 +28,10 @@ def rankings_by_stage(
     orders: dict[str, tuple[str, ...]] = {}
     before: tuple[str, ...] = ()
     for stage in trace.stages:
+        if not stage.ranks:
+            continue
         ids = _documents(stage.ids, ignored, parents)
-        if stage.kind in BEFORE_FUSION:
+        if stage.kind == "retrieve":
             orders[stage.name] = ids
             continue
         ranked = set(ids)
@@ -38,10 +41,10 @@ def rankings_by_stage(
 
 
 def stage_kinds(traces: Iterable[Trace]) -> dict[str, StageKind]:
-    """The stages of searches by one pipeline, in order, with their kinds."""
+    """The stages of searches by one pipeline that rank documents, in order, with their kinds."""
     kinds: dict[str, StageKind] = {}
     for trace in traces:
-        for stage in trace.stages:
+        for stage in filter(attrgetter("ranks"), trace.stages):
             kinds.setdefault(stage.name, stage.kind)
     return kinds
 
@@ -51,8 +54,8 @@ def fill_stages(orders: Mapping[str, Sequence[str]], kinds: Mapping[str, StageKi
     found: dict[str, Sequence[str]] = {}
     before: Sequence[str] = ()
     for name, kind in kinds.items():
-        found[name] = orders.get(name, () if kind in BEFORE_FUSION else before)
-        if kind not in BEFORE_FUSION:
+        found[name] = orders.get(name, () if kind == "retrieve" else before)
+        if kind != "retrieve":
             before = found[name]
     return found
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from hybridrank.errors import MissingDependencyError
 from hybridrank.evaluation.recordings.recording import Recording
-from hybridrank.result.trace import BEFORE_FUSION
 from hybridrank.values.printable import html_text, printable
 
 __all__ = ["movements", "pareto", "trade_off"]
@@ -125,7 +124,7 @@ def movements(recording: Recording) -> str:
                         column, bases[stage][place] + share / 2, f"{share:.0%}", ha="center", va="center",
                         color="white" if dark else _INK, fontsize=9, zorder=4,
                     )  # fmt: skip
-        later = [stage for stage, kind in kinds.items() if kind not in BEFORE_FUSION]
+        later = [stage for stage, kind in kinds.items() if kind != "retrieve"]
         columns = {stage: column for column, stage in enumerate(kinds)}
         for before, after in pairwise(later):
             _bands(axes, places, bases, columns, before, after, colors, len(relevant))
