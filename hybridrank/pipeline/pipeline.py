@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from collections.abc import Collection as Sized
 from contextlib import aclosing, closing
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -67,10 +68,9 @@ class Pipeline:
         self.collection = collection
         if shared is None:
             path = None if collection.path is None else collection.path / "costs.json"
-            shared = Shared(LatencyModels(path), Usage(), Observers())
+            shared = Shared(LatencyModels(path), Usage(), Observers(), AdmissionLimit(config.max_searches))
         self._shared = shared
         self._setup = Setup(config, collection, shared)
-        self._admission = AdmissionLimit(config.max_searches)
         self._scope = Scope(collection, scope)
 
     def __repr__(self) -> str:
@@ -151,8 +151,10 @@ class Pipeline:
             ConfigError: an option is unknown or wrong.
             AuthenticationError: a part needs an API key, and its environment variable is not set.
         """
-        shared = Shared(self._shared.latency_models, Usage(), self._shared.observers)
-        return self._with(self._replaced(options), shared)
+        settings = self._replaced(options)
+        admission = AdmissionLimit(settings.max_searches)
+        shared = replace(self._shared, usage=Usage(), admission=admission)
+        return type(self)(settings, self.collection, shared=shared, scope=self._scope.filters)
 
     def scoped(self, filters: Filter | Mapping[str, Any]) -> Self:
         """Create a pipeline over only the documents that match `filters`: those of one tenant, for example.
@@ -166,9 +168,7 @@ class Pipeline:
             InputError: `filters` are wrong; the message has the path.
         """
         scope = self._scope.narrowed(Filter.of(filters))
-        scoped = type(self)(self.config, self.collection, shared=self._shared, scope=scope)
-        scoped._admission = self._admission
-        return scoped
+        return type(self)(self.config, self.collection, shared=self._shared, scope=scope)
 
     def _replaced(self, options: Mapping[str, Any]) -> PipelineConfig:
         for fixed in ("retrievers", *BUILT_IN):
@@ -178,9 +178,6 @@ class Pipeline:
         settings = PipelineConfig(**{**kept, **options})
         check_setup(settings)
         return settings
-
-    def _with(self, settings: PipelineConfig, shared: Shared) -> Self:
-        return type(self)(settings, self.collection, shared=shared, scope=self._scope.filters)
 
     # Search.
 
@@ -234,13 +231,13 @@ class Pipeline:
             deadline=deadline,
             **overrides,
         )
-        with self._admission.one(), limited(seconds):
+        with self._shared.admission.one(), limited(seconds):
             return shielded(partial(drive, asked))[0]
 
     async def asearch(self, query: str | Query, **arguments: Unpack[SearchArguments]) -> SearchResult:
         """Like `search`, without blocking the event loop. Cancelling it cancels pending network calls."""
         asked, seconds = self._plan([query], **arguments)
-        with self._admission.one(), limited(seconds):
+        with self._shared.admission.one(), limited(seconds):
             return (await adrive(asked))[0]
 
     def search_many(
@@ -252,7 +249,7 @@ class Pipeline:
         them as one search.
         """
         asked, seconds = self._plan(_several(queries, "search_many"), **arguments)
-        with self._admission.one(), limited(seconds):
+        with self._shared.admission.one(), limited(seconds):
             return shielded(partial(drive, asked))
 
     async def asearch_many(
@@ -260,7 +257,7 @@ class Pipeline:
     ) -> list[SearchResult]:
         """Like `search_many`, without blocking the event loop."""
         asked, seconds = self._plan(_several(queries, "asearch_many"), **arguments)
-        with self._admission.one(), limited(seconds):
+        with self._shared.admission.one(), limited(seconds):
             return await adrive(asked)
 
     def stream(self, query: str | Query, **arguments: Unpack[SearchArguments]) -> Iterator[SearchResult]:
@@ -271,7 +268,7 @@ class Pipeline:
         return self._stream(*self._plan([query], streaming=True, **arguments))
 
     def _stream(self, asked: Plan[list[SearchResult]], seconds: float | None) -> Iterator[SearchResult]:
-        with self._admission.one(), closing(stream(asked, seconds=seconds)) as results:
+        with self._shared.admission.one(), closing(stream(asked, seconds=seconds)) as results:
             for result in results:
                 yield result[0]
 
@@ -282,7 +279,7 @@ class Pipeline:
     async def _astream(
         self, asked: Plan[list[SearchResult]], seconds: float | None
     ) -> AsyncIterator[SearchResult]:
-        with self._admission.one():
+        with self._shared.admission.one():
             async with aclosing(astream(asked, seconds=seconds)) as results:
                 async for result in results:
                     yield result[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from functools import partial
 from typing import Any, TypeAlias
 
 from hybridrank.component.protocols import (
@@ -13,7 +14,7 @@ from hybridrank.component.protocols import (
     Retriever,
 )
 from hybridrank.errors import BackendResponseError
-from hybridrank.pipeline.arm_calls import answerable, retrieve_from, spread, validated
+from hybridrank.pipeline.arm_calls import answerable, spread, validated
 from hybridrank.pipeline.local_arms import Rankings
 from hybridrank.runtime.drivers import Call, Outcome
 from hybridrank.types import Document, Query
@@ -76,19 +77,15 @@ def _grouped(arms: Mapping[str, Retriever]) -> list[list[str]]:
 
 
 def _arm_call(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Call[_Answers]:
-    def run() -> _Answers:
-        return {name: retrieve_from(name, arm, queries, k)}
-
-    if not isinstance(arm, AsyncRetriever):
-        return Call(run, backend=arm)
-    native = arm
-
-    async def arun() -> _Answers:
-        asked = answerable(queries)
-        found = validated(name, await native.aretrieve(asked, k=k), asked, k) if asked else []
-        return {name: spread(found, queries, asked)}
-
-    return Call(run, arun, backend=arm)
+    asked = answerable(queries)
+    if not asked:
+        return Call(lambda: {name: spread([], queries, asked)}, backend=arm)
+    return Call.then(
+        lambda found: {name: spread(validated(name, found, asked, k), queries, asked)},
+        partial(arm.retrieve, asked, k=k),
+        partial(arm.aretrieve, asked, k=k) if isinstance(arm, AsyncRetriever) else None,
+        backend=arm,
+    )
 
 
 def _engine_call(
@@ -107,17 +104,14 @@ def _engine_call(
             for own, name in names.items()
         }
 
-    def run() -> _Answers:
-        return answers(engine.retrieve_many(asked, k=k) if asked else {})
-
-    if not isinstance(engine, AsyncMultiRetriever):
-        return Call(run, backend=engine)
-    native = engine
-
-    async def arun() -> _Answers:
-        return answers(await native.aretrieve_many(asked, k=k) if asked else {})
-
-    return Call(run, arun, backend=engine)
+    if not asked:
+        return Call(lambda: answers({}), backend=engine)
+    return Call.then(
+        answers,
+        partial(engine.retrieve_many, asked, k=k),
+        partial(engine.aretrieve_many, asked, k=k) if isinstance(engine, AsyncMultiRetriever) else None,
+        backend=engine,
+    )
 
 
 def _validated_arm(
@@ -131,10 +125,10 @@ def _validated_arm(
 
 def _of_arm(name: str, outcome: Outcome[_Answers]) -> Outcome[Rankings]:
     if outcome.value is None:
-        return Outcome(None, outcome.error, outcome.seconds, outcome.started)
+        return outcome.without_value()
     answer = outcome.value[name]
     if isinstance(answer, Exception):
-        return Outcome(None, answer, outcome.seconds, outcome.started)
+        return outcome.without_value(answer)
     return Outcome(answer, None, outcome.seconds, outcome.started)
 
 
@@ -150,7 +144,7 @@ def matching(
             known = [ranking.documents.get(doc_id) or held.get(doc_id) for doc_id in ranking.ids]
             if not all(query.filters.matches(document.metadata) for document in known if document is not None):
                 problem = f"retriever {name!r} returned documents that do not match the query's filters"
-                arms[name] = Outcome(None, BackendResponseError(problem), arm.seconds, arm.started)
+                arms[name] = arm.without_value(BackendResponseError(problem))
     return arms
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hybridrank.component.protocols import AsyncReranker, PointwiseReranker, Reranker
@@ -63,17 +64,12 @@ class RerankScorer:
 
     def call(self, batch: Sequence[Candidates]) -> Call[Sequence[Scores]]:
         """The call that scores a batch."""
-
-        def run() -> Sequence[Scores]:
-            return validate_scores(self.reranker.score(batch), batch, source="the reranker")
-
-        if (native := self.native) is None:
-            return Call(run, backend=self.reranker)
-
-        async def arun() -> Sequence[Scores]:
-            return validate_scores(await native.ascore(batch), batch, source="the reranker")
-
-        return Call(run, arun, backend=self.reranker)
+        return Call.then(
+            partial(validate_scores, batch=batch, source="the reranker"),
+            partial(self.reranker.score, batch),
+            None if self.native is None else partial(self.native.ascore, batch),
+            backend=self.reranker,
+        )
 
 
 @dataclass(frozen=True, slots=True)

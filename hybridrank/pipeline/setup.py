@@ -29,6 +29,7 @@ from hybridrank.pipeline.observers import Observers
 from hybridrank.pipeline.remote_arms import RemoteArms
 from hybridrank.pipeline.scoring import RerankScorer
 from hybridrank.result.usage import Usage
+from hybridrank.runtime.drivers import AdmissionLimit
 
 __all__ = ["SETUP_ERRORS", "Setup", "Shared", "check_setup", "indexed_retrievers"]
 
@@ -43,6 +44,7 @@ class Shared:
     latency_models: LatencyModels
     usage: Usage
     observers: Observers
+    admission: AdmissionLimit
 
 
 class Setup:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from time import monotonic, perf_counter
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from hybridrank.errors import BackendUnavailableError, OverloadedError
+from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, OverloadedError
 from hybridrank.runtime import fork
 from hybridrank.runtime.cancellation import check_cancelled
 from hybridrank.runtime.deadline import limited, remaining
@@ -56,6 +56,24 @@ class Call(Generic[T]):
     arun: Callable[[], Awaitable[T]] | None = None
     backend: object = None
 
+    @classmethod
+    def then(
+        cls,
+        check: Callable[[Any], T],
+        run: Callable[[], object],
+        arun: Callable[[], Awaitable[object]] | None = None,
+        *,
+        backend: object = None,
+    ) -> Call[T]:
+        """The call of a backend, whose answer `check` turns into the value, whichever way it is made."""
+        if arun is None:
+            return cls(lambda: check(run()), backend=backend)
+
+        async def checked() -> T:
+            return check(await arun())
+
+        return cls(lambda: check(run()), checked, backend)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
@@ -65,6 +83,15 @@ class Outcome(Generic[T]):
     error: Exception | None
     seconds: float
     started: float = 0.0
+
+    @property
+    def late(self) -> bool:
+        """Whether a deadline is the reason for the missing value."""
+        return isinstance(self.error, BackendTimeoutError) and remaining() is not None
+
+    def without_value(self, error: Exception | None = None) -> Outcome[Any]:
+        """The failure of this call, or of what was made of it, as the outcome of another."""
+        return Outcome(None, error or self.error, self.seconds, self.started)
 
     def get(self) -> T:
         """The value; raises the error."""
@@ -208,19 +235,26 @@ async def _arun(call: Call[T]) -> Outcome[T]:
         return Outcome(None, error, perf_counter() - started, started)
 
 
+def _advance(
+    plan: Plan[T], outcomes: Sequence[Outcome[Any]] | None, emit: Callable[[Any], object] | None
+) -> Sequence[Call[Any]]:
+    """The next calls of a plan; `emit` is called with the partial results before them."""
+    step = plan.send(outcomes)  # type: ignore[arg-type]  # None starts it
+    while isinstance(step, Partial):
+        if emit is not None:
+            emit(step.value)
+        step = plan.send(())
+    return step
+
+
 def drive(plan: Plan[T], *, emit: Callable[[Any], object] | None = None) -> T:
     """Run a plan to its end, in this thread and others; `emit` is called with each partial result."""
     try:
-        step = next(plan)
+        calls = _advance(plan, None, emit)
         while True:
-            if not isinstance(step, Partial):
-                outcomes, _ = run_all(step, purpose="search")
-                check_cancelled()
-                step = plan.send(outcomes)
-                continue
-            if emit is not None:
-                emit(step.value)
-            step = plan.send(())
+            outcomes, _ = run_all(calls, purpose="search")
+            check_cancelled()
+            calls = _advance(plan, outcomes, emit)
     except StopIteration as finished:
         return cast("T", finished.value)
     finally:
@@ -230,14 +264,9 @@ def drive(plan: Plan[T], *, emit: Callable[[Any], object] | None = None) -> T:
 async def adrive(plan: Plan[T], *, emit: Callable[[Any], object] | None = None) -> T:
     """Like `drive`, without blocking the event loop."""
     try:
-        step = next(plan)
+        calls = _advance(plan, None, emit)
         while True:
-            if not isinstance(step, Partial):
-                step = plan.send(await asyncio.gather(*map(_arun, step)))
-                continue
-            if emit is not None:
-                emit(step.value)
-            step = plan.send(())
+            calls = _advance(plan, await asyncio.gather(*map(_arun, calls)), emit)
     except StopIteration as finished:
         return cast("T", finished.value)
     finally:

@@ -99,8 +99,7 @@ def _no_time() -> Outcome[Scores]:
 
 def _add_stage(options: SearchOptions, name: str, asked: _Asked, outcome: Outcome[Scores]) -> bool:
     """Add the stage of one query; False where the adjuster failed. A late one has not failed."""
-    error = outcome.error
-    late = isinstance(error, BackendTimeoutError) and remaining() is not None
+    error, late = outcome.error, outcome.late
     ranking, details = Ranking(), {}
     if error is None:
         scores = outcome.get()

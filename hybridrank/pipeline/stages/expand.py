@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
-from hybridrank.component.protocols import AsyncExpander, Expander
-from hybridrank.errors import BackendResponseError, BackendTimeoutError, described
+from hybridrank.component.protocols import AsyncExpander
+from hybridrank.errors import BackendResponseError, described
 from hybridrank.pipeline.setup import SETUP_ERRORS, Setup
 from hybridrank.pipeline.state import QueryState, SearchOptions
 from hybridrank.result.trace import Stage
-from hybridrank.runtime.deadline import all_but, limited, remaining
+from hybridrank.runtime.deadline import all_but, limited
 from hybridrank.runtime.drivers import Call, Plan, ask
-from hybridrank.types import Formulation, Query
+from hybridrank.types import Formulation
 
 __all__ = ["expand"]
 
@@ -32,45 +33,40 @@ def expand(setup: Setup, options: SearchOptions, states: Sequence[QueryState]) -
     if expander is None or not asked:
         return
     queries = [state.query for state in asked]
+    call = Call.then(
+        partial(_validated, count=len(queries)),
+        partial(expander.expand, queries),
+        partial(expander.aexpand, queries) if isinstance(expander, AsyncExpander) else None,
+        backend=expander,
+    )
     started = perf_counter()
     with limited(all_but(_SHARE)):
-        outcome = yield from ask(_call(expander, queries))
-    error = outcome.error
-    start, late = options.start(started), isinstance(error, BackendTimeoutError) and remaining() is not None
-    if error is not None:
-        if isinstance(error, SETUP_ERRORS):
-            raise error
-        if not late:
-            _log.warning("the expander failed, only the queries themselves are searched for: %s", described(error))
-        why = "deadline: not expanded" if late else described(error)
-        for state in asked:
-            state.stages.append(
-                Stage("expand", "expand", outcome.seconds, error=why, batch=len(asked), start=start)
-            )
-        return
-    for state, formulations in zip(asked, outcome.get(), strict=True):
+        outcome = yield from ask(call)
+    if isinstance(outcome.error, SETUP_ERRORS):
+        raise outcome.error
+    why = None
+    if outcome.late:
+        why = "deadline: not expanded"
+    elif outcome.error is not None:
+        why = described(outcome.error)
+        _log.warning("the expander failed, only the queries themselves are searched for: %s", why)
+    for state, formulations in zip(asked, outcome.value or [[]] * len(asked), strict=True):
         details = {"formulations": [{"text": each.text, "weight": each.weight} for each in formulations]}
         state.query = replace(state.query, formulations=(*state.query.formulations, *formulations))
         state.stages.append(
-            Stage("expand", "expand", outcome.seconds, details=details, batch=len(asked), start=start)
+            Stage(
+                "expand",
+                "expand",
+                outcome.seconds,
+                error=why,
+                details=details if why is None else {},
+                batch=len(asked),
+                start=options.start(started),
+            )
         )
 
 
-def _call(expander: Expander, queries: Sequence[Query]) -> Call[list[list[Formulation]]]:
-    def run() -> list[list[Formulation]]:
-        return _validated(expander.expand(queries), len(queries))
-
-    if not isinstance(expander, AsyncExpander):
-        return Call(run, backend=expander)
-    native = expander
-
-    async def arun() -> list[list[Formulation]]:
-        return _validated(await native.aexpand(queries), len(queries))
-
-    return Call(run, arun, backend=expander)
-
-
-def _validated(found: Any, count: int) -> list[list[Formulation]]:
+def _validated(found: Any, *, count: int) -> list[list[Formulation]]:
     try:
         rows = [list(row) for row in found]
     except TypeError:

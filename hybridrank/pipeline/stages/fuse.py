@@ -10,7 +10,7 @@ from typing import Any
 
 from hybridrank.component.protocols import WeightedFusion
 from hybridrank.component.validation import validate_rankings
-from hybridrank.errors import BackendResponseError, BackendTimeoutError, InputError, SearchError, described
+from hybridrank.errors import BackendResponseError, InputError, SearchError, described
 from hybridrank.pipeline.local_arms import Rankings
 from hybridrank.pipeline.setup import Setup
 from hybridrank.pipeline.state import QueryState, SearchOptions
@@ -19,7 +19,7 @@ from hybridrank.runtime.deadline import remaining
 from hybridrank.runtime.drivers import Outcome
 from hybridrank.types import Document, Passage, Query, Ranking
 
-__all__ = ["Asked", "Retrieved", "fuse", "is_late"]
+__all__ = ["Asked", "Retrieved", "fuse"]
 
 _log = logging.getLogger(__name__)
 
@@ -75,10 +75,10 @@ def fuse(
     for failure in failed.values():
         if isinstance(failure, InputError):  # the query's fault, not the arm's
             raise failure
-    if len(failed) == len(arms) and not any(map(is_late, arms.values())):  # being late does not raise
+    if len(failed) == len(arms) and not any(arm.late for arm in arms.values()):  # being late does not raise
         raise SearchError(failed) from next(iter(failed.values()))
     for name, failure in failed.items():
-        if not is_late(arms[name]):  # `degraded` reports the deadline
+        if not arms[name].late:  # `degraded` reports the deadline
             _log.warning("retriever %r failed, the search goes on without it: %s", name, described(failure))
     fused = [
         _retrieved_stages(options, asked, places, state, arms, retrieved)
@@ -95,11 +95,6 @@ def fuse(
         else:
             each.state.stages.append(Stage("fusion", "fuse", 0.0, received=0, start=start))
     return [each.state for each in fused]
-
-
-def is_late(outcome: Outcome[Any]) -> bool:
-    """Whether a deadline is the reason for the missing value."""
-    return isinstance(outcome.error, BackendTimeoutError) and remaining() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ def _retrieved_stages(
     for name, arm in arms.items():
         start = options.start(arm.started)
         if arm.error is not None:
-            error = f"deadline: {arm.error}" if is_late(arm) else described(arm.error)
+            error = f"deadline: {arm.error}" if arm.late else described(arm.error)
             stages.append(Stage(name, "retrieve", arm.seconds, error=error, batch=batch, start=start))
             continue
         for number, place in enumerate(places, start=1):

@@ -45,19 +45,19 @@ def rerank(
             config.stop, options.k, lambda scores: blend_scores(scores, weight=setup.fused_weight(scores))
         )
 
-    def so_far(scored: Scored) -> object:
-        if emit is None:
-            return None
+    def so_far(scored: Scored) -> list[QueryState]:
         stages = dict(zip(map(id, asked), _stages(options, batch, scored), strict=True))
-        return emit(
-            [
-                replace(state, stages=[*state.stages, stages[id(state)]]) if id(state) in stages else state
-                for state in states
-            ]
-        )
+        return [
+            replace(state, stages=[*state.stages, stages[id(state)]]) if id(state) in stages else state
+            for state in states
+        ]
 
     scored = yield from score(
-        setup.scorer, batch, model=setup.latency_model, stop=stop, emit=None if emit is None else so_far
+        setup.scorer,
+        batch,
+        model=setup.latency_model,
+        stop=stop,
+        emit=None if emit is None else lambda scored: emit(so_far(scored)),
     )
     if scored.error is not None:
         raising = config.on_rerank_error == "raise" and not scored.late

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from hybridrank.pipeline.arm_calls import retrieve_from
 from hybridrank.pipeline.local_arms import Rankings, Retrieve
 from hybridrank.pipeline.remote_arms import absent, matching
 from hybridrank.pipeline.setup import Setup
-from hybridrank.pipeline.stages.fuse import Asked, Retrieved, fuse, is_late
+from hybridrank.pipeline.stages.fuse import Asked, Retrieved, fuse
 from hybridrank.pipeline.state import QueryState, SearchOptions
 from hybridrank.runtime.deadline import all_but, limited, remaining
 from hybridrank.runtime.drivers import Call, Outcome, Plan, ask, ask_all
@@ -73,14 +74,12 @@ class _Retrieval:
     def local_arms_only(self) -> Plan[list[QueryState]]:
         """Retrieve, fuse and fetch in one call."""
         outcome = yield from ask(Call(self._search, backend=self.setup.config.fusion))
-        if remaining() is not None and isinstance(
-            outcome.error, BackendUnavailableError
-        ):  # others were late before
-            outcome = replace(outcome, error=BackendTimeoutError(str(outcome.error)))
-        if not is_late(outcome):
+        refused = isinstance(outcome.error, BackendUnavailableError)
+        if remaining() is not None and refused:  # others were late before
+            outcome = outcome.without_value(BackendTimeoutError(str(outcome.error)))
+        if not outcome.late:
             return outcome.get()
-        late: Outcome[Rankings] = Outcome(None, outcome.error, outcome.seconds, outcome.started)
-        return self._fuse(Retrieved(dict.fromkeys(self.setup.local, late)))
+        return self._fuse(Retrieved(self._all_late(outcome)))
 
     def with_remote_arms(self) -> Plan[list[QueryState]]:
         """Ask the remote arms and, in parallel, the local ones; then fuse, and fetch what is missing."""
@@ -90,21 +89,20 @@ class _Retrieval:
             if setup.local:
                 both: list[Call[Any]] = [*calls, Call(self._retrieve_local)]
                 outcomes: list[Outcome[Any]] = yield from ask_all(both)
-                local = self._local(outcomes.pop())
+                whole: Outcome[_Local] = outcomes.pop()
+                local = _Local(self._all_late(whole)) if whole.late else whole.get()
             else:
                 outcomes = yield from ask_all(calls)
                 local = _Local({})
         remote = setup.remote_arms.by_arm(outcomes)
         joined = yield from ask(Call(partial(self._join, local, remote)))
-        if is_late(joined):
+        if joined.late:
             return self._fuse(Retrieved({**local.arms, **remote}, local.documents, complete=False))
         return joined.get()
 
-    def _local(self, outcome: Outcome[_Local]) -> _Local:
-        if not is_late(outcome):
-            return outcome.get()
-        late: Outcome[Rankings] = Outcome(None, outcome.error, outcome.seconds, outcome.started)
-        return _Local(dict.fromkeys(self.setup.local, late))
+    def _all_late(self, outcome: Outcome[Any]) -> dict[str, Outcome[Rankings]]:
+        """The outcomes of the local arms, which are late together."""
+        return dict.fromkeys(self.setup.local, outcome.without_value())
 
     def _fuse(self, retrieved: Retrieved) -> list[QueryState]:
         return fuse(self.setup, self.options, self.asked, self.states, retrieved)
@@ -119,7 +117,7 @@ class _Retrieval:
             found = view.found(self._shown(states))
             return [QueryState(state.query, state.stages, found, vectors) for state in states]
 
-    def _retrieving(self) -> Any:
+    def _retrieving(self) -> AbstractContextManager[tuple[View, dict[str, Outcome[Rankings]]]]:
         retrieve = partial(_retriever, self.options)
         return self.setup.arms.retrieving(self.asked.queries, self.options.fetch_k, retrieve=retrieve)
 
