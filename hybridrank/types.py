@@ -90,8 +90,9 @@ class Document:
 class Passage(Document):
     """A part of a longer document, with its position.
 
-    `text` is ``parent.text[start:end]``, in characters; `headings` are those above it, outermost first; title and
-    metadata are the parent's. The id is the parent's id, ``#`` and the passage's number, from 0.
+    `text` is ``parent.text[start:end]``, in characters; `headings` are those above it, outermost first. Title and
+    metadata are the parent's, with the passage's page, slide or sheet where the parent's file has any. The id is
+    the parent's id, ``#`` and the passage's number, from 0.
     """
 
     parent: str = ""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from hybridrank.collection.sqlite.filter_sql import load_metadata
 from hybridrank.errors import InputError
 from hybridrank.types import Document, Passage
+from hybridrank.values.divisions import metadata_at
 from hybridrank.values.json_values import copied
 
 __all__ = [
@@ -129,7 +130,7 @@ def to_passage(parent: Document, place: int, start: Any, stop: Any, headings: An
         id=f"{parent.id}#{place}",
         text=parent.text[start:stop],
         title=parent.title,
-        metadata=copied(parent.metadata),
+        metadata=copied(metadata_at(parent.metadata, start, stop)),
         parent=parent.id,
         start=start,
         end=stop,

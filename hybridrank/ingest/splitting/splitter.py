@@ -26,6 +26,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from hybridrank.component.base import Component, once
 from hybridrank.errors import ModelError
 from hybridrank.types import Document, Passage
+from hybridrank.values.divisions import metadata_at
 
 if TYPE_CHECKING:
     from hybridrank.ingest.splitting.layout import TextSection, Units
@@ -83,8 +84,8 @@ class Splitter(Component):
         """The document's passages in order, at least one; together they contain every character that is not
         blank.
 
-        Both ends of each passage are after those of the previous one, and it has the document's title and
-        metadata. Threads may share a splitter.
+        Both ends of each passage are after those of the previous one. It has the document's title and
+        metadata, with its page, slide or sheet instead of the `divisions`. Threads may share a splitter.
 
         Raises:
             ModelError: the tokenizer cannot be found or read.
@@ -151,7 +152,7 @@ def _passage(document: Document, number: int, start: int, end: int, headings: tu
         id=f"{document.id}#{number}",
         text=document.text[start:end],
         title=document.title,
-        metadata=document.metadata,
+        metadata=metadata_at(document.metadata, start, end),
         parent=document.id,
         start=start,
         end=end,
