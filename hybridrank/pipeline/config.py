@@ -259,6 +259,13 @@ class PipelineConfig(BaseModel):
     def _none_by_name(cls, value: Any) -> Any:
         return None if value == "none" else value
 
+    @field_validator("adjust", mode="before")
+    @classmethod
+    def _in_a_list(cls, value: Any) -> Any:
+        if isinstance(value, Adjuster):  # a component would be iterated over by its options
+            raise ConfigError(f"must be a list, as in [{type(value).__name__}(…)], not one adjuster")
+        return value
+
     @field_validator("blend", mode="before")
     @classmethod
     def _blend_by_name(cls, value: Any) -> Any:

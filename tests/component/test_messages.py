@@ -9,6 +9,7 @@ import pytest
 from support import TOPICS, Broken, SharedWords
 
 from hybridrank import Candidates, Document, Pipeline, Query
+from hybridrank.adjust import Recency
 from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
 from hybridrank.evaluation import QueryLog, compare, record
@@ -34,6 +35,10 @@ FOREIGN = re.compile(
         ({"stop": "none"}, r'^\$\.stop: give "early-stopping".*not \'none\''),
         ({"adjust": "mmr"}, r"^\$\.adjust: must be a list, as in \['mmr'\], not 'mmr'"),
         ({"adjust": {"use": "mmr"}}, r"^\$\.adjust: must be a list, as in \[\{'use': 'mmr'\}\]"),
+        (
+            {"adjust": Recency(field="date", half_life=7)},
+            r"^\$\.adjust: must be a list, as in \[Recency\(…\)\], not one adjuster",
+        ),
         ({"adjust": [3]}, r"^\$\.adjust\[0\]: 3 is no adjuster"),
         ({"indexed_fields": "year"}, r"^\$\.indexed_fields: must be a list, as in \['year'\]"),
         ({"retrievers": "bm25"}, r"^\$\.retrievers: must be a table, not 'bm25'"),
