@@ -12,11 +12,11 @@ import typer
 from hybridrank.cli.options import (
     CollectionArgument,
     FilterOption,
-    IndexFieldOption,
     IntoOption,
     JsonOption,
-    NewConfigOption,
+    NewCollectionOptions,
     TrustOption,
+    grouped,
     parse_filter,
 )
 from hybridrank.cli.output import counted, err, progress, say, say_json, say_text
@@ -166,11 +166,11 @@ def _line(document: Document) -> str:
     return json_text({**fields, "text": document.text})
 
 
+@grouped
 def import_documents(
     file: Annotated[str, typer.Argument(help="What export wrote; - is standard input.")],
     into: IntoOption,
-    config: NewConfigOption = None,
-    index_field: IndexFieldOption = None,
+    new: NewCollectionOptions,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -181,7 +181,7 @@ def import_documents(
     """
     documents = _read_documents(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read
-    with open_or_create(into, config, index_field, trust=trust) as collection, progress("importing") as bar:
+    with open_or_create(into, new, trust=trust) as collection, progress("importing") as bar:
         number = 0 if first is None else collection.add(_all(first, documents), progress=bar)
     if as_json:
         say_json({"imported": number})

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybridrank.cli.options import (
-    IndexFieldOption,
     IntoOption,
     JsonOption,
-    NewConfigOption,
+    NewCollectionOptions,
     OnErrorOption,
     ReadingOptions,
     TrustOption,
@@ -66,7 +65,7 @@ def index(
     paths: Annotated[list[Path], typer.Argument(help="Files, and directories with all below them.")],
     into: IntoOption,
     reading: ReadingOptions,
-    config: NewConfigOption = None,
+    new: NewCollectionOptions,
     on_error: OnErrorOption = "skip",
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove the documents of files under PATHS that no longer exist.")
@@ -75,7 +74,6 @@ def index(
         Path | None,
         typer.Option(help="The directory that PATHS were moved from: documents stay, under their new paths."),
     ] = None,
-    index_field: IndexFieldOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,7 +103,7 @@ def index(
     if not files.sources:  # a disk that is not mounted, say: nothing to prune by
         raise InputError(f"there is no file to read under {', '.join(map(str, paths))}")
     with (
-        open_or_create(into, config, index_field, trust=trust) as collection,
+        open_or_create(into, new, trust=trust) as collection,
         progresses("files", "documents") as bars,
     ):
         known = collection.sources()

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -19,6 +19,8 @@ import typer
 if TYPE_CHECKING:
     from hybridrank.evaluation import Dataset
     from hybridrank.filters.language import Filter
+    from hybridrank.ingest import Splitter
+    from hybridrank.pipeline.config import PipelineConfig
 
 __all__ = [
     "CollectionArgument",
@@ -27,12 +29,11 @@ __all__ = [
     "FilterOption",
     "FullOption",
     "HtmlOption",
-    "IndexFieldOption",
     "IntoOption",
     "JsonOption",
     "MarkdownOption",
     "MeasuresOption",
-    "NewConfigOption",
+    "NewCollectionOptions",
     "OnErrorOption",
     "PricesOption",
     "ReadingOptions",
@@ -98,13 +99,6 @@ CollectionArgument = Annotated[Path, typer.Argument(help="A collection's directo
 IntoOption = Annotated[
     Path, typer.Option("--into", help="The collection's directory; it is created if there is none.")
 ]
-NewConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="A pipeline's TOML file, for a new collection.")
-]
-IndexFieldOption = Annotated[
-    list[str] | None,
-    typer.Option("--index-field", help="A metadata field to index for quick filters; may be repeated."),
-]
 FilterOption = Annotated[
     str | None, typer.Option("--filter", help='Only documents whose metadata match, as {"year": {"$gte": 2020}}.')
 ]
@@ -144,6 +138,79 @@ OnErrorOption = Annotated[
         help="What to do with a record that cannot be used: skip it, or raise it as an error of its file."
     ),
 ]
+
+
+@dataclass(frozen=True)
+class NewCollectionOptions:
+    """How a new collection is built; an existing one must have been built in the same way."""
+
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A pipeline's TOML file, for a new collection.")
+    ] = None
+    index_field: Annotated[
+        list[str] | None,
+        typer.Option("--index-field", help="A metadata field to index for quick filters; may be repeated."),
+    ] = None
+    no_split: Annotated[
+        bool, typer.Option("--no-split", help="Keep every document whole, however long it is.")
+    ] = False
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-tokens",
+            min=32,
+            help="The maximum size of a passage, and of a whole document; by default what fits the models.",
+        ),
+    ] = None
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            "--overlap", min=0, help="The maximum number of tokens that a passage repeats; by default 32."
+        ),
+    ] = None
+
+    def settings(self) -> PipelineConfig:
+        """The configuration of a new collection.
+
+        Raises:
+            ConfigError: the file cannot be read, or the configuration is wrong.
+            InputError: options contradict each other.
+        """
+        from hybridrank.errors import InputError
+        from hybridrank.pipeline.config import PipelineConfig
+
+        sizes = {name: value for name in ("max_tokens", "overlap") if (value := getattr(self, name)) is not None}
+        if self.no_split and sizes:
+            raise InputError("--no-split leaves no passages: --max-tokens and --overlap have no meaning with it")
+        settings = PipelineConfig.load(self.config)
+        options: dict[str, Any] = {}
+        if self.index_field:
+            options["indexed_fields"] = tuple(dict.fromkeys(self.index_field))
+        if self.no_split:
+            options["splitter"] = None
+        elif sizes:
+            options["splitter"] = self._sized(settings, sizes)
+        return PipelineConfig.load(settings, **options) if options else settings
+
+    def _sized(self, settings: PipelineConfig, sizes: Mapping[str, int]) -> Splitter:
+        from hybridrank.ingest import Splitter
+
+        _, splitter = settings.with_splitter()
+        chosen = Splitter() if splitter is None else splitter
+        size = sizes.get("max_tokens", chosen.max_tokens)
+        whole = chosen.keep_whole if chosen.keep_whole is None or "max_tokens" not in sizes else size
+        return chosen.model_copy(
+            update={"max_tokens": size, "overlap": min(chosen.overlap, size // 2), "keep_whole": whole, **sizes}
+        )
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The fields of the configuration that were given, each with its option."""
+        given = {} if not self.index_field else {"indexed_fields": "--index-field"}
+        splitting = ("no_split", "max_tokens", "overlap")
+        if option := next((name for name in splitting if getattr(self, name) not in (None, False)), None):
+            given["splitter"] = f"--{option.replace('_', '-')}"
+        return given
 
 
 @dataclass(frozen=True)

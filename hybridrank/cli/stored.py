@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybridrank.cli.options import NewCollectionOptions
 from hybridrank.cli.output import err, progress
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def open_if_possible(path: Path, *, trust: bool) -> Iterator[Collection]:
 
 
 @contextmanager
-def open_or_create(
-    path: Path, config: Path | None, index_fields: Sequence[str] | None, *, trust: bool
-) -> Iterator[Collection]:
+def open_or_create(path: Path, new: NewCollectionOptions, *, trust: bool) -> Iterator[Collection]:
     """The collection in a directory, created if there is none.
 
     Raises:
@@ -69,12 +68,10 @@ def open_or_create(
     """
     from hybridrank.collection import Collection
     from hybridrank.errors import ConfigError, StorageError
-    from hybridrank.pipeline.config import PipelineConfig
     from hybridrank.pipeline.pipeline import Pipeline
     from hybridrank.pipeline.setup import indexed_retrievers
 
-    fields: dict[str, Any] = {"indexed_fields": tuple(dict.fromkeys(index_fields))} if index_fields else {}
-    settings = PipelineConfig.load(config, **fields)
+    settings, config = new.settings(), new.config
     if not is_collection(path):
         try:
             Pipeline.build([], path=path, config=settings).close()
@@ -83,12 +80,14 @@ def open_or_create(
             if not is_collection(path):  # else another process has made it meanwhile
                 raise
     wanted = settings.nameable()
+    if settings.splitter == "auto":  # it was chosen when the collection was built
+        del wanted["splitter"]
     stored = Collection.stored_config(path)
-    other = [name for name in (wanted if config is not None else fields) if not _same(name, wanted[name], stored)]
-    if other:
+    compared = new.given if config is None else dict.fromkeys(wanted, "--config")
+    if other := [name for name in compared if not _same(name, wanted[name], stored)]:
         raise ConfigError(
             f"{path} was built with other {', '.join(other)}; leave the option out, or build another",
-            path="--index-field" if config is None else "--config",
+            path=compared[other[0]],
         )
     arms = indexed_retrievers(settings)
     with open_indexes(

@@ -15,7 +15,8 @@ from hybridrank.collection.indexes.indexes import Added, Indexes
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.sqlite.filter_sql import dump_metadata
 from hybridrank.collection.sqlite.store import Store
-from hybridrank.collection.vectors import given_vectors, naming_the_arm, unit_vectors
+from hybridrank.collection.units import split
+from hybridrank.collection.vectors import given_vectors, naming_the_arm, require_whole, unit_vectors
 from hybridrank.component.protocols import VectorIndex
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.filters.fields import FieldTypes
@@ -70,13 +71,15 @@ class Adder:
         if isinstance(vectors, Mapping) and vectors and not isinstance(documents, Sequence):
             documents = list(documents)  # rows have to be counted
         count = len(documents) if isinstance(documents, Sized) else 0
-        given = given_vectors(vectors, self._live.indexes.arms, count=count, splits=self._splitter is not None)
+        given = given_vectors(vectors, self._live.indexes.arms, count=count)
         all_given = {self._embedders[name] for name in given} == set(self._embedders.values())
         with self._store.reading() as reader:
             types = reader.field_types()
         valid: Iterable[Document] = checked(documents, types)
-        if isinstance(documents, (list, tuple)):  # a list is checked first: an invalid document stores nothing
+        if given or isinstance(documents, (list, tuple)):  # checked first: an invalid document stores nothing
             valid = list(valid)
+        if given:
+            require_whole(valid, self._splitter)
         done = 0
         with _Behind() as behind:
             for batch, report in self._batched(valid, total, progress, all_given=all_given):
@@ -114,10 +117,10 @@ class Adder:
                 path="$.retrievers",
             )
         metadata = [dump_metadata(dict(document.metadata)) for document in documents]
-        passages = [[] if self._splitter is None else self._splitter.split(document) for document in documents]
-        units: Sequence[Document] = (
-            documents if self._splitter is None else [each for some in passages for each in some]
-        )
+        passages = [split(self._splitter, document) for document in documents]
+        units: list[Document] = []
+        for document, some in zip(documents, passages, strict=True):
+            units.extend(some or [document])
         indexes = self._live.indexes
         vectors = {self._embedders[name]: rows for name, rows in given.items()}
         digests: Sequence[bytes] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
@@ -13,6 +13,8 @@ from hybridrank.values.arguments import document_ids
 from hybridrank.values.json_values import copied, json_object
 
 __all__ = ["checked", "checked_changes", "checked_ids", "detached", "normal_metadata", "patched", "with_metadata"]
+
+_Document = TypeVar("_Document", bound=Document)
 
 
 def checked(documents: Iterable[Document], types: FieldTypes) -> Iterator[Document]:
@@ -75,7 +77,7 @@ def checked_changes(changes: Mapping[str, Mapping[str, Any]], types: FieldTypes)
     }
 
 
-def with_metadata(document: Document, metadata: dict[str, Any]) -> Document:
+def with_metadata(document: _Document, metadata: dict[str, Any]) -> _Document:
     """The document with other metadata, which is not validated again."""
     kind = type(document)
     if kind is Document or kind is Passage:  # copy() takes four times as long

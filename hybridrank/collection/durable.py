@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from hybridrank.collection.adding import Adder
 from hybridrank.collection.documents import checked_ids
@@ -29,11 +29,13 @@ from hybridrank.collection.protocol import Capability
 from hybridrank.collection.sqlite.reader import Reader
 from hybridrank.collection.sqlite.schema import FORMAT
 from hybridrank.collection.sqlite.store import Store
+from hybridrank.collection.units import passage_of
 from hybridrank.component.base import local_only
-from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever
+from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever, VectorRetriever
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
+from hybridrank.ingest.splitting.auto import fitting_splitter
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime.shielding import shield, shielded
 from hybridrank.types import Document, Progress
@@ -91,7 +93,7 @@ class Collection:
         path: str | PathLike[str],
         retrievers: Mapping[str, IndexedRetriever] | None = None,
         *,
-        splitter: Splitter | None = None,
+        splitter: Splitter | Literal["auto", "none"] | None = "auto",
         indexed_fields: SizedIterable[str] = (),
         fields: Mapping[str, Any] | FieldTypes | None = None,
         config: Mapping[str, Any] | None = None,
@@ -99,9 +101,10 @@ class Collection:
         """Create an empty collection in a directory that does not exist yet, or is empty.
 
         `retrievers` are BM25 (``bm25``) and FAISS (``dense``) by default. `splitter` splits documents into
-        passages. `indexed_fields` are metadata fields that are often filtered by: an index makes these filters
-        fast, and adding a little slower. `fields` declares types of metadata fields, by name
-        (`hybridrank.filters.fields`). `config` is stored for a pipeline.
+        passages; by default it leaves those whole that the arms' embedders read at once. `indexed_fields` are
+        metadata fields that are often filtered by: an index makes these filters fast, and adding a little slower.
+        `fields` declares types of metadata fields, by name (`hybridrank.filters.fields`). `config` is stored for a
+        pipeline.
 
         Raises:
             InputError: a field's name is none that a filter can have, or there is no such type.
@@ -116,7 +119,7 @@ class Collection:
         cls,
         path: str | PathLike[str],
         retrievers: Mapping[str, IndexedRetriever] | None,
-        splitter: Splitter | None,
+        splitter: Splitter | Literal["auto", "none"] | None,
         indexed_fields: SizedIterable[str],
         types: FieldTypes,
         config: Mapping[str, Any] | None,
@@ -127,6 +130,12 @@ class Collection:
             raise InputError(f'indexed_fields must be names, not one str; write ["{indexed_fields}"]')
         for name in indexed_fields:
             Filter.of({name: {"$exists": True}})  # no filter could name it
+        if splitter == "none":
+            splitter = None
+        elif splitter == "auto":
+            splitter = fitting_splitter(arm.embedder for arm in arms.values() if isinstance(arm, VectorRetriever))
+        if not isinstance(splitter, Splitter | None):
+            raise InputError(f'splitter must be a Splitter, "auto" or "none", not {splitter!r}')
         settings = {
             "fields": types.to_dict(),
             "config": {
@@ -259,10 +268,12 @@ class Collection:
 
     @shield
     def get(self, ids: SizedIterable[str]) -> dict[str, Document]:
-        """The documents with these ids that exist, not split."""
+        """The documents with these ids that exist, not split; and passages, by ids such as ``"report.pdf#3"``."""
         wanted = checked_ids(ids)
         with self._store.reading() as reader:
             found = reader.documents(wanted)
+            if passages := [each for each in wanted if each not in found and passage_of(each) is not None]:
+                found.update(reader.units(passages))
         return {doc_id: found[doc_id] for doc_id in wanted if doc_id in found}
 
     @shield

@@ -20,7 +20,8 @@ from hybridrank.collection.documents import (
 from hybridrank.collection.indexes.view import Chosen, Units, View
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.protocol import Capability
-from hybridrank.collection.vectors import given_vectors, naming_the_arm, unit_vectors
+from hybridrank.collection.units import check_distinct, passage_of, split
+from hybridrank.collection.vectors import given_vectors, naming_the_arm, require_whole, unit_vectors
 from hybridrank.component.protocols import ImprovingIndex, Index
 from hybridrank.errors import InputError, LockedError
 from hybridrank.filters.fields import FieldTypes
@@ -29,7 +30,8 @@ from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime import fork
 from hybridrank.runtime.cancellation import check_cancelled, committing
 from hybridrank.runtime.shielding import shield
-from hybridrank.types import Document, Progress
+from hybridrank.types import Document, Passage, Progress
+from hybridrank.values.divisions import metadata_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +65,7 @@ class MemoryCollection:
         self.splitter = splitter
         self.fields = FieldTypes.of(fields)
         self._documents: dict[str, Document] = {}
-        self._passages: dict[str, Sequence[Document]] = {}  # by document, where there is a splitter
+        self._passages: dict[str, Sequence[Passage]] = {}  # of the documents that are split
         self._units: dict[str, Document] = self._documents if splitter is None else {}
         self._lock = ReadWriteLock()
         self._writer = fork.new_lock()
@@ -91,6 +93,7 @@ class MemoryCollection:
                 units=partial(_detached_units, self._units),
                 hold=hold,
                 keep=self._kept,
+                lookalikes=self._find_lookalikes,
             )
 
     def _kept(self, ids: Collection[str]) -> Units:
@@ -105,7 +108,32 @@ class MemoryCollection:
             found = [document for document in found if filters.matches(document.metadata)]
         if self.splitter is None:
             return frozenset(document.id for document in found)
-        return frozenset(passage.id for document in found for passage in self._passages[document.id])
+        return frozenset(unit.id for document in found for unit in self._units_of(document))
+
+    def _find_lookalikes(self) -> frozenset[str]:
+        return frozenset(
+            each for each in self._documents if each not in self._passages and passage_of(each) is not None
+        )
+
+    def _taken(
+        self, added: Sequence[Document], passages: Mapping[str, Sequence[Passage]]
+    ) -> Iterator[tuple[str, str]]:
+        """Units of added documents that have the ids of others': the document that is split, and the id."""
+        held = {**self._passages, **{each.id: passages.get(each.id, ()) for each in added}}
+        names = {each.id for each in added}
+        for doc_id in names:
+            if (
+                not held[doc_id]
+                and (place := passage_of(doc_id)) is not None
+                and place[1] < len(held.get(place[0], ()))
+            ):
+                yield place[0], doc_id
+            for passage in held[doc_id]:
+                if (passage.id in self._documents or passage.id in names) and not held.get(passage.id):
+                    yield doc_id, passage.id
+
+    def _units_of(self, document: Document) -> Sequence[Document]:
+        return self._passages.get(document.id) or (document,)
 
     def _matching(self, filters: Filter | None) -> Collection[Document]:
         documents = tuple(self._documents.values())
@@ -115,8 +143,10 @@ class MemoryCollection:
         return [each for each in documents if filters.matches(each.metadata)]
 
     def get(self, ids: Collection[str]) -> dict[str, Document]:
-        """The documents with these ids that exist, not split."""
-        return {document.id: detached(document) for document in self._held(checked_ids(ids))}
+        """The documents with these ids that exist, not split; and passages, by ids such as ``"report.pdf#3"``."""
+        documents, units = self._documents, self._units
+        found = {each: documents.get(each) or units.get(each) for each in checked_ids(ids)}
+        return {each: detached(document) for each, document in found.items() if document is not None}
 
     def _held(self, ids: Iterable[str]) -> list[Document]:
         documents = self._documents
@@ -194,12 +224,14 @@ class MemoryCollection:
         *,
         progress: Progress | None = None,
     ) -> int:
-        matrices = given_vectors(vectors, self.indexes, count=len(batch), splits=self.splitter is not None)
+        matrices = given_vectors(vectors, self.indexes, count=len(batch))
+        if matrices:
+            require_whole(batch, self.splitter)
         given = {arm: unit_vectors(arm, rows) for arm, rows in matrices.items()}
         if not batch:
             return 0
-        passages = {} if self.splitter is None else {each.id: self.splitter.split(each) for each in batch}
-        units: Sequence[Document] = [p for some in passages.values() for p in some] if passages else batch
+        passages = {each.id: some for each in batch if (some := split(self.splitter, each))}
+        units: Sequence[Document] = [unit for each in batch for unit in passages.get(each.id) or (each,)]
         ids = [unit.id for unit in units]
         encoded = []
         for number, (name, index) in enumerate(self.indexes.items()):
@@ -220,20 +252,20 @@ class MemoryCollection:
                     "fields were declared while documents were being added, and nothing was added: add them again",
                     holder="another thread of this process",
                 )
+            if self.splitter is not None:
+                check_distinct(self._taken(batch, passages))
             with self._changing():
-                replaced = [unit.id for each in batch for unit in self._passages.get(each.id, ())]
+                old = self._held(each.id for each in batch)
+                new = set(ids)  # an index replaces units of the same id
+                replaced = [unit.id for each in old for unit in self._units_of(each) if unit.id not in new]
                 for index, prepared in zip(self.indexes.values(), encoded, strict=True):
                     if replaced:
                         index.delete(replaced)
                     index.add(ids, prepared)
-                for unit in replaced:
-                    del self._units[unit]
-                for document in batch:
-                    self._documents.pop(document.id, None)  # what is replaced comes last
-                    self._documents[document.id] = document
+                self._forget(old)
+                self._documents.update({each.id: each for each in batch})  # what is replaced comes last
                 self._passages.update(passages)
-                if passages:
-                    self._units.update(zip(ids, units, strict=True))
+                self._units.update(zip(ids, units, strict=True))
                 self._chosen = Chosen()
             self._improve()
         return len(batch)
@@ -274,20 +306,24 @@ class MemoryCollection:
     def _delete(self, wanted: Collection[str], chosen: Filter | None) -> int:
         with self._its_turn():
             with self._changing():
-                gone = {document.id for document in self._held(wanted)}
+                gone = {document.id: document for document in self._held(wanted)}
                 if chosen is not None:
-                    gone.update(document.id for document in self._matching(chosen))
-                units = {unit.id for doc_id in gone for unit in self._passages.get(doc_id, ())} or gone
+                    gone.update({document.id: document for document in self._matching(chosen)})
+                units = {unit.id for document in gone.values() for unit in self._units_of(document)}
                 for index in self.indexes.values():
                     index.delete(units)
-                for unit in units:
-                    del self._units[unit]
-                for doc_id in gone:
-                    self._documents.pop(doc_id, None)
-                    self._passages.pop(doc_id, None)
+                self._forget(gone.values())
                 self._chosen = Chosen()
             self._improve()
         return len(gone)
+
+    def _forget(self, documents: Iterable[Document]) -> None:
+        """Remove documents with their units; the indexes are the caller's."""
+        for document in documents:
+            for unit in self._units_of(document):
+                del self._units[unit.id]
+            self._documents.pop(document.id, None)
+            self._passages.pop(document.id, None)
 
     @shield
     def update_metadata(self, changes: Mapping[str, Mapping[str, Any]]) -> int:
@@ -311,11 +347,13 @@ class MemoryCollection:
         return len(wanted)
 
     def _set_metadata(self, held: Document, metadata: dict[str, Any]) -> None:
-        self._documents[held.id] = with_metadata(held, metadata)
-        for passage in self._passages.get(held.id, ()):
-            self._units[passage.id] = with_metadata(passage, metadata)
+        self._documents[held.id] = document = with_metadata(held, metadata)
         if held.id in self._passages:
-            self._passages[held.id] = [self._units[each.id] for each in self._passages[held.id]]
+            self._passages[held.id] = [
+                with_metadata(each, dict(metadata_at(metadata, each.start, each.end)))
+                for each in self._passages[held.id]
+            ]
+        self._units.update({unit.id: unit for unit in self._units_of(document)})
 
     @shield
     def declare_fields(self, fields: Mapping[str, Any] | FieldTypes) -> None:

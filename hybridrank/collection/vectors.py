@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hybridrank.collection.units import split
 from hybridrank.component.protocols import Index, VectorIndex
 from hybridrank.errors import ConfigError, InputError
+from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.types import Document
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["given_vectors", "naming_the_arm", "unit_vectors"]
+__all__ = ["given_vectors", "naming_the_arm", "require_whole", "unit_vectors"]
 
 
 @contextmanager
@@ -27,12 +30,12 @@ def naming_the_arm(arm: str) -> Iterator[None]:
 
 
 def given_vectors(
-    vectors: Mapping[str, NDArray[np.float32]] | None, arms: Mapping[str, Index], *, count: int, splits: bool
+    vectors: Mapping[str, NDArray[np.float32]] | None, arms: Mapping[str, Index], *, count: int
 ) -> dict[str, NDArray[np.float32]]:
     """The vectors passed for each arm, shape (count, dim), unchanged.
 
     Raises:
-        InputError: an arm holds no vectors, the shape is another, or the collection splits its documents.
+        InputError: an arm holds no vectors, or the shape is another.
     """
     if vectors is None:
         return {}
@@ -40,8 +43,6 @@ def given_vectors(
         raise InputError(f"vectors must map an arm to its matrix, not be a {type(vectors).__name__}")
     import numpy as np
 
-    if splits:
-        raise InputError("vectors cannot be given to a collection that splits: they would be of no passage")
     able = [name for name, index in arms.items() if isinstance(index, VectorIndex)]
     given: dict[str, NDArray[np.float32]] = {}
     for arm, rows in vectors.items():
@@ -59,6 +60,20 @@ def given_vectors(
         if isinstance(index, VectorIndex) and index.dim not in (None, given[arm].shape[1]):
             raise InputError(f"{arm!r} holds vectors of {index.dim} dimensions, not {given[arm].shape[1]}")
     return given
+
+
+def require_whole(documents: Iterable[Document], splitter: Splitter | None) -> None:
+    """Check that documents whose vectors were given stay whole.
+
+    Raises:
+        InputError: one is split.
+    """
+    for document in documents:
+        if split(splitter, document):
+            raise InputError(
+                f"document {document.id!r} is split, and the vector given for it is of no passage: give no "
+                'vectors, or build the collection with splitter="none"'
+            )
 
 
 def unit_vectors(arm: str, rows: NDArray[np.float32]) -> NDArray[np.float32]:

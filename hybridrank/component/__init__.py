@@ -45,6 +45,8 @@ _HOME = {
     "RetrieverOption": "registry",
     "SavedIndex": "protocols",
     "SavedIndexedRetriever": "protocols",
+    "TokenLimit": "protocols",
+    "TokenLimited": "protocols",
     "VectorAdjuster": "protocols",
     "VectorIndex": "protocols",
     "VectorRetriever": "protocols",
@@ -95,6 +97,8 @@ if TYPE_CHECKING:
     from hybridrank.component.protocols import Retriever as Retriever
     from hybridrank.component.protocols import SavedIndex as SavedIndex
     from hybridrank.component.protocols import SavedIndexedRetriever as SavedIndexedRetriever
+    from hybridrank.component.protocols import TokenLimit as TokenLimit
+    from hybridrank.component.protocols import TokenLimited as TokenLimited
     from hybridrank.component.protocols import VectorAdjuster as VectorAdjuster
     from hybridrank.component.protocols import VectorIndex as VectorIndex
     from hybridrank.component.protocols import VectorRetriever as VectorRetriever

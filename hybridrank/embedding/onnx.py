@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt
 
 from hybridrank.component.base import Component, once
+from hybridrank.component.protocols import TokenLimit
 from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve
 from hybridrank.models.digests import file_digest
 from hybridrank.models.facts import Pooling, read_facts
 from hybridrank.models.files import onnx_files, possible_graphs, with_weights
-from hybridrank.models.onnx_runtime import Encoder, Tokens, trust_needed_to_run
+from hybridrank.models.onnx_runtime import Encoder, Tokens, trust_needed_to_run, window_of
 from hybridrank.models.tokenizing import tokenize
 from hybridrank.types import Progress, Role
 
@@ -123,6 +124,16 @@ class OnnxEmbedder(Component):
     def trust_needed(self) -> Mapping[str, str]:
         """A model that is not on this machine by its id, a model at a path, and very large batches."""
         return trust_needed_to_run(self)
+
+    def token_limit(self) -> TokenLimit:
+        """The window, less the document prefix.
+
+        Raises:
+            ModelError: the model cannot be found or read.
+        """
+        window, facts, tokenizer = window_of(self, download=True)
+        prefix = facts.document_prefix if self.document_prefix is None else self.document_prefix
+        return TokenLimit(window - len(tokenizer.encode(prefix, add_special_tokens=False)), self.model)
 
     def embed(self, texts: Sequence[str], *, role: Role, progress: Progress | None = None) -> NDArray[np.float32]:
         """Unit vectors, shape (len(texts), dim), in the order of `texts`.

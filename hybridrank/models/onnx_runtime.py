@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Encoder", "Graph", "GraphOptions", "Tokens", "load_tokenizer", "trust_needed_to_run"]
+__all__ = ["Encoder", "Graph", "GraphOptions", "Tokens", "load_tokenizer", "trust_needed_to_run", "window_of"]
 
 _BATCH_TOKENS = 512
 _USUAL_BATCH_TOKENS = 2**15  # some gigabytes, with models of today
@@ -262,11 +262,7 @@ class Encoder(NamedTuple):
         model = options.model
         directory = resolve(model, revision=options.revision, choose=choose, local_only=options.local_only)
         facts = read_facts(directory, model)
-        window = options.max_tokens or facts.max_tokens
-        if window is None:
-            raise ModelError(f"{model} does not say how many tokens it reads; give max_tokens=")
-        if facts.max_tokens is not None and window > facts.max_tokens:
-            raise ModelError(f"max_tokens={window} is more than the {facts.max_tokens} that {model} reads")
+        window = _window(options, facts)
         graph = Graph(
             directory / choose(file_names(directory))[0],
             pad_id=facts.pad_id,
@@ -274,6 +270,33 @@ class Encoder(NamedTuple):
             batch_tokens=options.batch_tokens,
         )
         return cls(load_tokenizer(directory), graph, window, facts)
+
+
+def _window(options: GraphOptions, facts: ModelFacts) -> int:
+    model, window = options.model, options.max_tokens or facts.max_tokens
+    if window is None:
+        raise ModelError(f"{model} does not say how many tokens it reads; give max_tokens=")
+    if facts.max_tokens is not None and window > facts.max_tokens:
+        raise ModelError(f"max_tokens={window} is more than the {facts.max_tokens} that {model} reads")
+    return window
+
+
+def window_of(options: GraphOptions, *, download: bool) -> tuple[int, ModelFacts, Tokenizer]:
+    """The window of a model in tokens, its facts and its tokenizer; the graph is not loaded.
+
+    Raises:
+        ModelError: it cannot be found, `max_tokens` is missing, or more than it reads.
+    """
+    choose = partial(onnx_files, file=options.file)
+    directory = resolve(
+        options.model,
+        revision=options.revision,
+        choose=choose,
+        download=download,
+        local_only=options.local_only,
+    )
+    facts = read_facts(directory, options.model)
+    return _window(options, facts), facts, load_tokenizer(directory)
 
 
 def trust_needed_to_run(options: GraphOptions) -> dict[str, str]:

@@ -36,25 +36,29 @@ def build_collection(
     path: str | PathLike[str] | None,
     vectors: Mapping[str, NDArray[np.float32]] | None,
     progress: Progress | None,
-) -> SearchableCollection:
-    """Index documents: in memory, or in the new directory `path`, which is removed again on failure."""
+) -> tuple[PipelineConfig, SearchableCollection]:
+    """Index documents: in memory, or in the new directory `path`, which is removed again on failure.
+
+    Also returns the configuration, with the splitter that was chosen.
+    """
     local = indexed_retrievers(settings)
+    settings, splitter = settings.with_splitter(vectors=bool(vectors))
     if path is None:
         from hybridrank.collection.memory import MemoryCollection
 
         memory = MemoryCollection(
             {name: arm.create_index() for name, arm in local.items()},
-            splitter=settings.splitter,
+            splitter=splitter,
             fields=settings.fields,
         )
         memory.add(documents, vectors=vectors, progress=progress)
-        return memory
+        return settings, memory
     from hybridrank.collection.durable import Collection
 
     collection = Collection.create(
         path,
         local,
-        splitter=settings.splitter,
+        splitter=splitter,
         indexed_fields=settings.indexed_fields,
         fields=settings.fields,
         config=settings.nameable(),
@@ -64,7 +68,7 @@ def build_collection(
     except BaseException as error:
         _discard(collection, error)
         raise
-    return collection
+    return settings, collection
 
 
 def open_collection(

@@ -15,6 +15,7 @@ from hybridrank.blend import ConfidenceBlend, confidence_range_of
 from hybridrank.component.base import config_error, dumped, refused_by_python
 from hybridrank.component.protocols import (
     Adjuster,
+    Embedder,
     FieldReader,
     PointwiseReranker,
     VectorAdjuster,
@@ -33,6 +34,7 @@ from hybridrank.errors import ConfigError, InputError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.fusion import RRF
+from hybridrank.ingest.splitting.auto import fitting_splitter
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.values.arguments import whole_number
@@ -108,7 +110,7 @@ class OpenOptions(ReplaceOptions, total=False):
 class PipelineOptions(OpenOptions, total=False):
     """The options of `Pipeline.build`: the fields of `PipelineConfig`."""
 
-    splitter: Splitter | Mapping[str, Any] | None
+    splitter: Splitter | Mapping[str, Any] | Literal["auto", "none"] | None
     indexed_fields: Sequence[str]
     fields: Mapping[str, Any] | FieldTypes
 
@@ -135,10 +137,12 @@ class PipelineConfig(BaseModel):
 
     `max_searches` is the maximum number of concurrent searches, including waiting ones; one more is rejected.
 
-    `splitter` splits documents into passages, which are then the units of retrieval; `indexed_fields` are the
-    metadata fields that a durable collection indexes, for fast filters. `fields` declares types of metadata
-    fields, as ``{"year": "int", "published": "datetime"}``; in Python also ``int`` and ``datetime``. Documents
-    must match them, and dates compare as dates (`hybridrank.filters.fields`).
+    `splitter` splits documents into passages, which are then the units of retrieval. By default (``"auto"``) it
+    leaves a document whole that the pipeline's embedders and reranker read at once, and splits a longer one; what
+    it is then is stored with a collection. None (in a file: "none") leaves all documents whole. `indexed_fields`
+    are the metadata fields that a durable collection indexes, for fast filters. `fields` declares types of
+    metadata fields, as ``{"year": "int", "published": "datetime"}``; in Python also ``int`` and ``datetime``.
+    Documents must match them, and dates compare as dates (`hybridrank.filters.fields`).
 
     A component is given as a registered name, as a table (``{"use": name, ...options}``), or, in Python, as an
     object.
@@ -163,7 +167,7 @@ class PipelineConfig(BaseModel):
     on_rerank_error: Literal["fused", "raise"] = "fused"
     adjust: tuple[AdjusterOption, ...] = ()
     max_searches: int = Field(default=256, ge=1)
-    splitter: Splitter | None = None
+    splitter: Splitter | Literal["auto"] | None = "auto"
     indexed_fields: tuple[str, ...] = ()
     fields: Mapping[str, str] = Field(default_factory=dict)
 
@@ -309,9 +313,11 @@ class PipelineConfig(BaseModel):
     def _splitter_from_table(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
             return Splitter.from_config(value)
-        if value is None or isinstance(value, Splitter):
+        if value in (None, "none"):
+            return None
+        if value == "auto" or isinstance(value, Splitter):
             return value
-        raise ConfigError(f"give a Splitter, or a table with its options, not {shown(value)}")
+        raise ConfigError(f'give a Splitter, a table with its options, "auto" or "none", not {shown(value)}')
 
     @classmethod
     def load(
@@ -361,7 +367,7 @@ class PipelineConfig(BaseModel):
         """
         if not isinstance(stored, Mapping):
             raise ConfigError(f"{source} was stored with a configuration that is no table")
-        kept = {name: value for name, value in stored.items() if name not in options}
+        kept = {"splitter": None, **{name: value for name, value in stored.items() if name not in options}}
         if _names_the_default(kept.get("fusion")):
             del kept["fusion"]
         if not trust:
@@ -374,7 +380,7 @@ class PipelineConfig(BaseModel):
         Raises:
             ConfigError: a part is an object that is no registered component.
         """
-        return {"reranker": "none", **dumped(self)}
+        return {"reranker": "none", "splitter": "none", **dumped(self)}
 
     def nameable(self) -> dict[str, Any]:
         """Like `to_config`, with None for an object that a configuration cannot name."""
@@ -387,7 +393,24 @@ class PipelineConfig(BaseModel):
                 parts[name] = None
         if self.expand is None:
             del parts["expand"]
-        return {**parts, "reranker": "none" if self.reranker is None else parts["reranker"]}
+        none = {name: "none" for name in ("reranker", "splitter") if getattr(self, name) is None}
+        return {**parts, **none}
+
+    @property
+    def embedders(self) -> list[Embedder]:
+        """The embedders of the arms."""
+        return [arm.embedder for arm in self.retrievers.values() if isinstance(arm, VectorRetriever)]
+
+    def with_splitter(self, *, vectors: bool = False) -> tuple[Self, Splitter | None]:
+        """The configuration with the splitter that fits its models, if it is to be chosen (``"auto"``), and the
+        splitter.
+
+        With `vectors`, documents come with vectors of their own, and stay whole.
+        """
+        if self.splitter is None or isinstance(self.splitter, Splitter):
+            return self, self.splitter
+        splitter = None if vectors else fitting_splitter(self.embedders, [self.reranker])
+        return self.model_copy(update={"splitter": splitter}), splitter
 
 
 def _read(path: str | PathLike[str]) -> Mapping[str, Any]:

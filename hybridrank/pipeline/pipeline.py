@@ -111,8 +111,7 @@ class Pipeline:
         """
         settings = PipelineConfig.load(config, **options)
         check_setup(settings)
-        collection = build_collection(settings, documents, path=path, vectors=vectors, progress=progress)
-        return cls(settings, collection)
+        return cls(*build_collection(settings, documents, path=path, vectors=vectors, progress=progress))
 
     @classmethod
     def open(

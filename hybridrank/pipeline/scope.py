@@ -12,7 +12,7 @@ from hybridrank.collection.documents import normal_metadata
 from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.errors import InputError
 from hybridrank.filters.language import Filter
-from hybridrank.types import Document, Query
+from hybridrank.types import Document, Passage, Query
 
 __all__ = ["Scope"]
 
@@ -56,7 +56,16 @@ class Scope:
         if self.filters is None:
             return found
         filters = self.collection.fields.bind(self.filters)
-        return {doc_id: each for doc_id, each in found.items() if filters.matches(each.metadata)}
+        parents = self.collection.get({each.parent for each in found.values() if isinstance(each, Passage)})
+        whole = {
+            doc_id: parents.get(each.parent) if isinstance(each, Passage) else each
+            for doc_id, each in found.items()
+        }
+        return {
+            doc_id: found[doc_id]
+            for doc_id, document in whole.items()
+            if document is not None and filters.matches(document.metadata)
+        }
 
     def count(self) -> int:
         """How many documents are in scope."""
@@ -77,7 +86,7 @@ class Scope:
         while some := list(islice(remaining, _BATCH)):
             ids = [document.id for document in some if isinstance(document, Document)]
             for held in self.collection.get(ids).values():
-                if not filters.matches(held.metadata):
+                if not isinstance(held, Passage) and not filters.matches(held.metadata):
                     raise InputError(f"the id {held.id!r} is taken by a document outside this pipeline's scope")
             for document in some:
                 if isinstance(document, Document) and not filters.matches(

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from hybridrank.component.base import Component, once
+from hybridrank.component.protocols import TokenLimit
 from hybridrank.errors import ModelError
 from hybridrank.models import file_names, resolve
 from hybridrank.models.digests import files_digest
 from hybridrank.models.files import cpu_features, onnx_files, with_weights
-from hybridrank.models.onnx_runtime import Encoder, Graph, trust_needed_to_run
-from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, scores_of_best_windows
+from hybridrank.models.onnx_runtime import Encoder, Graph, trust_needed_to_run, window_of
+from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, document_limit, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
 
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ class CrossEncoder(Component):
     across queries as far as the model makes them so. `activation="sigmoid"` maps them into 0…1, in the same order.
 
     `max_tokens` is the window for query and document together, special tokens included (None: the model's). A
-    document that does not fit with the query is read in overlapping windows, the overlap an eighth of what
-    fits, and its score is that of its best window (`on_long="window"`); or its beginning is
-    (`"truncate"`); or it is an error (`"raise"`). A query gets at most half of the window: a longer one is cut
-    there, or is an error with `"raise"`. Each `Scores.details` has ``tokens_read`` and ``tokens_total`` (of the
-    documents, overlaps counted once), ``windows`` (sequences that the model read), ``truncated`` (documents not
-    read to the end) and ``query_tokens_cut``.
+    document that does not fit with the query is read in overlapping windows, the overlap an eighth of what fits,
+    and its score is that of its best window (`on_long="window"`); or its beginning is (`"truncate"`); or it is an
+    error (`"raise"`). A query gets at most half of the window: a longer one is cut there, or is an error with
+    `"raise"`. At most `max_windows` windows of a document are read (None: 8), those with most of the query's
+    tokens, so that no single document takes a search. Each `Scores.details` has ``tokens_read`` and
+    ``tokens_total`` (of the documents, overlaps counted once), ``windows`` (sequences that the model read),
+    ``truncated`` (documents not read as a whole) and ``query_tokens_cut``.
 
     `metadata_fields` are read between title and text, as `Candidates.contents` renders them. The best window of a
     document that is read in several is its span.
@@ -67,9 +69,17 @@ class CrossEncoder(Component):
     on_long: OnLong = "window"
     activation: Activation = "none"
     max_tokens: int | None = Field(default=None, ge=16)
+    max_windows: PositiveInt | None = None
     batch_tokens: PositiveInt | None = None
     threads: PositiveInt | None = None
     metadata_fields: tuple[str, ...] = ()
+
+    @field_validator("max_windows")
+    @classmethod
+    def _of_windows(cls, max_windows: int | None, info: ValidationInfo) -> int | None:
+        if max_windows is not None and info.data.get("on_long") != "window":
+            raise ValueError('max_windows has a meaning only with on_long="window"')
+        return max_windows
 
     @property
     def identity(self) -> str:
@@ -87,6 +97,15 @@ class CrossEncoder(Component):
     def trust_needed(self) -> Mapping[str, str]:
         """A model that is not on this machine by its id, a model at a path, and very large batches."""
         return trust_needed_to_run(self)
+
+    def token_limit(self) -> TokenLimit:
+        """The window, less a query of 64 tokens; nothing is downloaded.
+
+        Raises:
+            ModelError: the model is not on this machine, or cannot be read.
+        """
+        window, _, tokenizer = window_of(self, download=False)
+        return TokenLimit(document_limit(tokenizer, window), self.model)
 
     @once
     def fingerprint(self) -> str:
@@ -132,6 +151,7 @@ class CrossEncoder(Component):
             on_long=self.on_long,
             model=self.model,
             metadata_fields=self.metadata_fields,
+            max_windows=self.max_windows,
         )
         return graph, output, pairs
 

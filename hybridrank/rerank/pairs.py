@@ -17,13 +17,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-__all__ = ["Activation", "OnLong", "PairTokenizer", "Pairs", "scores_of_best_windows"]
+__all__ = [
+    "DEFAULT_WINDOWS",
+    "Activation",
+    "OnLong",
+    "PairTokenizer",
+    "Pairs",
+    "document_limit",
+    "scores_of_best_windows",
+]
 
 OnLong: TypeAlias = Literal["window", "truncate", "raise"]
 """What to do with a document that does not fit into a model's window together with the query."""
 
 Activation: TypeAlias = Literal["none", "sigmoid"]
 """What is done with a model's logit."""
+
+
+DEFAULT_WINDOWS = 8
+"""The windows of a document that are read at most: 4,000 tokens of it, with the usual window of 512."""
+
+_USUAL_QUERY = 64  # tokens
+
+
+def document_limit(tokenizer: Tokenizer, window: int) -> int:
+    """The size of a document that fits into a window besides a query of 64 tokens, in tokens.
+
+    It includes the special tokens of a single text.
+    """
+    special = tokenizer.num_special_tokens_to_add(is_pair=True) - tokenizer.num_special_tokens_to_add(
+        is_pair=False
+    )
+    return window - special - min(_USUAL_QUERY, window // 2)
 
 
 class Pairs(NamedTuple):
@@ -47,7 +72,9 @@ class PairTokenizer:
 
     A query gets at most half of the window. A document that does not fit into the rest is read in overlapping
     windows, the overlap an eighth of what fits (``"window"``), or it is truncated (``"truncate"``), or it is an
-    error (``"raise"``). Documents' tokens are kept for the next query.
+    error (``"raise"``). Of a document that takes more than `max_windows`, those windows are read that have most of
+    the query's tokens, rarer ones (by the windows that have them) counting more. Documents' tokens are kept for
+    the next query.
 
     Raises:
         ModelError: how the tokenizer joins two texts is not known.
@@ -62,6 +89,7 @@ class PairTokenizer:
         model: str,
         prompt: str = "",
         metadata_fields: Sequence[str] = (),
+        max_windows: int | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._joining = Joining(tokenizer, model=model)
@@ -72,6 +100,7 @@ class PairTokenizer:
         self._model = model
         self._prompt = prompt
         self._metadata_fields = metadata_fields
+        self._max_windows = max_windows or DEFAULT_WINDOWS
 
     def encode(self, candidates: Candidates) -> Pairs:
         """Tokenize the query with every document.
@@ -90,10 +119,10 @@ class PairTokenizer:
         contents = candidates.contents(self._metadata_fields)
         for document, content in zip(candidates.documents, contents, strict=True):
             tokens = self._documents.of(content)
-            parts = self._parts(len(query), len(tokens.ids), document)
+            parts = self._parts(query, tokens.ids, document)
             windows.append([self._joining.join(query, tokens.ids[part]) for part in parts])
             places.append([_place(tokens, part, document, content) for part in parts] if len(parts) > 1 else [])
-            read_here = parts[-1].stop
+            read_here = _covered(parts)
             read, total = read + read_here, total + len(tokens.ids)
             truncated += read_here < len(tokens.ids)
         details = {
@@ -117,9 +146,9 @@ class PairTokenizer:
             )
         return ids[:most], max(0, length - most)
 
-    def _parts(self, query: int, total: int, document: Document) -> list[slice]:
-        """The parts of a document of `total` tokens to read with a query of so many."""
-        room = self._room - query
+    def _parts(self, query: NDArray[np.int32], tokens: NDArray[np.int32], document: Document) -> Sequence[slice]:
+        """The parts of a document to read with a query."""
+        room, total = self._room - len(query), len(tokens)
         if total > room and self._on_long == "raise":
             raise InputError(
                 f"document {document.id!r} has {total} tokens, and {self._model} reads {room} next to this query; "
@@ -129,7 +158,34 @@ class PairTokenizer:
             return [slice(0, min(room, total))]
         overlap = room // 8
         starts = range(0, max(1, total - overlap), room - overlap)
-        return [slice(start, min(start + room, total)) for start in starts]
+        parts = [slice(start, min(start + room, total)) for start in starts]
+        return parts if len(parts) <= self._max_windows else _best(parts, query, tokens, self._max_windows)
+
+
+def _best(parts: Sequence[slice], query: NDArray[np.int32], tokens: NDArray[np.int32], most: int) -> list[slice]:
+    """The parts with most of the query's tokens, in order; earlier ones where there is no difference.
+
+    A token of the query counts once for a part, by the share of parts that have it: as in BM25's IDF.
+    """
+    import numpy as np
+
+    asked = np.unique(query)
+    held = np.zeros((len(parts), len(asked)), bool)
+    places = np.flatnonzero(np.isin(tokens, asked))
+    columns = np.searchsorted(asked, tokens[places])
+    for row, part in zip(held, parts, strict=True):
+        first, end = np.searchsorted(places, (part.start, part.stop))
+        row[columns[first:end]] = True
+    having = held.sum(axis=0)
+    worth = held @ np.log1p((len(parts) - having + 0.5) / (having + 0.5))
+    chosen = np.sort(np.argsort(-worth, kind="stable")[:most])
+    return [parts[place] for place in chosen]
+
+
+def _covered(parts: Sequence[slice]) -> int:
+    """The number of tokens in parts, which come in order and may overlap, each counted once."""
+    ends = [0, *(part.stop for part in parts[:-1])]
+    return sum(part.stop - max(part.start, end) for part, end in zip(parts, ends, strict=True))
 
 
 def _place(tokens: TextTokens, part: slice, document: Document, content: str) -> tuple[int, int] | None:

@@ -560,4 +560,4 @@ def test_the_default_pipeline_with_models(run, notes, col):
     assert (code, hit["id"], hit["scored_by"]) == (0, "a.md", "blend")
     code, out, _ = run("info", col, "--json")
     dense = json.loads(out)["arms"]["dense"]
-    assert (dense["documents"], dense["factory"], dense["recall"]) == (3, "Flat", 1.0)
+    assert (dense["passages"], dense["factory"], dense["recall"]) == (3, "Flat", 1.0)

@@ -267,7 +267,7 @@ def test_a_collection_is_an_object_of_its_own(tmp_path: Path) -> None:
         statistics = collection.statistics()
     assert statistics["documents"] == 7
     assert statistics["indexed_fields"] == ["year"]
-    assert statistics["arms"]["dense"]["documents"] == 7
+    assert statistics["arms"]["dense"]["passages"] == 7
     with pytest.raises(StorageError, match="has been closed"):
         collection.get(["compost"])
     with Collection.open(tmp_path / "c", ARMS) as again:
@@ -333,7 +333,7 @@ def test_indexes_of_an_earlier_analysis_are_made_again_without_embedding(
     with monkeypatch.context() as later, caplog.at_level(logging.WARNING):
         later.setattr(NgramEmbedder, "embed", embed)
         with Pipeline.open(tmp_path / "c", retrievers=arms, reranker=None) as pipeline:
-            assert pipeline.collection.statistics()["arms"]["bm25"]["documents"] == len(TOPICS)
+            assert pipeline.collection.statistics()["arms"]["bm25"]["passages"] == len(TOPICS)
     assert "made again" in caplog.text
     assert "reads format 3" in caplog.text
 

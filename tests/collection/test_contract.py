@@ -389,7 +389,7 @@ def test_a_collection_says_how_it_is(make: Make) -> None:
     collection = make([Document(each, f"alpha {each}") for each in "abc"], retrievers=ARMS).collection
     statistics = collection.statistics()
     assert statistics["documents"] == 3
-    assert {name: arm["documents"] for name, arm in statistics["arms"].items()} == {"bm25": 3, "dense": 3}
+    assert {name: arm["passages"] for name, arm in statistics["arms"].items()} == {"bm25": 3, "dense": 3}
     assert json.loads(json.dumps(statistics)) == statistics
     collection.compact()
     assert len(collection) == 3

@@ -122,7 +122,7 @@ def test_the_same_files_elsewhere_are_the_same_embedder(collection, model, tmp_p
         there = "~/models/mine"
     with Collection.open(collection, arm(there)) as opened:
         opened.add([Document("new", "organic waste")])
-        assert opened.statistics()["arms"]["dense"]["documents"] == 3
+        assert opened.statistics()["arms"]["dense"]["passages"] == 3
     if place != "moved":
         with Collection.open(collection, arm(model)) as opened:
             assert opened.count() == 3

@@ -72,7 +72,7 @@ class Grown:
     def check(self) -> dict[str, object]:
         assert len(self.collection) == len(self.held)
         statistics: dict[str, object] = self.collection.statistics()["arms"]["dense"]
-        assert statistics["documents"] == len(self.held)
+        assert statistics["passages"] == len(self.held)
         assert self.recall(None, list(self.held)) == pytest.approx(statistics["recall"], abs=0.06)
         for shelf in (37, 73):
             among = [i for i in self.held if int(i.split("-")[1]) % 100 == shelf]

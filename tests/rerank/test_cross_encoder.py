@@ -209,7 +209,7 @@ def test_named_fields_are_read_with_the_text(default):
 
 def test_pairs_and_windows_are_worked_out_by_hand(tiny):
     model, logit, specials = tiny
-    reranker = CrossEncoder(model=model)
+    reranker = CrossEncoder(model=model, max_windows=20)
     assert _one(reranker, "how", "rich soil")[0] == pytest.approx(logit("how", "rich soil"))
     room = tiny_onnx.WINDOW - specials - 2
     overlap = room // 8
@@ -228,6 +228,33 @@ def test_pairs_and_windows_are_worked_out_by_hand(tiny):
     cut = _one(CrossEncoder(model=model, on_long="truncate"), "how safety", " ".join(words))
     assert cut[0] == pytest.approx(by_hand[0], abs=1e-4)
     assert cut.details["tokens_read"] == room
+
+
+def test_of_many_windows_those_with_the_querys_tokens_are_read(tiny):
+    model, logit, specials = tiny
+    room = tiny_onnx.WINDOW - specials - 2
+    step = room - room // 8
+    words = ["waste"] * (40 * step)
+    starts = range(0, len(words) - room // 8, step)
+    words[starts[17] + room // 2] = "how"
+    words[starts[30] + room // 2] = "safety"
+    shown = {n: " ".join(words[start : start + room]) for n, start in enumerate(starts)}
+    reranker = CrossEncoder(model=model, max_windows=3)
+    scores = _one(reranker, "how safety", " ".join(words))
+    read = [0, 17, 30]  # the first, where nothing tells windows apart
+    assert scores[0] == pytest.approx(max(logit("how safety", shown[n]) for n in read), abs=1e-4)
+    assert scores.details["windows"] == 3
+    assert scores.details["truncated"] == 1
+    assert scores.details["tokens_read"] == 3 * room
+    whole = _one(CrossEncoder(model=model), "how safety", " ".join(words))
+    assert whole.details["windows"] == 8
+
+
+def test_windows_are_bounded_only_where_there_are_any(tiny):
+    model, _, _ = tiny
+    with pytest.raises(ConfigError, match=r'max_windows has a meaning only with on_long="window"'):
+        CrossEncoder(model=model, on_long="truncate", max_windows=3)
+    assert CrossEncoder(model=model).identity == CrossEncoder(model=model, on_long="window").identity
 
 
 def test_details_add_up_over_the_documents_of_a_query(tiny):
@@ -271,7 +298,7 @@ def test_sigmoid_maps_logits_once_and_keeps_their_order(default):
 def test_a_long_document_of_a_megabyte_is_read_to_the_end(tiny):
     model, _, _ = tiny
     text = "soil " * 200_000 + "how"
-    scores = _one(CrossEncoder(model=model), "organic", text)
+    scores = _one(CrossEncoder(model=model, max_windows=10**6), "organic", text)
     assert scores.details["tokens_read"] == scores.details["tokens_total"] == 200_001
 
 

@@ -116,6 +116,7 @@ class LiveIndexes:
                             choose=reader.choose,
                             units=reader.units,
                             hold=hold,
+                            lookalikes=reader.lookalikes,
                         )
                         self._check_embedders()
                         return

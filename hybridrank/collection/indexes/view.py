@@ -30,6 +30,7 @@ class Chosen:
 
     def __init__(self) -> None:
         self._found: OrderedDict[Any, frozenset[str]] = OrderedDict()
+        self._lookalikes: frozenset[str] | None = None
         self._guard = fork.new_lock()
 
     def get(self, query: Query, choose: Choose) -> frozenset[str]:
@@ -44,6 +45,12 @@ class Chosen:
                 if len(self._found) > _REMEMBERED:
                     self._found.popitem(last=False)
         return found
+
+    def lookalikes(self, find: Callable[[], frozenset[str]]) -> frozenset[str]:
+        """What `find` finds, called once."""
+        if self._lookalikes is None:
+            self._lookalikes = find()
+        return self._lookalikes
 
 
 class View:
@@ -63,6 +70,7 @@ class View:
         units: Units,
         hold: Reading,
         keep: Callable[[Collection[str]], Units] | None = None,
+        lookalikes: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.indexes = indexes
         self.splits = splits
@@ -71,6 +79,7 @@ class View:
         self._choose = choose
         self._hold = hold
         self._keep = keep
+        self._lookalikes = lookalikes
 
     @property
     def state(self) -> object:
@@ -82,6 +91,10 @@ class View:
         if self._keep is not None:
             self.units = self._keep(ids)
         self._hold.__exit__()
+
+    def lookalikes(self) -> frozenset[str]:
+        """The whole documents whose ids have the form of a passage's: looked for once in each state."""
+        return self._chosen.lookalikes(self._lookalikes)
 
     def abandon(self, works: Sequence[Work[Any]]) -> None:
         """Leave the indexes to abandoned calls: nothing changes them until those are done."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from heapq import merge
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.collection.sqlite.filter_sql import compile_choice, compile_filter
@@ -19,8 +19,8 @@ from hybridrank.collection.sqlite.rows import (
     json_value,
     to_document,
     to_passage,
-    unit_ids,
 )
+from hybridrank.collection.units import passage_of, unit_ids
 from hybridrank.component.stored_names import current_names
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
@@ -37,8 +37,6 @@ MANY = 500
 """Ids looked up by one statement."""
 
 _NEAR = 0.01  # of unit length, squared: what float32 loses is far less
-
-_PLACE = re.compile("0|[1-9][0-9]{0,17}")  # of a passage, as `unit_ids` writes it
 
 
 class Reader:
@@ -203,7 +201,7 @@ class Reader:
             return frozenset(every) if ids is None else ids.intersection(every)
         found = dict(zip(*self._chosen(("id", "passages"), filters), strict=True))
         if not all(type(passages) is int for passages in found.values()) or (
-            sum(map(abs, found.values())) > self.state().units
+            sum(max(1, abs(passages)) for passages in found.values()) > self.state().units
         ):
             raise damaged("documents claim more passages than there are")
         return frozenset(
@@ -251,16 +249,16 @@ class Reader:
             yield to_document(number, *row)
 
     def units(self, ids: Collection[str]) -> dict[str, Document]:
-        """Documents, or passages if the collection splits, by unit id."""
+        """Whole documents and passages, by unit id."""
         if not self._splits:
             return self.documents(ids)
+        whole = [doc_id for _, doc_id, passages in self._by_id(ids) if not passages]
+        found = self.documents(whole)
         places: dict[str, list[int]] = {}
         for unit in ids:
-            doc_id, _, place = unit.rpartition("#")
-            if _PLACE.fullmatch(place):  # else it is the id of no unit: remote arms may name anything
-                places.setdefault(doc_id, []).append(int(place))
+            if unit not in found and (place := passage_of(unit)) is not None:
+                places.setdefault(place[0], []).append(place[1])
         parents = self.documents(places)
-        found: dict[str, Document] = {}
         for number, doc_id, passages in list(self._by_id(parents)):
             wanted = [number + place for place in places[doc_id] if place < passages]
             for start in range(0, len(wanted), MANY):
@@ -275,14 +273,25 @@ class Reader:
                     found[passage.id] = passage
         return found
 
+    def lookalikes(self) -> frozenset[str]:
+        """The whole documents whose ids have the form of a passage's."""
+        if not self._splits:
+            return frozenset()
+        rows = self._rows("SELECT id FROM documents WHERE passages = 0 AND id GLOB '*#[0-9]*'")
+        return frozenset(
+            doc_id for (doc_id,) in rows if isinstance(doc_id, str) and passage_of(doc_id) is not None
+        )
+
     def units_after(self, number: int, *, size: int) -> Iterator[tuple[list[int], list[Document]]]:
         """Numbers and contents of the units added after a number, in batches, in order."""
-        rows = (self._passages_after if self._splits else self._documents_after)(number)
+        rows: Iterator[tuple[int, Document]] = self._documents_after(number)
+        if self._splits:
+            rows = merge(rows, self._passages_after(number), key=lambda row: row[0])
         numbers: list[int] = []
         units: list[Document] = []
         last = number
         for unit_number, unit in rows:
-            last = ascending(unit_number, last, "passages" if self._splits else "documents")
+            last = ascending(unit_number, last, "documents or passages")
             numbers.append(unit_number)
             units.append(unit)
             if len(units) == size:
@@ -294,7 +303,8 @@ class Reader:
     def _documents_after(self, number: int) -> Iterator[tuple[int, Document]]:
         rows = self._rows(
             "SELECT d.number, d.id, t.text, t.title FROM documents AS d "
-            "LEFT JOIN texts AS t ON t.document = d.number WHERE d.number > ? ORDER BY d.number",
+            "LEFT JOIN texts AS t ON t.document = d.number WHERE d.passages = 0 AND d.number > ? "
+            "ORDER BY d.number",
             [number],
         )
         for unit_number, *row in rows:

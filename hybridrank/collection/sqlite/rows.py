@@ -26,7 +26,6 @@ __all__ = [
     "stored_fields",
     "to_document",
     "to_passage",
-    "unit_ids",
 ]
 
 MAX_NUMBER = 2**62
@@ -55,11 +54,6 @@ class State(NamedTuple):
 def damaged(what: str) -> sqlite3.DatabaseError:
     """The error for values that hybridrank never wrote: `schema.told` reports it."""
     return sqlite3.DatabaseError(f"it is damaged: {what}")
-
-
-def unit_ids(doc_id: str, passages: int) -> list[str]:
-    """The ids of a document in the indexes: its own id, or those of its passages."""
-    return [f"{doc_id}#{place}" for place in range(passages)] if passages else [doc_id]
 
 
 def json_value(text: Any, kind: type[Any], what: str) -> Any:

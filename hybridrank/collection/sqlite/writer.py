@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.collection.sqlite.filter_sql import dump_metadata, field_rows
 from hybridrank.collection.sqlite.reader import MANY, Reader
-from hybridrank.collection.sqlite.rows import State, Version, stored_fields, unit_ids
+from hybridrank.collection.sqlite.rows import State, Version, stored_fields
 from hybridrank.collection.sqlite.schema import create_vectors
+from hybridrank.collection.units import check_distinct, passage_of, unit_ids
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.types import Document, Passage
@@ -127,8 +128,29 @@ class Writer(Reader):
             ]
             self._insert("fields", sorted(rows))  # in the table's order: neighbors are on one page
         self._rows("UPDATE state SET documents = documents + ?, units = units + ?", [len(documents), sum(sizes)])
+        if self._splits:
+            check_distinct(
+                self._taken({each.id: len(some) for each, some in zip(documents, passages, strict=True)})
+            )
         units = [n + place for n, size in zip(numbers, sizes, strict=True) for place in range(size)]
         return units, removed
+
+    def _taken(self, added: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+        """Units of added documents, by their numbers of passages, that have the ids of others'.
+
+        Yields the document that is split, and the id.
+        """
+        places = {
+            doc_id: place for doc_id, n in added.items() if not n and (place := passage_of(doc_id)) is not None
+        }
+        passages = {doc_id: n for _, doc_id, n in self._by_id({parent for parent, _ in places.values()})}
+        for doc_id, (parent, at) in places.items():
+            if at < passages.get(parent, 0):
+                yield parent, doc_id
+        for parent, n in added.items():
+            for _, doc_id, own in self._by_id(unit_ids(parent, n) if n else ()):
+                if not own:
+                    yield parent, doc_id
 
     def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         """Insert rows, many with one statement: it runs without Python's lock, concurrently with other threads."""
@@ -256,6 +278,8 @@ class Writer(Reader):
         self._rows("DELETE FROM tombstones WHERE number <= ?", [upto])
         self._rows("UPDATE state SET floor = max(floor, ?)", [upto])
         self._rows("DELETE FROM history WHERE sequence < (SELECT floor FROM state)")
-        units = "SELECT number FROM passages" if self._splits else "SELECT number FROM documents"
+        units = "SELECT number FROM documents WHERE passages = 0"
+        if self._splits:
+            units += " UNION ALL SELECT number FROM passages"
         for number in self.embedders().values():
             self._rows(f"DELETE FROM vectors_{number:d} WHERE unit NOT IN ({units})")

@@ -5,7 +5,13 @@ Batch is the primitive: one query is a batch of one. Whatever a backend returns 
 """
 
 from hybridrank.component.protocols.adjusters import Adjuster, FieldReader, VectorAdjuster
-from hybridrank.component.protocols.components import ChecksSetup, DeclaresTrust, DocumentStore
+from hybridrank.component.protocols.components import (
+    ChecksSetup,
+    DeclaresTrust,
+    DocumentStore,
+    TokenLimit,
+    TokenLimited,
+)
 from hybridrank.component.protocols.embedders import Embedder
 from hybridrank.component.protocols.expanders import AsyncExpander, Expander
 from hybridrank.component.protocols.fusions import BatchedFusion, Fusion, WeightedFusion, WeightModel
@@ -60,6 +66,8 @@ __all__ = [
     "Retriever",
     "SavedIndex",
     "SavedIndexedRetriever",
+    "TokenLimit",
+    "TokenLimited",
     "VectorAdjuster",
     "VectorIndex",
     "VectorRetriever",

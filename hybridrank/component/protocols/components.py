@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from hybridrank.types import Document
 
-__all__ = ["ChecksSetup", "DeclaresTrust", "DocumentStore"]
+__all__ = ["ChecksSetup", "DeclaresTrust", "DocumentStore", "TokenLimit", "TokenLimited"]
 
 
 @runtime_checkable
@@ -52,3 +52,30 @@ class DocumentStore(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[str]: ...
+
+
+class TokenLimit(NamedTuple):
+    """How much of a document a model reads at once.
+
+    `tokens` is the size of the document's content, with the special tokens of a single text, as `tokenizer` counts
+    it: a model's id, or the directory of one.
+    """
+
+    tokens: int
+    tokenizer: str
+
+
+@runtime_checkable
+class TokenLimited(Protocol):
+    """An embedder or a reranker that declares how much of a document it reads at once.
+
+    A pipeline splits longer documents by default.
+    """
+
+    def token_limit(self) -> TokenLimit | None:
+        """The limit; None if it has none, or it is not known. A reranker leaves room for a query of 64 tokens.
+
+        Raises:
+            ModelError: the model cannot be found or read.
+        """
+        ...

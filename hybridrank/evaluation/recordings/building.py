@@ -13,6 +13,7 @@ from hybridrank.evaluation.datasets.dataset import Dataset
 from hybridrank.evaluation.recordings.recorder import record
 from hybridrank.evaluation.recordings.recording import Recording
 from hybridrank.evaluation.replay.reuse import Reuse
+from hybridrank.ingest.splitting.auto import fitting_splitter
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.pipeline.pipeline import Pipeline
 from hybridrank.types import Document, Progress
@@ -35,6 +36,7 @@ def build_all(
     kept = list(documents)
     if not kept:
         raise InputError("there are no documents to search")
+    configs = _split_alike(configs)
     groups: dict[str, list[str]] = {}
     for name, config in configs.items():
         groups.setdefault(json.dumps(_describe(config.splitter)), []).append(name)
@@ -55,7 +57,8 @@ def build_all(
     before = 0
     for group, names in groups.items():
         whole = MemoryCollection(
-            {key: arm.create_index() for key, arm in arms[group].items()}, splitter=configs[names[0]].splitter
+            {key: arm.create_index() for key, arm in arms[group].items()},
+            splitter=configs[names[0]].with_splitter()[1],
         )
 
         def report(done: int, _total: int, start: int = before) -> None:
@@ -67,6 +70,17 @@ def build_all(
         for name in names:
             pipelines[name] = Pipeline(configs[name], whole.with_arms(own[name]))
     return {name: pipelines[name] for name in configs}
+
+
+def _split_alike(configs: Mapping[str, PipelineConfig]) -> dict[str, PipelineConfig]:
+    """The configurations with one splitter, which fits the models of all, where it is to be chosen."""
+    chosen = [config for config in configs.values() if config.splitter == "auto"]
+    embedders = [each for config in chosen for each in config.embedders]
+    splitter = fitting_splitter(embedders, [config.reranker for config in chosen]) if chosen else None
+    return {
+        name: config.model_copy(update={"splitter": splitter}) if config.splitter == "auto" else config
+        for name, config in configs.items()
+    }
 
 
 def record_all(

@@ -32,19 +32,24 @@ if TYPE_CHECKING:
     from hybridrank.ingest.splitting.layout import TextSection, Units
     from hybridrank.ingest.splitting.token_counts import TokenCounter
 
-__all__ = ["SCHEME", "Splitter"]
+__all__ = ["SCHEME", "WORDS", "Splitter", "passage_at"]
 
 SCHEME = 2
 """Raise this when the same text is split otherwise than before: it is part of a splitter's identity."""
+
+WORDS = "words"
+"""The tokenizer that needs no model."""
 
 
 class Splitter(Component):
     """Splits documents into passages that a model can read whole.
 
     `max_tokens` is the maximum size of a passage's content (title, headings and text), including special tokens,
-    as counted by `tokenizer`, a model's id or directory; preferably the embedder's own. Title and headings count
-    for at most half of it. Longer ones are kept whole anyway: the text then has its half, and the content exceeds
-    the maximum by the difference.
+    as counted by `tokenizer`: a model's id or directory, preferably the embedder's own, or ``"words"``, which
+    needs no model and counts parts of words. Title and headings count for at most half of it. Longer ones are kept
+    whole anyway: the text then has its half, and the content exceeds the maximum by the difference.
+
+    A document whose content has at most `keep_whole` tokens is not split (None: every document is).
 
     `overlap` is the maximum number of tokens of whole sentences that a passage repeats from the end of the
     previous one in its section: fewer if they would require cutting the next sentence.
@@ -60,6 +65,7 @@ class Splitter(Component):
 
     max_tokens: int = Field(default=256, ge=32)
     overlap: int = Field(default=32, ge=0)
+    keep_whole: int | None = Field(default=None, ge=1)
     tokenizer: str = Field(default="BAAI/bge-small-en-v1.5", min_length=1)
 
     @field_validator("overlap")
@@ -71,6 +77,8 @@ class Splitter(Component):
 
     def trust_needed(self) -> Mapping[str, str]:
         """A tokenizer that is not on this machine by its model's id, and a tokenizer at a path."""
+        if self.tokenizer == WORDS:
+            return {}
         from hybridrank.models import trust_needed_for
 
         return trust_needed_for(self.tokenizer, choose=_tokenizer_files, option="tokenizer")
@@ -78,11 +86,13 @@ class Splitter(Component):
     @property
     def identity(self) -> str:
         """The configuration that determines the passages: splitters of equal identity split alike."""
-        return f"splitter-{SCHEME}/tokens-{self.max_tokens}/overlap-{self.overlap}/{self.tokenizer}"
+        whole = "" if self.keep_whole is None else f"/whole-{self.keep_whole}"
+        return f"splitter-{SCHEME}/tokens-{self.max_tokens}/overlap-{self.overlap}{whole}/{self.tokenizer}"
 
     def split(self, document: Document) -> list[Passage]:
-        """The document's passages in order, at least one; together they contain every character that is not
-        blank.
+        """The document's passages in order; together they contain every character that is not blank.
+
+        None if the document stays whole, which `keep_whole` allows; otherwise at least one.
 
         Both ends of each passage are after those of the previous one. It has the document's title and
         metadata, with its page, slide or sheet instead of the `divisions`. Threads may share a splitter.
@@ -91,14 +101,19 @@ class Splitter(Component):
             ModelError: the tokenizer cannot be found or read.
         """
         from hybridrank.ingest.splitting.layout import Units
+        from hybridrank.ingest.splitting.token_counts import surely_fits
 
+        if self.keep_whole is not None and (
+            surely_fits(document.content, self.keep_whole) or self._counter.fits(document.content, self.keep_whole)
+        ):
+            return []
         counter = self._counter
         units = Units(document.text, counter)
         title = counter.tokens(f"{document.title}\n") if document.title else 0
         passages: list[Passage] = []
         for section in units.sections:
             passages += self._split(document, units, section, title, len(passages))
-        return passages or [_passage(document, 0, 0, len(document.text), ())]
+        return passages or [passage_at(document, 0, 0, len(document.text), ())]
 
     def _split(
         self, document: Document, units: Units, section: TextSection, title: int, number: int
@@ -115,7 +130,7 @@ class Splitter(Component):
         room = most - before_text if fits else most - most // 2
 
         def passage_of(first: int, end: int, number: int = 0) -> Passage:
-            return _passage(document, number, *units.place(first, end), section.headings(end))
+            return passage_at(document, number, *units.place(first, end), section.headings(end))
 
         def fill(first: int, end: int) -> float:
             passage = passage_of(first, end)
@@ -133,10 +148,12 @@ class Splitter(Component):
 
     @once
     def _counter(self) -> TokenCounter:
-        from hybridrank.ingest.splitting.token_counts import TokenCounter
+        from hybridrank.ingest.splitting.token_counts import TokenCounter, word_tokenizer
         from hybridrank.models import resolve
         from hybridrank.models.onnx_runtime import load_tokenizer
 
+        if self.tokenizer == WORDS:
+            return TokenCounter(word_tokenizer())
         directory = resolve(self.tokenizer, choose=_tokenizer_files, local_only=self.local_only)
         return TokenCounter(load_tokenizer(directory))
 
@@ -147,7 +164,8 @@ def _tokenizer_files(names: Iterable[str]) -> list[str]:
     return ["tokenizer.json"]
 
 
-def _passage(document: Document, number: int, start: int, end: int, headings: tuple[str, ...]) -> Passage:
+def passage_at(document: Document, number: int, start: int, end: int, headings: tuple[str, ...] = ()) -> Passage:
+    """The passage with this number, ``document.text[start:end]``."""
     return Passage(
         id=f"{document.id}#{number}",
         text=document.text[start:end],

@@ -6,14 +6,39 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hybridrank.models.tokenizing import tokenize_parts
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["TokenCounter"]
+__all__ = ["TokenCounter", "surely_fits", "word_tokenizer"]
 
 _LONG_WORD = 32  # characters
 _LONG_PIECE = 8  # tokens
 _MOST_WORDS = 100_000  # remembered
+_SPECIAL = 8  # tokens that a tokenizer may add to a text, at the most
+
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_TOKEN = rf"[{_UNSPACED}]|[\p{{L}}\p{{M}}\p{{N}}_]{{1,6}}|[^\s\p{{L}}\p{{M}}\p{{N}}_]"
+
+
+def surely_fits(text: str, most: int) -> bool:
+    """Whether a text has at most `most` tokens by any usual tokenizer: no more than one a byte."""
+    return len(text) + _SPECIAL <= most and len(text.encode()) + _SPECIAL <= most
+
+
+def word_tokenizer() -> Tokenizer:
+    """A tokenizer without a model, which counts about as many tokens as a model's, rather more.
+
+    A token is up to six letters of a word, a symbol, or a character of a script without spaces between words.
+    """
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+
+    tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = Split(Regex(_TOKEN), "removed", invert=True)
+    return tokenizer
 
 
 class TokenCounter:
@@ -30,6 +55,19 @@ class TokenCounter:
     def tokens(self, text: str) -> int:
         """How many tokens a text is, without special ones."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def fits(self, text: str, most: int) -> bool:
+        """Whether a text has at most `most` tokens, with special ones.
+
+        Raises:
+            BackendTimeoutError: the deadline has passed.
+        """
+        left = most - self.special
+        for _, encoding in tokenize_parts(self._tokenizer, text):
+            left -= len(encoding)
+            if left < 0:
+                return False
+        return True
 
     def gap(self, gap: str) -> int:
         """How many tokens more than a space the blanks between two words are."""

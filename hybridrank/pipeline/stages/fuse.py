@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from hybridrank.component.protocols import WeightedFusion
 from hybridrank.component.validation import validate_rankings
@@ -19,9 +19,12 @@ from hybridrank.runtime.deadline import remaining
 from hybridrank.runtime.drivers import Outcome
 from hybridrank.types import Document, Passage, Query, Ranking
 
-__all__ = ["Asked", "Retrieved", "fuse"]
+__all__ = ["Asked", "ParentOf", "Retrieved", "fuse"]
 
 _log = logging.getLogger(__name__)
+
+ParentOf: TypeAlias = Callable[[str], str]
+"""The id of a unit's document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,15 @@ class Retrieved:
     """The outcome of each arm, and the documents fetched for them.
 
     `held` are documents that were fetched; of the units in `local` the others can be fetched later. `complete`
-    says that all of what was found is held or local: no arm is remote.
+    says that all of what was found is held or local: no arm is remote. `parent_of` gives the document of a local
+    unit.
     """
 
     arms: Mapping[str, Outcome[Rankings]]
     held: Mapping[str, Document] = field(default_factory=dict)
     local: Set[str] = frozenset()
     complete: bool = True
+    parent_of: ParentOf = str
 
 
 def fuse(
@@ -91,7 +96,7 @@ def fuse(
     start = options.start(started)
     for each in fused:
         if each.rankings:
-            _add_fusion(setup, options, each, next(merged), retrieved, seconds=seconds, start=start)
+            _add_fusion(options, each, next(merged), retrieved, seconds=seconds, start=start)
         else:
             each.state.stages.append(Stage("fusion", "fuse", 0.0, received=0, start=start))
     return [each.state for each in fused]
@@ -192,7 +197,6 @@ def _weighted(fusion: WeightedFusion, each: _Query) -> Ranking:
 
 
 def _add_fusion(
-    setup: Setup,
     options: SearchOptions,
     each: _Query,
     fused: Ranking,
@@ -202,7 +206,7 @@ def _add_fusion(
     start: float,
 ) -> None:
     """Add the fusion's stage: less what is not known here, and one passage a document where that is asked for."""
-    found, local, splits = each.state.found, retrieved.local, setup.collection.splitter is not None
+    found, local = each.state.found, retrieved.local
     received = set().union(*(ranking.ids for ranking in each.rankings.values()))
     if not received.issuperset(fused.ids):
         raise BackendResponseError("the fusion returned documents that no retriever had found")
@@ -212,10 +216,10 @@ def _add_fusion(
         known = [(i, s) for i, s in zip(ids, scores, strict=True) if i in found or i in local]
         details = {**details, "unknown_documents": len(ids) - len(known)}
         ids, scores = tuple(i for i, _ in known), tuple(s for _, s in known)
-    if options.per_document and (splits or not retrieved.complete):
+    if options.per_document:
         best: dict[str, tuple[str, float]] = {}
         for unit, score in zip(ids, scores, strict=True):
-            best.setdefault(_parent(unit, found, splits=splits), (unit, score))
+            best.setdefault(_parent(unit, found, retrieved.parent_of), (unit, score))
         if len(best) < len(ids):
             details = {**details, "passages": len(ids)}
         ids, scores = tuple(unit for unit, _ in best.values()), tuple(score for _, score in best.values())
@@ -233,9 +237,9 @@ def _unknown(name: str, ranking: Ranking) -> str:
     return described(BackendResponseError(problem))
 
 
-def _parent(unit: str, found: Mapping[str, Document], *, splits: bool) -> str:
+def _parent(unit: str, found: Mapping[str, Document], parent_of: ParentOf) -> str:
     """The document that a unit is, or is a passage of; what a remote arm returned may be either."""
     document = found.get(unit)
     if document is None:  # a unit of the collection
-        return unit.rpartition("#")[0] if splits else unit
+        return parent_of(unit)
     return document.parent if isinstance(document, Passage) else unit

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.collection.indexes.view import View
+from hybridrank.collection.units import parent_id
 from hybridrank.component.protocols import Retriever, VectorSource
 from hybridrank.component.validation import validate_vectors
 from hybridrank.errors import BackendTimeoutError, BackendUnavailableError, described
@@ -21,7 +22,7 @@ from hybridrank.pipeline.arm_calls import retrieve_from
 from hybridrank.pipeline.local_arms import Rankings, Retrieve
 from hybridrank.pipeline.remote_arms import absent, matching
 from hybridrank.pipeline.setup import Setup
-from hybridrank.pipeline.stages.fuse import Asked, Retrieved, fuse
+from hybridrank.pipeline.stages.fuse import Asked, ParentOf, Retrieved, fuse
 from hybridrank.pipeline.state import QueryState, SearchOptions
 from hybridrank.runtime.deadline import all_but, limited, remaining
 from hybridrank.runtime.drivers import Call, Outcome, Plan, ask, ask_all
@@ -56,6 +57,7 @@ class _Local:
     state: object = None
     documents: Mapping[str, Document] = field(default_factory=dict)
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    parent_of: ParentOf = str
 
     def is_past(self, view: View) -> bool:
         """Whether the collection has changed since."""
@@ -112,8 +114,9 @@ class _Retrieval:
         with self._retrieving() as (view, arms):
             ids = _found_by(arms)
             vectors = self._vectors(view, ids)
+            parent_of = _parents(self.options, view)
             view.retrieved(ids)  # the fusion is third-party code: it holds no index
-            states = self._fuse(Retrieved(arms))
+            states = self._fuse(Retrieved(arms, parent_of=parent_of))
             found = view.found(self._shown(states))
             return [QueryState(state.query, state.stages, found, vectors) for state in states]
 
@@ -141,7 +144,8 @@ class _Retrieval:
             rankings = [ranking for arm in arms.values() if arm.error is None for ranking in arm.get()]
             top = {doc_id for ranking in rankings for doc_id in ranking.ids[: self._most_shown()]}
             vectors = self._vectors(view, top)
-            return _Local(arms, _found_by(arms), view.state, dict(view.found(top)), vectors)
+            parent_of = _parents(self.options, view)
+            return _Local(arms, _found_by(arms), view.state, dict(view.found(top)), vectors, parent_of)
 
     def _join(self, local: _Local, remote: Mapping[str, Outcome[Rankings]]) -> list[QueryState]:
         """Fuse what all arms found, and fetch from one state of the collection what later stages read."""
@@ -149,9 +153,9 @@ class _Retrieval:
         if states is None:  # the collection has changed since the local arms were asked
             with self._retrieving() as (view, arms):
                 ids = _found_by(arms) | absent(remote)
-                vectors = self._vectors(view, ids)
+                vectors, parent_of = self._vectors(view, ids), _parents(self.options, view)
                 view.retrieved(ids)
-                local = _Local(arms, _found_by(arms), None, dict(view.units(ids)), vectors)
+                local = _Local(arms, _found_by(arms), None, dict(view.units(ids)), vectors, parent_of)
             states = self._joined(local, remote)
         return states or []
 
@@ -169,7 +173,7 @@ class _Retrieval:
                     return None
                 held.update(view.units(wanted))
         arms = {**local.arms, **matching(self.asked.queries, remote, held)}
-        states = self._fuse(Retrieved(arms, held, local.found, complete=False))
+        states = self._fuse(Retrieved(arms, held, local.found, complete=False, parent_of=local.parent_of))
         ids = self._shown(states)
         missing = {i for state in states for i in self._shown([state]) - state.found.keys()}
         unread = ids - vectors.keys() if self.setup.needs_vectors else set()
@@ -197,16 +201,27 @@ class _Retrieval:
         return {}
 
 
+def _parents(options: SearchOptions, view: View) -> ParentOf:
+    """The document of each unit, where passages count as their documents; else the unit itself."""
+    if not (options.per_document and view.splits):
+        return str
+    return partial(parent_id, lookalikes=view.lookalikes())
+
+
 def _retriever(options: SearchOptions, view: View) -> Retrieve:
-    return _retrieve_parents if options.per_document and view.splits else retrieve_from
+    if not (options.per_document and view.splits):
+        return retrieve_from
+    return partial(_retrieve_parents, _parents(options, view))
 
 
-def _retrieve_parents(name: str, arm: Retriever, queries: Sequence[Query], k: int) -> Rankings:
+def _retrieve_parents(
+    parent_of: ParentOf, name: str, arm: Retriever, queries: Sequence[Query], k: int
+) -> Rankings:
     """As many of the best passages as it takes for `k` documents to be among them."""
     depth = k
     while True:
         rankings = retrieve_from(name, arm, queries, depth)
-        parents = [[unit.rpartition("#")[0] for unit in ranking.ids] for ranking in rankings]
+        parents = [[parent_of(unit) for unit in ranking.ids] for ranking in rankings]
         if all(len(units) < depth or len(set(units)) >= k for units in parents):
             return [_down_to(ranking, units, k) for ranking, units in zip(rankings, parents, strict=True)]
         depth *= 4

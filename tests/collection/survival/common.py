@@ -53,7 +53,7 @@ def units_of(collection: Collection, documents: Iterable[Document]) -> dict[str,
     """Ids and contents that both arms must hold for these documents."""
     if collection.splitter is None:
         return {each.id: each.content for each in documents}
-    return {unit.id: unit.content for each in documents for unit in collection.splitter.split(each)}
+    return {unit.id: unit.content for each in documents for unit in collection.splitter.split(each) or [each]}
 
 
 def assert_whole(
@@ -89,8 +89,7 @@ def assert_stored_whole(path: Path, units: int) -> None:
     connection = sqlite3.connect(path / "collection.db")
     try:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        splits = connection.execute("SELECT count(*) FROM passages").fetchone() != (0,)
-        numbers = f"SELECT number FROM {'passages' if splits else 'documents'}"
+        numbers = "SELECT number FROM documents WHERE passages = 0 UNION ALL SELECT number FROM passages"
         (with_vectors,) = connection.execute(
             f"SELECT count(*) FROM vectors_0 WHERE unit IN ({numbers})"
         ).fetchone()

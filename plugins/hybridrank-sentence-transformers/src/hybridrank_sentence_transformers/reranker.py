@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import PositiveInt, ValidationInfo, field_validator
+
 from hybridrank.component import once
 from hybridrank.errors import BackendError, ModelError
 from hybridrank.models import files_digest
@@ -29,10 +31,11 @@ class SentenceTransformerReranker(TorchModel):
     order. What the model's own configuration says about an activation is not applied on top.
 
     `on_long` says what happens to a document that does not fit into the window besides the query:
-    ``"window"`` reads all of it in overlapping windows (by an eighth) and takes the best window's score,
+    ``"window"`` reads it in overlapping windows (by an eighth) and takes the best window's score; of more than
+    `max_windows` (None: 8), it reads those with most of the query's tokens;
     ``"truncate"`` reads its beginning, ``"raise"`` refuses it. A query gets at most half of the window. Each
     `Scores.details` has ``tokens_read`` and ``tokens_total`` (of the documents), ``windows``, ``truncated``
-    (documents not read to the end) and ``query_tokens_cut``. The best window of a document that is read in several
+    (documents not read as a whole) and ``query_tokens_cut``. The best window of a document that is read in several
     is its span.
 
     `metadata_fields` are read between title and text, as `Candidates.contents` renders them. `instruction` is put
@@ -45,10 +48,18 @@ class SentenceTransformerReranker(TorchModel):
     model: str = "cross-encoder/ms-marco-MiniLM-L6-v2"
     activation: Activation = "none"
     on_long: OnLong = "window"
+    max_windows: PositiveInt | None = None
     metadata_fields: tuple[str, ...] = ()
     instruction: str | None = None
 
     _class: ClassVar[str] = "CrossEncoder"
+
+    @field_validator("max_windows")
+    @classmethod
+    def _of_windows(cls, max_windows: int | None, info: ValidationInfo) -> int | None:
+        if max_windows is not None and info.data.get("on_long") != "window":
+            raise ValueError('max_windows has a meaning only with on_long="window"')
+        return max_windows
 
     def _check(self, model: Any) -> None:
         if model.num_labels != 1:
@@ -145,6 +156,7 @@ class SentenceTransformerReranker(TorchModel):
             metadata_fields=self.metadata_fields,
             window=self.loaded.window,
             on_long=self.on_long,
+            max_windows=self.max_windows,
             model=self.model,
         )
 

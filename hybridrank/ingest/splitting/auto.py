@@ -1,0 +1,50 @@
+"""The splitter that fits the models of a pipeline."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from hybridrank.component.protocols import TokenLimit, TokenLimited
+from hybridrank.errors import ModelError
+from hybridrank.ingest.splitting.splitter import WORDS, Splitter
+
+__all__ = ["fitting_splitter"]
+
+_log = logging.getLogger(__name__)
+
+_MOST_WHOLE = 512  # tokens, whatever the window: reading takes time
+_PASSAGE = 256  # tokens
+_LEAST = 32  # tokens
+
+
+def fitting_splitter(embedders: Iterable[object], rerankers: Iterable[object] = ()) -> Splitter:
+    """The splitter for these embedders and rerankers.
+
+    A document that all of them read at once stays whole, up to 512 tokens. A longer one is split into passages of
+    at most 256. The tokenizer of the first embedder that declares one counts. If there is none, or a stored
+    configuration that names it would require trust (a model at a path), words are counted. A model that is not
+    found has no limit here: it reports the problem when it is used.
+    """
+    own = list(_limits(embedders))
+    most = max(_LEAST, min([_MOST_WHOLE, *(limit.tokens for limit in [*own, *_limits(rerankers)])]))
+    size = min(_PASSAGE, most)
+    splitter = Splitter(
+        max_tokens=size,
+        overlap=size // 8,
+        keep_whole=most,
+        tokenizer=own[0].tokenizer if own else WORDS,
+    )
+    return splitter.model_copy(update={"tokenizer": WORDS}) if splitter.trust_needed() else splitter
+
+
+def _limits(parts: Iterable[object]) -> Iterator[TokenLimit]:
+    for part in parts:
+        if isinstance(part, TokenLimited):
+            try:
+                limit = part.token_limit()
+            except ModelError as error:
+                _log.info("documents are split without regard to a model: %s", error)
+                continue
+            if limit is not None:
+                yield limit
