@@ -7,8 +7,9 @@ import signal
 import subprocess
 import textwrap
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ import pytest
 
 from hybridrank import Candidates, Component, Document, Query, Ranking, Scores
 from hybridrank.types import Role
+
+FACTS = {"path", "file_name", "media_type", "size", "modified", "row"}
+"""The metadata fields that every file or record has."""
+
+
+def without_facts(documents: Iterable[Document]) -> list[Document]:
+    """Documents of files, without the fields that say which file that was."""
+    return [
+        replace(each, metadata={name: value for name, value in each.metadata.items() if name not in FACTS})
+        for each in documents
+    ]
+
 
 TOPICS = [
     Document("compost", "Organic waste can be composted to create nutrient-rich soil.", title="Composting"),

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from markdown_it.rules_block import StateBlock
     from markdown_it.token import Token
 
-__all__ = ["MOST_HEADING", "FrontMatter", "Heading", "first_heading", "front_matter", "headings", "shortened"]
+__all__ = [
+    "MOST_HEADING",
+    "FrontMatter",
+    "Heading",
+    "first_heading",
+    "front_matter",
+    "front_matter_fields",
+    "headings",
+    "shortened",
+]
 
 MOST_HEADING = 300
 """In characters: a longer one is no heading, since each passage beneath would carry it."""
@@ -84,6 +93,42 @@ def front_matter(text: str) -> FrontMatter:
             return FrontMatter()
         return FrontMatter(closing.end(), problem=f"its front matter is not valid {language}: {error}")
     return FrontMatter(closing.end(), shortened(title)) if is_mapping else FrontMatter()
+
+
+def front_matter_fields(text: str) -> dict[Any, Any]:
+    """The fields of the front matter, as YAML or TOML types them; none if it cannot be read, or has aliases.
+
+    >>> front_matter_fields("---\\nauthor: Ada\\ntags: [a, b]\\n---\\nText")
+    {'author': 'Ada', 'tags': ['a', 'b']}
+    """
+    opening = _OPENING.match(text)
+    front = front_matter(text)
+    if opening is None or not front.end or front.problem is not None:
+        return {}
+    end = _YAML_END if opening[1] else _TOML_END
+    closing = end.search(text, opening.end(), front.end)
+    block = "" if closing is None else _with_line_feeds(text[opening.end() : closing.start()])
+    try:
+        return _yaml_fields(block) if opening[1] else tomllib.loads(block)
+    except (ValueError, RecursionError):  # such as a number of thousands of digits
+        return {}
+
+
+def _yaml_fields(block: str) -> dict[Any, Any]:
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = 0
+    try:
+        for event in yaml.parse(block, Loader=loader):
+            depth += isinstance(event, yaml.events.CollectionStartEvent)
+            depth -= isinstance(event, yaml.events.CollectionEndEvent)
+            if isinstance(event, yaml.events.AliasEvent) or depth > _MOST_NESTED:
+                return {}
+        fields = yaml.load(block, Loader=loader)
+    except yaml.YAMLError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _yaml_title(block: str) -> tuple[bool, str | None]:

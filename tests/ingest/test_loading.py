@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support import without_facts
 
 from hybridrank import Document
 from hybridrank.errors import InputError
@@ -10,7 +11,7 @@ from hybridrank.ingest.files import load_documents
 
 
 def load(path, **options):
-    return list(load_documents(path, **options))
+    return without_facts(load_documents(path, **options))
 
 
 def test_json_lines_in_the_beir_layout(tmp_path):

@@ -13,9 +13,10 @@ from xml.parsers.expat import ExpatError
 
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files.encodings import unreadable
+from hybridrank.ingest.files.facts import declared_fields, one_line
 from hybridrank.ingest.files.html import to_markdown
 from hybridrank.ingest.files.packages import parsed_xml, repacked, xml_parts
-from hybridrank.ingest.files.reading import Note, ReadOptions
+from hybridrank.ingest.files.reading import Content, Note, ReadOptions
 from hybridrank.ingest.files.titles import telling_title
 from hybridrank.ingest.files.word import TooMuch, readable_parts
 
@@ -23,7 +24,17 @@ __all__ = ["read_docx"]
 
 _OLD_OR_LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an OLE file: Word until 2003, or any with a password
 _BACK_LINK = re.compile(r'<a href="#(?:foot|end)note-ref-\d+">↑</a>')
-_TITLE = "{http://purl.org/dc/elements/1.1/}title"
+_DC, _TERMS = "{http://purl.org/dc/elements/1.1/}", "{http://purl.org/dc/terms/}"
+_CORE = "{http://schemas.openxmlformats.org/package/2006/metadata/core-properties}"
+_PROPERTIES = {
+    "title": f"{_DC}title",
+    "author": f"{_DC}creator",
+    "subject": f"{_DC}subject",
+    "description": f"{_DC}description",
+    "language": f"{_DC}language",
+    "keywords": f"{_CORE}keywords",
+    "created": f"{_TERMS}created",
+}
 _MOST_NOTES = 5
 _STYLES = "\n".join(
     (
@@ -46,8 +57,9 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def read_docx(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
-    """The body's text with footnotes, as Markdown, and the title from the file's properties or first heading.
+def read_docx(path: Path, reading: ReadOptions, note: Note) -> Content:  # noqa: ARG001
+    """The body's text with footnotes, as Markdown, and the title from the file's properties or first heading. The
+    metadata are the file's properties.
 
     Text in fields, equations and text boxes is read, and hidden and deleted text is not. `note` receives what
     mammoth left out.
@@ -71,7 +83,7 @@ def read_docx(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | 
             include_embedded_style_map=False,
             convert_image=lambda _image: [],
         )
-        title = telling_title(_title(parts), path)
+        properties = _properties(parts)
     except InputError:
         raise
     except TooMuch as error:
@@ -87,7 +99,9 @@ def read_docx(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | 
     for message in list(dict.fromkeys(message.message for message in converted.messages))[:_MOST_NOTES]:
         note(message)
     text, heading = to_markdown(_BACK_LINK.sub("", converted.value))
-    return text, title or heading
+    title = telling_title(properties.pop("title", None), path)
+    fields = declared_fields({name: one_line(value) for name, value in properties.items()}, note)
+    return Content(text, title or heading, fields)
 
 
 def _parts(file: BinaryIO, path: Path) -> dict[str, bytes]:
@@ -100,8 +114,10 @@ def _parts(file: BinaryIO, path: Path) -> dict[str, bytes]:
     return xml_parts(file, path)
 
 
-def _title(parts: dict[str, bytes]) -> str | None:
+def _properties(parts: dict[str, bytes]) -> dict[str, str | None]:
+    """The core properties (ECMA-376, part 2) that `_PROPERTIES` names."""
     if "docProps/core.xml" not in parts:
-        return None
-    element = parsed_xml(parts["docProps/core.xml"]).find(_TITLE)
-    return None if element is None else element.text
+        return {}
+    core = parsed_xml(parts["docProps/core.xml"])
+    found = {name: core.find(tag) for name, tag in _PROPERTIES.items()}
+    return {name: element.text for name, element in found.items() if element is not None}

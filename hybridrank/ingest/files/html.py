@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files.encodings import known_encoding, marked_encoding, unreadable, zeros_encoding
-from hybridrank.ingest.files.reading import Note, ReadOptions
+from hybridrank.ingest.files.facts import declared_fields, one_line
+from hybridrank.ingest.files.reading import Content, Note, ReadOptions
 from hybridrank.ingest.files.tags import limit_tags
 from hybridrank.ingest.files.titles import telling_title
 from hybridrank.ingest.markdown import shortened
@@ -36,6 +37,15 @@ _SUPERSETS = {  # what pages that declare the first are written in
     "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs",
     "utf-16": "utf-8", "utf-16-le": "utf-8", "utf-16-be": "utf-8", "utf-32": "utf-8",
 }  # fmt: skip
+_META = {
+    "author": "author",
+    "description": "description",
+    "keywords": "keywords",
+    "date": "created",
+    "dc.date": "created",
+    "dcterms.created": "created",
+    "article:published_time": "created",
+}
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _NO_SPACE = re.compile(r"[^ \t\n\r\f]")
 _SPACES = re.compile(" +")
@@ -55,11 +65,12 @@ _DROPPED = re.compile(
 _STRUCTURE = "h1, h2, h3, h4, h5, h6, ul, ol, pre, table"
 
 
-def read_html(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:  # noqa: ARG001
+def read_html(path: Path, reading: ReadOptions, note: Note) -> Content:
     """The page's text, and its ``<title>``, or its first ``<h1>``, or its first heading.
 
     If it has one ``<main>``, everything else is left out. Scripts, styles, form controls, images, ``<nav>``,
-    ``hidden`` elements, and the footers and asides outside ``<main>`` and ``<article>`` are always left out.
+    ``hidden`` elements, and the footers and asides outside ``<main>`` and ``<article>`` are always left out. The
+    metadata are the page's language and its author, description, keywords and date.
 
     Raises:
         InputError: it cannot be read, or its encoding is unknown.
@@ -75,7 +86,21 @@ def read_html(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | 
     text, heading = _written(page, mains[0]) if len(mains) == 1 else ("", None)
     if not text:
         text, heading = _written(page, page.root)
-    return text, telling_title(title.text() if title else None, path, file_names=False) or heading
+    telling = telling_title(title.text() if title else None, path, file_names=False)
+    return Content(text, telling or heading, declared_fields(_declared(page), note))
+
+
+def _declared(page: LexborHTMLParser) -> dict[str, str | None]:
+    """The page's language, and its ``<meta>`` fields that `_META` names, the first of each."""
+    root = page.css_first("html")
+    language = root.attributes.get("lang") or root.attributes.get("xml:lang") if root else None
+    found = {"language": one_line(language)}
+    for node in page.css("head > meta"):
+        key = node.attributes.get("name") or node.attributes.get("property") or ""
+        name = _META.get(key.strip().lower())
+        if name is not None and (content := one_line(node.attributes.get("content"))):
+            found.setdefault(name, content)
+    return found
 
 
 def to_markdown(source: str) -> tuple[str, str | None]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from hybridrank.errors import InputError
 from hybridrank.ingest.files.encodings import known_encoding
 
-__all__ = ["ColumnType", "Note", "OnBad", "OnError", "ReadOptions", "refuse"]
+__all__ = ["ColumnType", "Content", "Note", "OnBad", "OnError", "ReadOptions", "refuse"]
 
 ColumnType: TypeAlias = Literal["str", "int", "float", "bool", "date"]
 OnError: TypeAlias = Literal["skip", "raise"]
@@ -19,6 +19,20 @@ Note: TypeAlias = Callable[[str], None]
 
 OnBad: TypeAlias = Callable[[InputError], None]
 """Called with what is wrong with a record that is left out; or raises it."""
+
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Content(NamedTuple):
+    """The content of a file that is one document: its text, its title, and the metadata that it declares.
+
+    `metadata` may have the text's divisions (`hybridrank.values.divisions`).
+    """
+
+    text: str
+    title: str | None = None
+    metadata: Mapping[str, Any] = _NOTHING
 
 
 def refuse(error: InputError) -> None:

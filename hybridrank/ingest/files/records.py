@@ -15,8 +15,18 @@ from hybridrank.types import Document
 __all__ = ["json_lines", "json_records", "to_document"]
 
 
-def to_document(record: Mapping[str, Any], where: str, *, text_field: str, id_field: str | None) -> Document:
-    """The document of a record. `where` is its position for errors, and its id if it has none."""
+def to_document(
+    record: Mapping[str, Any],
+    where: str,
+    place: Mapping[str, Any],
+    *,
+    text_field: str,
+    id_field: str | None,
+) -> Document:
+    """The document of a record. `where` is its position for errors, and its id if it has none.
+
+    Fields of the record override those of `place`, which are metadata as well.
+    """
     fields = dict(record)
     if text_field not in fields:
         raise InputError(
@@ -37,7 +47,7 @@ def to_document(record: Mapping[str, Any], where: str, *, text_field: str, id_fi
             id=str(given) if type(given) is int else given,
             text=text,
             title=title or None,
-            metadata={**metadata, **fields},
+            metadata={**place, **metadata, **fields},
         )
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

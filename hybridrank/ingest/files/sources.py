@@ -17,7 +17,8 @@ from typing import Any
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files import docx, html, parquet, pdf, records, tables, text
 from hybridrank.ingest.files.encodings import unreadable
-from hybridrank.ingest.files.reading import ColumnType, Note, OnBad, OnError, ReadOptions, refuse
+from hybridrank.ingest.files.facts import file_facts
+from hybridrank.ingest.files.reading import ColumnType, Content, Note, OnBad, OnError, ReadOptions, refuse
 from hybridrank.types import Document
 from hybridrank.values.json_values import json_object
 
@@ -43,7 +44,7 @@ _TABLES: Mapping[str, Callable[[Path, str, ReadOptions, OnBad, Note], _Records]]
     ".tsv": tables.typed_rows,
     ".parquet": _parquet,
 }
-_TEXTS: Mapping[str, Callable[[Path, ReadOptions, Note], tuple[str, str | None]]] = {
+_TEXTS: Mapping[str, Callable[[Path, ReadOptions, Note], Content]] = {
     ".txt": text.read_plain,
     ".rst": text.read_plain,
     ".md": text.read_markdown,
@@ -56,7 +57,7 @@ _TEXTS: Mapping[str, Callable[[Path, ReadOptions, Note], tuple[str, str | None]]
 }
 _KNOWN = (*_TABLES, *_TEXTS)
 _SKIPPED_FOLDERS = ("node_modules", "__pycache__")
-_READING = 2  # raise it when a reader makes other documents of the same bytes: then all is read again
+_READING = 3  # raise it when a reader makes other documents of the same bytes: then all is read again
 _BY_DEFAULT = ReadOptions()
 _MOST_REPORTED = 1000  # records of a file, one by one
 
@@ -126,15 +127,17 @@ class Source:
             left_out = _LeftOut(on_skip, self.id)
             yield from left_out.pass_on(self._records(suffix, left_out.add, note))
         else:
-            content, title = _TEXTS[suffix](self.path, self.reading, note)
-            yield Document(id=self.id, text=content, title=title)
+            content = _TEXTS[suffix](self.path, self.reading, note)
+            metadata = {**content.metadata, **file_facts(self.path, self.id)}
+            yield Document(id=self.id, text=content.text, title=content.title, metadata=metadata)
 
     def _records(self, suffix: str, on_bad: OnBad, note: Note) -> Iterator[Document]:
         text_field, id_field = self.reading.text_field, self.reading.id_field
         seen: set[str] = set()
         for where, record in _TABLES[suffix](self.path, self.id, self.reading, on_bad, note):
             try:
-                document = records.to_document(record, where, text_field=text_field, id_field=id_field)
+                place = {"path": self.id, "row": int(where.rpartition(":")[2])}
+                document = records.to_document(record, where, place, text_field=text_field, id_field=id_field)
                 if document.id in seen:
                     raise InputError(f"{where} repeats the id {document.id!r}; ids must be distinct")
                 json_object(document.metadata, what=f"{where}: document {document.id!r}: metadata")

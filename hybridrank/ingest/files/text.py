@@ -7,15 +7,16 @@ from pathlib import Path
 
 from hybridrank.errors import InputError
 from hybridrank.ingest.files.encodings import open_text
-from hybridrank.ingest.files.reading import Note, ReadOptions
-from hybridrank.ingest.markdown import first_heading, front_matter
+from hybridrank.ingest.files.facts import declared_fields
+from hybridrank.ingest.files.reading import Content, Note, ReadOptions
+from hybridrank.ingest.markdown import first_heading, front_matter, front_matter_fields
 
 __all__ = ["read_markdown", "read_plain"]
 
 _PIECE = 1 << 20  # characters
 
 
-def read_plain(path: Path, reading: ReadOptions, note: Note) -> tuple[str, None]:  # noqa: ARG001
+def read_plain(path: Path, reading: ReadOptions, note: Note) -> Content:  # noqa: ARG001
     """The text; a plain file has no title.
 
     Raises:
@@ -25,17 +26,18 @@ def read_plain(path: Path, reading: ReadOptions, note: Note) -> tuple[str, None]
         pieces = list(iter(partial(file.read, _PIECE), ""))
     if any("\0" in piece for piece in pieces):
         raise InputError(f"{str(path)!r} is not text: it holds NUL characters")
-    return "".join(pieces), None
+    return Content("".join(pieces))
 
 
-def read_markdown(path: Path, reading: ReadOptions, note: Note) -> tuple[str, str | None]:
-    """The text unchanged, and the title from its front matter, or its first heading.
+def read_markdown(path: Path, reading: ReadOptions, note: Note) -> Content:
+    """The text unchanged, the title from its front matter or its first heading, and the front matter's fields.
 
     Raises:
         InputError: it cannot be read, or is not text.
     """
-    text, _ = read_plain(path, reading, note)
+    text = read_plain(path, reading, note).text
     front = front_matter(text)
     if front.problem is not None:
         note(front.problem)
-    return text, front.title or first_heading(text[front.end :])
+    fields = declared_fields(front_matter_fields(text), note)
+    return Content(text, front.title or first_heading(text[front.end :]), fields)

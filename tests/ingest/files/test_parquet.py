@@ -7,6 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import without_facts
 
 from hybridrank import Document
 from hybridrank.errors import InputError
@@ -14,7 +15,7 @@ from hybridrank.ingest.files import load_documents
 
 
 def load(path, **options):
-    return list(load_documents(path, **options))
+    return without_facts(load_documents(path, **options))
 
 
 def test_rows_are_records(tmp_path):
