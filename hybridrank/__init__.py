@@ -12,6 +12,7 @@ _HOME = {
     "Candidates": "types",
     "Collection": "collection",
     "Component": "component.base",
+    "Decision": "result.decision",
     "Document": "types",
     "Formulation": "types",
     "Hit": "result.hits",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from hybridrank.pipeline.pipeline import Pipeline as Pipeline
     from hybridrank.rerank.texts import RerankModule
     from hybridrank.rerank.texts import arerank as arerank
+    from hybridrank.result.decision import Decision as Decision
     from hybridrank.result.hits import Hit as Hit
     from hybridrank.result.hits import SearchResult as SearchResult
     from hybridrank.result.trace import Stage as Stage

@@ -11,6 +11,7 @@ import typer
 
 from hybridrank import __version__
 from hybridrank.cli import (
+    calibrating,
     comparing,
     contents,
     diagnosing,
@@ -53,6 +54,7 @@ app.command()(diagnosing.doctor)
 app.command()(recording.record)
 app.command()(replaying.replay)
 app.command()(tuning.tune)
+app.command()(calibrating.calibrate)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(models.app, name="models")
 
@@ -63,7 +65,8 @@ def main() -> None:
     """Run the command line.
 
     Exits with 0 for success; 1 if a check failed, a file could not be read or an id does not exist, and
-    everything else was done; 2 for an error, reported in one line.
+    everything else was done; 2 for an error, reported in one line; 3 if a search found nothing that answers the
+    question.
     """
     logging.getLogger("hybridrank").addHandler(logging.NullHandler())  # its warnings are printed here anyway
     try:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from hybridrank.cli.judged import choose_recording_path, open_or_build, show_report
 from hybridrank.cli.options import (
@@ -14,6 +11,7 @@ from hybridrank.cli.options import (
     DepthOption,
     HtmlOption,
     JsonOption,
+    KeptRecordingOption,
     MarkdownOption,
     MeasuresOption,
     PricesOption,
@@ -40,9 +38,7 @@ def evaluate(
     k: DepthOption = 10,
     measures: MeasuresOption = None,
     prices: PricesOption = None,
-    recording: Annotated[
-        Path | None, typer.Option("--recording", help="Where the searches are kept; else in the user's cache.")
-    ] = None,
+    recording: KeptRecordingOption = None,
     resume: ResumeOption = True,
     trust: TrustOption = False,
     as_json: JsonOption = False,

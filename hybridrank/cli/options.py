@@ -283,6 +283,9 @@ DepthOption = Annotated[int, typer.Option("-k", min=1, help="Results for each qu
 ResumeOption = Annotated[
     bool, typer.Option("--resume/--no-resume", help="Continue what was recorded before, or start again.")
 ]
+KeptRecordingOption = Annotated[
+    Path | None, typer.Option("--recording", help="Where the searches are kept; else in the user's cache.")
+]
 MeasuresOption = Annotated[
     str | None, typer.Option("--measures", help='Names of ir_measures, as in "nDCG@10, RR@10, P@5".')
 ]

@@ -97,10 +97,14 @@ def show(result: SearchResult, *, explain: bool) -> None:
         err(f"degraded: {stage}: {reason}")
     if not result.hits:
         say("nothing found")
+    elif result.answered is False:
+        say("probably none of these answers the question")
     for hit in result.hits:
         start = hit.spans[0].start if hit.spans else 0  # the part that the reranker found relevant
         text = ("… " if start else "") + " ".join(hit.text[start:].split())
         number = f"{hit.score:.3g} ({hit.scored_by})"
+        if hit.relevance is not None:
+            number = f"relevance {hit.relevance:.2f}, {number}"
         head = Text.assemble(f"{hit.rank:>3}  ", (printable(hit.document.id), "bold"), printable(f"  {number}"))
         body = Text(printable(f"{text[:200]}{'…' if len(text) > 200 else ''}"), style="dim")
         console.print(head)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "search"]
 
+_NOT_ANSWERED = 3
+
 
 def demo(
     documents: Annotated[int, typer.Option(min=10, help="Index at most this many docstrings.")] = 1000,
@@ -69,6 +71,10 @@ def search(
             help="Drop hits that the reranker scored lower or did not score; if it failed, none are dropped."
         ),
     ] = None,
+    min_relevance: Annotated[
+        float | None,
+        typer.Option(help="Drop hits of a lower relevance, 0 to 1, or that the reranker did not score."),
+    ] = None,
     deadline: Annotated[
         float | None,
         typer.Option(help="Time limit of each search, in seconds; the reranker scores as many candidates as fit."),
@@ -80,7 +86,10 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show every stage's ranks and scores.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Search a collection, or index a file or a directory of files in memory and search it."""
+    """Search a collection, or index a file or a directory of files in memory and search it.
+
+    Exits with 3 if nothing in it answers a question; where that is unknown, with 0.
+    """
     from hybridrank.errors import InputError
     from hybridrank.types import Query
 
@@ -96,6 +105,9 @@ def search(
     else:
         pipeline = _build(source, reading.arguments(), config, options)
     how: dict[str, Any] = {"per_document": per_document, "min_score": min_score, "deadline": deadline}
+    if min_relevance is not None:
+        how["min_relevance"] = min_relevance
+    answered = []
     with pipeline:
         if deadline is not None:
             pipeline.warm_up()  # else loading the models would take all of the time
@@ -103,11 +115,14 @@ def search(
             _ask(pipeline, k=k, explain=explain, filters=chosen, **how)
         for asked in queries:
             result = pipeline.search(asked, k=k, **how)
+            answered.append(result.answered)
             if as_json:
                 say_json(result.to_dict())
             else:
                 say(f"— {asked.text}")
                 show(result, explain=explain)
+    if False in answered:
+        raise typer.Exit(_NOT_ANSWERED)
 
 
 def _build(path: Path, reading: dict[str, Any], config: Path | None, options: dict[str, Any]) -> Pipeline:

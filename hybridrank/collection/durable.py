@@ -37,6 +37,7 @@ from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.ingest.splitting.auto import fitting_splitter
 from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.relevance.settings import Relevance
 from hybridrank.runtime.shielding import shield, shielded
 from hybridrank.types import Document, Progress
 from hybridrank.values.arguments import document_ids, text
@@ -452,6 +453,14 @@ class Collection:
                 type: the message names the document. Nothing was changed.
         """
         self._editor.declare_fields(FieldTypes.of(fields))
+
+    @shield
+    def store_relevance(self, relevance: Relevance | None) -> None:
+        """Store what `Pipeline.open` makes of the reranker's scores, as `hybridrank.evaluation.calibrate` fits it.
+
+        None removes it. Documents and indexes stay as they are, and open pipelines keep what they have.
+        """
+        self.config = self._editor.store_option("relevance", None if relevance is None else relevance.to_config())
 
     @shield
     def compact(self) -> None:

@@ -53,6 +53,16 @@ class Editor:
                     (number,) = change.writer.numbers(ids=[doc_id])
                     change.writer.put_metadata(number, normal, edits)
 
+    def store_option(self, name: str, value: Any) -> dict[str, Any]:
+        """Set an option of the stored configuration, or remove it with None; returns the configuration."""
+        with self._live.changing("storing an option") as change:
+            stored = change.writer.settings()["config"]
+            config = {
+                option: given for option, given in {**stored, name: value}.items() if option != name or given
+            }
+            change.writer.put_config(config)
+        return config
+
     def finish_source(self, name: str, digest: str, before: int) -> None:
         """Delete the documents that a source had before a number, and store its digest."""
         with self._live.changing("replacing a source") as change:

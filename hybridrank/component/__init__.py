@@ -30,6 +30,7 @@ _HOME = {
     "Expander": "protocols",
     "ExpanderOption": "registry",
     "FieldReader": "protocols",
+    "FittedReranker": "protocols",
     "Fusion": "protocols",
     "FusionOption": "registry",
     "ImprovingIndex": "protocols",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from hybridrank.component.protocols import EngineArm as EngineArm
     from hybridrank.component.protocols import Expander as Expander
     from hybridrank.component.protocols import FieldReader as FieldReader
+    from hybridrank.component.protocols import FittedReranker as FittedReranker
     from hybridrank.component.protocols import Fusion as Fusion
     from hybridrank.component.protocols import ImprovingIndex as ImprovingIndex
     from hybridrank.component.protocols import Index as Index

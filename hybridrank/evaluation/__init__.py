@@ -5,6 +5,7 @@ it, and everything else is computed from recordings. Measures and statistics nee
 ``pip install "hybridrank[evaluate]"``.
 """
 
+from hybridrank.evaluation.calibration import CalibrationReport, Reliability, calibrate
 from hybridrank.evaluation.comparison.comparing import Agreement, ComparedQuery, Comparison, Difference, compare
 from hybridrank.evaluation.comparison.evaluating import Evaluation, Latency, evaluate
 from hybridrank.evaluation.comparison.trace_diff import Move, TraceDiff, diff
@@ -34,6 +35,7 @@ from hybridrank.evaluation.tuning import Goal, Space, Tuning, agree, tune
 __all__ = [
     "DEFAULT_MEASURES",
     "Agreement",
+    "CalibrationReport",
     "ComparedQuery",
     "Comparison",
     "Dataset",
@@ -51,6 +53,7 @@ __all__ = [
     "QueryLog",
     "RecordedSearch",
     "Recording",
+    "Reliability",
     "Remedy",
     "Reuse",
     "Space",
@@ -59,6 +62,7 @@ __all__ = [
     "Variant",
     "agree",
     "build_all",
+    "calibrate",
     "compare",
     "default_measures",
     "describe",

@@ -36,6 +36,7 @@ from hybridrank.filters.language import Filter
 from hybridrank.fusion import RRF
 from hybridrank.ingest.splitting.auto import fitting_splitter
 from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.relevance.settings import Relevance
 from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.values.arguments import whole_number
 from hybridrank.values.printable import shown, suggestion
@@ -83,6 +84,8 @@ class SearchOverrides(TypedDict, total=False):
     stop: EarlyStopping | Literal["early-stopping"] | Mapping[str, Any] | None
     on_rerank_error: Literal["fused", "raise"]
     adjust: Sequence[AdjusterOption | str | Mapping[str, Any]]
+    relevance: Relevance | Mapping[str, Any] | None
+    min_relevance: float | None
 
 
 class SearchArguments(SearchOverrides, total=False):
@@ -133,6 +136,10 @@ class PipelineConfig(BaseModel):
     `adjust` are adjusters, which rescore, in their order, the documents that the reranker scored, or all fused
     ones without a reranker.
 
+    `relevance` is a `Relevance`: the bound on refused questions, and what `hybridrank calibrate` fitted; None:
+    what the reranker brings, with at most 0.05 refused. `min_relevance` leaves out documents of a lower
+    relevance, 0…1, and those that the reranker did not score; it requires a reranker whose scores are calibrated.
+
     `expand` is an expander, which adds formulations to each query; every arm searches for all of them.
 
     `max_searches` is the maximum number of concurrent searches, including waiting ones; one more is rejected.
@@ -166,6 +173,8 @@ class PipelineConfig(BaseModel):
     stop: EarlyStopping | None = None
     on_rerank_error: Literal["fused", "raise"] = "fused"
     adjust: tuple[AdjusterOption, ...] = ()
+    relevance: Relevance | None = None
+    min_relevance: float | None = Field(default=None, ge=0.0, le=1.0)
     max_searches: int = Field(default=256, ge=1)
     splitter: Splitter | Literal["auto"] | None = "auto"
     indexed_fields: tuple[str, ...] = ()
@@ -299,6 +308,15 @@ class PipelineConfig(BaseModel):
             f'give "{EarlyStopping.use}", or a table with its options, not {shown(value)}; without it, rerank_k '
             "candidates are reranked"
         )
+
+    @field_validator("relevance", mode="before")
+    @classmethod
+    def _relevance_from_table(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return Relevance.from_config(value)
+        if value is None or isinstance(value, Relevance):
+            return value
+        raise ConfigError(f"give a Relevance, or a table with its options, not {shown(value)}")
 
     @field_validator("fields", mode="before")
     @classmethod

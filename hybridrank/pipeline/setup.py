@@ -28,6 +28,8 @@ from hybridrank.pipeline.local_arms import LocalArms
 from hybridrank.pipeline.observers import Observers
 from hybridrank.pipeline.remote_arms import RemoteArms
 from hybridrank.pipeline.scoring import RerankScorer
+from hybridrank.relevance.scale import Scale, arm_identities
+from hybridrank.rerank.members import known_identity
 from hybridrank.result.usage import Usage
 from hybridrank.runtime.drivers import AdmissionLimit
 
@@ -56,6 +58,7 @@ class Setup:
         self.shared = shared
         self.confidence_range = None if config.reranker is None else confidence_range_of(config.reranker)
         self.blend = effective_blend(config.blend, self.confidence_range)
+        self.scale = _scale(config)
         self.needs_vectors = any(
             isinstance(adjuster, VectorAdjuster) and adjuster.needs_vectors for adjuster in config.adjust
         )
@@ -87,6 +90,28 @@ class Setup:
             with suppress(ConfigError):
                 name = json.dumps(reranker.to_config(), sort_keys=True)
         return self.shared.latency_models.of(f"{name} on {node()}")
+
+
+def _scale(config: PipelineConfig) -> Scale:
+    """The meaning of the reranker's scores.
+
+    Raises:
+        ConfigError: there is a `min_relevance`, and nothing gives relevance.
+    """
+    identity = None if config.reranker is None else known_identity(config.reranker)
+    try:
+        scale = Scale.of(
+            config.relevance, config.reranker, identity=identity, arms=arm_identities(config.retrievers)
+        )
+    except ConfigError as error:
+        raise ConfigError(error.problem, path=error.path.replace("$", "$.relevance", 1)) from None
+    if config.min_relevance is not None and scale.curve is None:
+        raise ConfigError(
+            "it is about calibrated scores, and those of this pipeline are not: calibrate the reranker "
+            "(hybridrank calibrate), or leave min_relevance out",
+            path="$.min_relevance",
+        )
+    return scale
 
 
 def indexed_retrievers(config: PipelineConfig) -> dict[str, IndexedRetriever]:

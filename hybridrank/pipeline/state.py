@@ -42,6 +42,11 @@ class QueryState:
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
+    def reranked(self) -> Stage | None:
+        """The stage of the reranker, if there is one."""
+        return next((stage for stage in self.stages if stage.kind == "rerank"), None)
+
+    @property
     def last(self) -> Stage:
         """The last stage that ranked anything; otherwise the fusion."""
         return next(stage for stage in reversed(self.stages) if stage.ids or stage.kind == "fuse")

@@ -22,6 +22,7 @@ _HOME = {
     "EarlyStopping": "early_stopping",
     "Fallback": "fallback",
     "OnLong": "pairs",
+    "Relevance": "hybridrank.relevance.settings",
     "Reranked": "texts",
     "arerank": "texts",
     "PairTokenizer": "pairs",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from hybridrank.blend.confidence import confidence_range_of as confidence_range_of
     from hybridrank.blend.interpolation import blend as blend
     from hybridrank.blend.interpolation import blend_scores as blend_scores
+    from hybridrank.relevance.settings import Relevance as Relevance
     from hybridrank.rerank.cached import Cached as Cached
     from hybridrank.rerank.calibrated import Calibrated as Calibrated
     from hybridrank.rerank.cascade import Cascade as Cascade

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from hybridrank.blend import confidence_range_of
 from hybridrank.component.base import Component, once
+from hybridrank.component.protocols import CalibratedReranker, FittedReranker
 from hybridrank.component.registry import RerankerOption, create
 from hybridrank.errors import InputError, StorageError
 from hybridrank.models.digests import cache_folder
@@ -111,6 +112,16 @@ class Cached(Component):
     def confidence_range(self) -> tuple[float, float] | None:
         """The reranker's range."""
         return confidence_range_of(self.reranker)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the scores are probabilities: as the reranker says."""
+        return isinstance(self.reranker, CalibratedReranker) and self.reranker.calibrated
+
+    @property
+    def fitted_relevance(self) -> Sequence[Mapping[str, Any]]:
+        """What the reranker brings."""
+        return self.reranker.fitted_relevance if isinstance(self.reranker, FittedReranker) else ()
 
     @property
     def metadata_fields(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from hybridrank.component.base import Component
 from hybridrank.component.registry import RerankerOption, create
 from hybridrank.component.stored_names import current_identity
 from hybridrank.errors import ConfigError, InputError
-from hybridrank.rerank.calibration import Calibration, Isotonic, Platt, in_order
+from hybridrank.relevance.curves import Calibration, Isotonic, Platt, in_order
 from hybridrank.rerank.members import (
     ascore_member,
     identity_of,

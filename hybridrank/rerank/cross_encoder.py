@@ -16,6 +16,7 @@ from hybridrank.models import file_names, resolve
 from hybridrank.models.digests import files_digest
 from hybridrank.models.files import cpu_features, onnx_files, with_weights
 from hybridrank.models.onnx_runtime import Encoder, Graph, trust_needed_to_run, window_of
+from hybridrank.relevance.shipped import shipped_calibrations
 from hybridrank.rerank.pairs import Activation, OnLong, PairTokenizer, document_limit, scores_of_best_windows
 from hybridrank.types import Candidates, Scores
 
@@ -93,6 +94,13 @@ class CrossEncoder(Component):
     def confidence_range(self) -> tuple[float, float] | None:
         """The range for models on whose logits it was measured (docs/blending.md); None for others."""
         return _SURE_BETWEEN.get(self.model) if self.activation == "none" else None
+
+    @property
+    def fitted_relevance(self) -> Sequence[Mapping[str, Any]]:
+        """For models whose logits were calibrated (docs/relevance.md); empty for others."""
+        if self.activation != "none" or self.metadata_fields:
+            return ()
+        return shipped_calibrations(self.model, identity=self.identity)
 
     def trust_needed(self) -> Mapping[str, str]:
         """A model that is not on this machine by its id, a model at a path, and very large batches."""

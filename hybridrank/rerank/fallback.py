@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt
 
 from hybridrank.component.base import Component, once
-from hybridrank.component.protocols import Reranker
+from hybridrank.component.protocols import CalibratedReranker, Reranker
 from hybridrank.component.registry import RerankerOption
 from hybridrank.errors import (
     AuthenticationError,
@@ -88,6 +88,11 @@ class Fallback(Component):
             cooldown: float = 30.0,
             time_share: float = 0.5,
         ) -> None: ...
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the scores are probabilities: if those of all members are."""
+        return all(isinstance(each, CalibratedReranker) and each.calibrated for each in self.rerankers)
 
     @property
     def metadata_fields(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "ascore_member_in_time",
     "identity_of",
     "is_pointwise",
+    "known_identity",
     "metadata_fields_of",
     "names_of",
     "provenance_of",
@@ -123,6 +124,14 @@ def identity_of(reranker: Reranker) -> str:
         f'nothing tells what decides the scores of "{_name(reranker)}": give it a property `identity`, a str that '
         "is another one whenever a pair would get another score"
     )
+
+
+def known_identity(reranker: Reranker) -> str | None:
+    """Like `identity_of`; None if nothing tells."""
+    try:
+        return identity_of(reranker)
+    except InputError:
+        return None
 
 
 def provenance_of(reranker: Reranker) -> Iterator[str]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hybridrank.component.protocols import CalibratedReranker, Reranker
+from hybridrank.component.protocols import Reranker
 from hybridrank.component.registry import component_class, create
 from hybridrank.errors import ConfigError, InputError
-from hybridrank.rerank.members import ascore_member, names_of, score_member
+from hybridrank.relevance.scale import Scale
+from hybridrank.rerank.members import ascore_member, known_identity, names_of, score_member
 from hybridrank.types import Candidates, Document, Query, Scores, Span
 from hybridrank.values.arguments import whole_number
 from hybridrank.values.printable import shown
@@ -92,14 +93,14 @@ async def arerank(
 
 
 def _best(candidates: Candidates, scores: Scores, top_n: int | None, reranker: Reranker) -> list[Reranked]:
-    calibrated = isinstance(reranker, CalibratedReranker) and reranker.calibrated
+    curve = Scale.of(None, reranker, identity=known_identity(reranker)).curve
     order = sorted(range(len(scores)), key=lambda index: -scores[index])  # stable: ties keep their order
     return [
         Reranked(
             index,
             scores[index],
             candidates.documents[index],
-            scores[index] if calibrated else None,
+            None if curve is None else curve(scores[index]),
             scores.spans[index],
         )
         for index in order[:top_n]

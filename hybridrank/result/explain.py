@@ -69,6 +69,8 @@ def explain(hits: Sequence[Hit], trace: Trace, *, width: int) -> str:
         console.print(table)
     for stage in stages:
         console.print(Text(_describe(stage)))
+    if trace.decision is not None:
+        console.print(Text(printable(trace.decision.describe())))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 

@@ -17,8 +17,14 @@ __all__ = ["Hit", "SearchResult"]
 class Hit:
     """One found document: its `rank` (1-based), and its `score` at the last stage that scored it.
 
-    `scored_by` names that stage. Scores of different stages are not on one scale: documents that the reranker (and
-    the adjusters after it) did not see follow the others in fused order, with their fused scores.
+    `score` only orders the hits of one search: it is no probability, and comparing it with a constant or with
+    scores of another search has no meaning. `scored_by` names its stage. Scores of different stages are not on
+    one scale: documents that the reranker (and the adjusters after it) did not see follow the others in fused
+    order, with their fused scores.
+
+    `relevance` is the probability, 0…1, that the document is relevant, from the reranker's own score; None if the
+    reranker is not calibrated or did not score the document. It changes neither the order nor `score`
+    (docs/relevance.md).
 
     `spans` are the parts of the document's text that the reranker found relevant, best first; empty where it
     reports none.
@@ -29,6 +35,7 @@ class Hit:
     document: Document
     scored_by: str
     spans: tuple[Span, ...] = ()
+    relevance: float | None = None
 
     @property
     def id(self) -> str:
@@ -82,17 +89,33 @@ class SearchResult(Sequence[Hit]):
         """The stages that failed or were cut short by the deadline, and why: empty for a sound search."""
         return self.trace.degraded
 
+    @property
+    def answered(self) -> bool | None:
+        """Whether something in the collection answers the query; None if that is not known.
+
+        False if the evidence is below a threshold that refuses at most a set share of the answerable questions
+        (`trace.decision`), or if nothing at all was found. None if the reranker is not calibrated, gave no scores
+        (as in an outage, and in the first result of a stream), or if a stage failed or was cut short and what was
+        read holds no answer.
+        """
+        if self.trace.decision is not None:
+            return self.trace.decision.answered
+        fused = next((stage for stage in self.trace.stages if stage.kind == "fuse"), None)
+        return False if fused is not None and not fused.ids and not self.degraded else None
+
     def to_dict(self) -> dict[str, Any]:
         """The hits as JSON values, with each one's rank and score at every stage."""
         return {
             "query": self.trace.query,
             "seconds": self.trace.seconds,
             "degraded": dict(self.degraded),
+            "answered": self.answered,
             "hits": [
                 {
                     "rank": hit.rank,
                     "score": hit.score,
                     "scored_by": hit.scored_by,
+                    "relevance": hit.relevance,
                     "id": hit.id,
                     "title": hit.title,
                     "text": hit.text,

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from hybridrank.errors import InputError
+from hybridrank.result.decision import Decision
 from hybridrank.types import Ranking, Span
 from hybridrank.values.json_values import sound_text
 from hybridrank.values.problems import first_problem
@@ -84,6 +85,8 @@ class Stage:
 class Trace:
     """The stages of one search, in order, and the settings that it ran with; `seconds` is wall-clock.
 
+    `decision` is whether one of the documents answers the query; None where that is not known.
+
     `version` is 2 where the stages have a `start`, else 1; traces of both versions are read.
     """
 
@@ -94,6 +97,7 @@ class Trace:
     seconds: float
     stages: tuple[Stage, ...]
     version: int = 1
+    decision: Decision | None = None
 
     def __post_init__(self) -> None:
         if self.version < 1:
@@ -148,6 +152,9 @@ class Trace:
         numbers = chain(
             [trace.seconds], *((each.seconds, each.start or 0.0, *each.scores) for each in trace.stages)
         )
+        if trace.decision is not None:
+            told = trace.decision
+            numbers = chain(numbers, [told.evidence, told.threshold, *told.features.values()])
         if not all(map(isfinite, numbers)):
             raise InputError("not a trace: its seconds, starts and scores must be finite numbers")
         return trace

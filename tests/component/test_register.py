@@ -203,7 +203,7 @@ def test_a_collection_names_it_and_imports_nothing(module, name):
 def test_what_is_stored_is_trusted_as_ever(module, name):
     file = module(more="")  # it does not say what a stored configuration may make it do
     file.with_name("mine.toml").write_text(f'[reranker]\nuse = "{name}"\n[retrievers.bm25]\nuse = "bm25"\n')
-    hybridrank("index", "corpus.jsonl", "--into", "stored", "--config", "mine.toml", "--import", file)
+    hybridrank("index", "corpus.jsonl", "--into", "stored", "--config", "mine.toml", "--trust", "--import", file)
     status, _, err = hybridrank("search", "stored", "soil", "--import", file)
     assert status == 2
     assert "trust" in err

@@ -19,8 +19,8 @@ from support import AsyncSharedWords, SharedWords
 from hybridrank import Candidates, Component, Document, Pipeline, Query
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.pipeline.config import PipelineConfig
+from hybridrank.relevance.curves import Isotonic, Platt
 from hybridrank.rerank import Calibrated, Cascade, CrossEncoder
-from hybridrank.rerank.calibration import Isotonic, Platt
 from hybridrank.rerank.members import is_pointwise
 from hybridrank.testing import Tolerances, checks
 

@@ -72,6 +72,12 @@ class Writer(Reader):
             [json.dumps(types.to_dict(), ensure_ascii=False)],
         )
 
+    def put_config(self, config: Mapping[str, Any]) -> None:
+        """Store the pipeline's configuration; documents and indexes stay as they are."""
+        self._rows(
+            "INSERT OR REPLACE INTO settings VALUES ('config', ?)", [json.dumps(config, ensure_ascii=False)]
+        )
+
     def put_fingerprint(self, embedder: int, fingerprint: str) -> None:
         """Store an embedder's fingerprint."""
         known = {**self.fingerprints(), embedder: fingerprint}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from hybridrank.types import Candidates
 
@@ -11,6 +11,7 @@ __all__ = [
     "AsyncReranker",
     "CalibratedReranker",
     "ConfidentReranker",
+    "FittedReranker",
     "PointwiseReranker",
     "ReadsMetadata",
     "Reranker",
@@ -85,5 +86,19 @@ class ConfidentReranker(Reranker, Protocol):
         """A best score of at most the first means no good answer; of at least the second, a good one.
 
         None if unknown. A blend sets the weight of the fused order by it.
+        """
+        ...
+
+
+@runtime_checkable
+class FittedReranker(Reranker, Protocol):
+    """A reranker that brings fitted options of `hybridrank.rerank.Relevance` for its scores."""
+
+    @property
+    def fitted_relevance(self) -> Sequence[Mapping[str, Any]]:
+        """Options by which a pipeline turns its scores into relevance, best first; the first that fits is used.
+
+        Each has ``fitted_for``, with the reranker's identity as ``reranker``, and those of the embedders of the
+        arms whose scores it reads. Empty if there are none.
         """
         ...

@@ -46,7 +46,7 @@ def rerank(
         )
 
     def so_far(scored: Scored) -> list[QueryState]:
-        stages = dict(zip(map(id, asked), _stages(options, batch, scored), strict=True))
+        stages = dict(zip(map(id, asked), _stages(setup, options, batch, scored), strict=True))
         return [
             replace(state, stages=[*state.stages, stages[id(state)]]) if id(state) in stages else state
             for state in states
@@ -65,19 +65,21 @@ def rerank(
             raise scored.error
         if not scored.late:
             _log.warning("the reranker failed, results are in fused order: %s", described(scored.error))
-    for state, stage in zip(asked, _stages(options, batch, scored), strict=True):
+    for state, stage in zip(asked, _stages(setup, options, batch, scored), strict=True):
         state.stages.append(stage)
         setup.shared.usage.add(stage)
 
 
-def _stages(options: SearchOptions, batch: Sequence[Candidates], scored: Scored) -> list[Stage]:
+def _stages(setup: Setup, options: SearchOptions, batch: Sequence[Candidates], scored: Scored) -> list[Stage]:
     return [
-        _stage(options, candidates, scores, scored, place)
+        _stage(setup, options, candidates, scores, scored, place)
         for place, (candidates, scores) in enumerate(zip(batch, scored.scores, strict=True))
     ]
 
 
-def _stage(options: SearchOptions, candidates: Candidates, scores: Scores, scored: Scored, place: int) -> Stage:
+def _stage(
+    setup: Setup, options: SearchOptions, candidates: Candidates, scores: Scores, scored: Scored, place: int
+) -> Stage:
     """The stage of the query at this place: as many of the first candidates as there are scores."""
     ranked = candidates.documents[: len(scores)]
     ranking = Ranking.of(zip((document.id for document in ranked), scores, strict=True))
@@ -88,8 +90,11 @@ def _stage(options: SearchOptions, candidates: Candidates, scores: Scores, score
         error = None if scored.error is None else described(scored.error)
         if scored.late:
             error = f"deadline: reranked {len(scores)} of {len(candidates)}"
-        if error is not None and options.min_score is not None and not len(scores):
-            error = f"{error}; min_score was not applied"
+        bounds = {"min_score": options.min_score, "min_relevance": setup.config.min_relevance}
+        if error is not None and not len(scores):
+            error = "; ".join(
+                [error, *(f"{name} was not applied" for name, least in bounds.items() if least is not None)]
+            )
     return Stage(
         "rerank",
         "rerank",
