@@ -62,7 +62,9 @@ def calibrate(
     from hybridrank.errors import InputError
     from hybridrank.evaluation import Recording
     from hybridrank.evaluation import calibrate as calibrated
+    from hybridrank.rerank import Relevance
 
+    Relevance(max_refused=max_refused, confidence=confidence)  # wrong ones are refused before anything is searched
     stored = source is not None and is_collection(source)
     if judged.given:
         recorded = _search(judged, source, recording, config, reranker, resume=resume, trust=trust)
@@ -83,7 +85,7 @@ def calibrate(
         err(f"warning: {warning}")
     if toml is not None:
         report.write(toml)
-        err(f"wrote {toml}: use it with --config, or PipelineConfig.load")
+        err(f"wrote {toml}: its table [relevance] belongs in the pipeline's TOML file")
     elif stored and source is not None:
         with open_documents(source) as collection:
             collection.store_relevance(report.relevance)

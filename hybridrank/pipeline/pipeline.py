@@ -203,8 +203,8 @@ class Pipeline:
         `min_score` leaves out documents that the reranker scored lower, did not receive, or did not reach before
         the deadline. If it scored nothing at all, because it failed or had no time, nothing is left out: results
         are in fused order, and `degraded` says that `min_score` was not applied. It is on the reranker's own
-        scale, independent of the blend and the adjusters: `rerank.Calibrated` returns probabilities, on which a
-        threshold has the same meaning for every reranker.
+        scale, independent of the blend and the adjusters. `min_relevance`, an override, is the same for
+        `hit.relevance`, on which a threshold has the same meaning for every calibrated reranker.
 
         `deadline` is in seconds, for the whole search: as many candidates are reranked, best first, as the time
         allows, and a late arm or reranker is abandoned. The result's `degraded` reports it; being late does not

@@ -23,17 +23,21 @@ def result_html(hits: Sequence[Hit], trace: Trace) -> str:
     """The hits as a table with their ranks at every stage, and the stages, folded."""
     names = [stage.name for stage in trace.stages if stage.ranks]
     titled = any(hit.title for hit in hits)
+    calibrated = any(hit.relevance is not None for hit in hits)
     rows = []
     for hit in hits:
         path = trace.path(hit.id)
         ranks = [str(path[name][0]) if name in path else "–" for name in names]
         words = [hit.id, *([hit.title or ""] if titled else []), _brief(hit.text), reasons(trace, path)]
-        rows.append([str(hit.rank), *words, *ranks, f"{hit.score:.3g}", hit.scored_by])
+        relevance = ["–" if hit.relevance is None else f"{hit.relevance:.2f}"] if calibrated else []
+        rows.append([str(hit.rank), *words, *ranks, *relevance, f"{hit.score:.3g}", hit.scored_by])
     labels = ["#", "id", *(["title"] if titled else []), "text", "why"]
-    columns = [*labels, *(f"{name} rank" for name in names), "score", "scored by"]
+    relevance = ["relevance"] if calibrated else []
+    columns = [*labels, *(f"{name} rank" for name in names), *relevance, "score", "scored by"]
     found = html_table(trace.query, columns, rows, labels=len(labels)) if hits else "<p>Nothing found.</p>"
+    decided = "" if trace.decision is None else f"<p>{html_text(trace.decision.describe())}</p>\n"
     stages = f"<details><summary>{_summary(trace)}</summary>\n{_stages(trace.stages)}\n</details>"
-    return notebook_html(f"{_degraded(trace)}{found}\n{stages}")
+    return notebook_html(f"{_degraded(trace)}{found}\n{decided}{stages}")
 
 
 def trace_html(trace: Trace) -> str:

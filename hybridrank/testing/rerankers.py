@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hybridrank.blend import confidence_range_of
-from hybridrank.component.protocols import AsyncReranker, ConfidentReranker, Reranker
+from hybridrank.component.protocols import AsyncReranker, ConfidentReranker, FittedReranker, Reranker
 from hybridrank.component.validation import validate_scores
 from hybridrank.errors import BackendResponseError, ConfigError, InputError
-from hybridrank.rerank.members import is_pointwise, metadata_fields_of
+from hybridrank.relevance.settings import Relevance
+from hybridrank.rerank.members import is_pointwise, known_identity, metadata_fields_of
 from hybridrank.testing.kit import (
     THREADS,
     CheckFailed,
@@ -233,6 +234,23 @@ def confidence_range_as_declared(reranker: Reranker, tolerances: Tolerances) -> 
         raise CheckFailed(f"{error}: a blend weighs the fused order by it") from error
 
 
+def fitted_relevance_as_declared(reranker: Reranker, tolerances: Tolerances) -> None:
+    """`fitted_relevance`, if declared, has options of `Relevance` that were fitted for this reranker."""
+    if not isinstance(reranker, FittedReranker):
+        raise skip("it has no fitted_relevance: hits have a relevance once its user has calibrated it")
+    for options in reranker.fitted_relevance:
+        try:
+            fitted = Relevance(**options)
+        except (ConfigError, TypeError) as error:
+            raise CheckFailed(f"{error}: a pipeline builds Relevance with these options") from error
+        named, own = fitted.fitted_for.get("reranker"), known_identity(reranker)
+        require(
+            named == own,
+            f"fitted_for says {named!r}, and its identity is {own!r}: a pipeline uses what was fitted for the "
+            "reranker itself",
+        )
+
+
 def takes_any_sequence(reranker: Reranker, tolerances: Tolerances) -> None:
     """Tuples are accepted like lists."""
     batch = _batch()
@@ -346,6 +364,7 @@ CHECKS: Sequence[Callable[[Reranker, Tolerances], None]] = (
     pointwise_as_declared,
     reads_declared_metadata_only,
     confidence_range_as_declared,
+    fitted_relevance_as_declared,
     takes_any_sequence,
     input_is_unmutated,
     odd_documents,

@@ -115,11 +115,11 @@ def test_a_failed_search_is_left_out():
         (lambda made: replace_reranker(made, "<tests.Reranker>"), "give the reranker a property `identity`"),
         (
             lambda made: recording([search("a", {"x": 1}, {"bm25": ["x"]}, ["x"], ["x"])], settings=SETTINGS),
-            "no other document",
+            "all of the 1 candidates",
         ),
         (
             lambda made: recording([search("a", {"y": 1}, {"bm25": ["x"]}, ["x"], ["x"])], settings=SETTINGS),
-            "no relevant document",
+            "none of the 1 candidates",
         ),
     ],
 )

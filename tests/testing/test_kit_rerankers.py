@@ -182,6 +182,14 @@ class TellsOne(Right):
     confidence_range: ClassVar[tuple[float]] = (1.0,)
 
 
+class BringsHalf(Right):
+    fitted_relevance: ClassVar = ({"weights": {"best": 1.0}, "fitted_for": {"reranker": "right"}},)
+
+
+class BringsAnothers(Right):
+    fitted_relevance: ClassVar = ({"fitted_for": {"reranker": "another"}},)
+
+
 class WantsLists(Right):
     def score(self, batch):
         return super().score(batch.copy())
@@ -291,6 +299,8 @@ BROKEN = [
     ("scores_every_document", SpansOfContent, "0 <= start < end"),
     ("confidence_range_as_declared", TellsBackwards, "the lower first, not (1.0, 0.0)"),
     ("confidence_range_as_declared", TellsOne, "two scores"),
+    ("fitted_relevance_as_declared", BringsHalf, "weights and questions belong together"),
+    ("fitted_relevance_as_declared", BringsAnothers, "fitted_for says 'another', and its identity is"),
     ("takes_any_sequence", WantsLists, "score() of tuples raised AttributeError"),
     ("input_is_unmutated", SortsDocuments, "changed its input"),
     ("input_is_unmutated", PopsBatch, "changed its input"),

@@ -133,10 +133,10 @@ class _Pairs:
             np.array([relevant for each in asked for relevant in each.relevant], np.bool_),
         )
         if not pairs.relevant.any() or pairs.relevant.all():
-            kind = "relevant" if not pairs.relevant.any() else "other"
+            share = "all" if len(pairs.scores) and pairs.relevant.all() else "none"
             raise InputError(
-                f"there is no {kind} document among the {len(pairs.scores):,} candidates that the reranker "
-                "scored: calibrating takes both"
+                f"{share} of the {len(pairs.scores):,} candidates that the reranker scored are relevant: "
+                "calibrating takes relevant documents and others"
             )
         return pairs
 
