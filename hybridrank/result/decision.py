@@ -32,9 +32,8 @@ class Decision:
         told = {True: "yes", False: "no", None: "unknown"}[self.answered]
         sign = "≥" if self.evidence >= self.threshold else "<"
         read = ", ".join(f"{name} {value:.3g}" for name, value in self.features.items())
-        sure = f" with {self.confidence:.0%} confidence" if self.confidence else " on average"
+        sure = f"{self.confidence:.0%} confidence" if self.confidence else "on average"
         return (
-            f"answered: {told}, evidence {self.evidence:.3g} {sign} {self.threshold:.3g} ({read}); the "
-            f"threshold refuses at most {self.max_refused:.2g} of answerable questions{sure}, set on "
-            f"{self.questions} questions"
+            f"answered: {told}, evidence {self.evidence:.3g} {sign} {self.threshold:.3g} ({read}), at most "
+            f"{100 * self.max_refused:.3g}% refused ({sure}, {self.questions} questions)"
         )
