@@ -90,6 +90,12 @@ def test_too_few_questions_leave_the_bound_out():
     assert calibrate(judged(58), confidence=0.0).threshold is not None
 
 
+def test_a_bound_that_is_out_of_reach_is_not_stored():
+    relevance = calibrate(judged(80), max_refused=0.001).relevance
+    assert (relevance.max_refused, relevance.questions) == (0.05, ())
+    assert Pipeline.build(TOPICS, retrievers={"bm25": "bm25"}, relevance=relevance).config.relevance == relevance
+
+
 def test_what_no_document_here_answers_is_not_counted():
     held = judged()
     lost = {query_id: frozenset(each.qrels) for query_id, each in list(held.searches.items())[:30]}

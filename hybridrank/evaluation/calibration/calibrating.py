@@ -93,10 +93,10 @@ def calibrate(
     if len(evidence) < (needed := questions_needed(**wanted.bound)):
         warnings.append(
             f"the bound {max_refused:g} with {confidence:g} confidence takes {needed} questions with answers, "
-            f"and there are {len(evidence)}: `answered` stays as it was; judge more questions, or choose a higher "
-            "max_refused"
+            f"and there are {len(evidence)}: `answered` is what the reranker brings; judge more questions, or "
+            "choose a higher max_refused"
         )
-        weights, evidence = {}, []
+        weights, evidence, wanted = {}, [], Relevance()  # what the reranker brings keeps its own bound
     used = {name.removesuffix(".best") for name in weights} & arms.keys()
     relevance = Relevance(
         **wanted.bound,
