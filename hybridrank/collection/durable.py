@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as SizedIterable
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from hybridrank.collection.adding import Adder
 from hybridrank.collection.documents import checked_ids
@@ -22,14 +22,14 @@ from hybridrank.collection.folder import (
     open_store,
     remove_database,
 )
-from hybridrank.collection.indexes.arms import configured, default_retrievers, embedder_numbers, identities, named
+from hybridrank.collection.indexes.arms import configured, default_retrievers, identities, named
+from hybridrank.collection.indexes.layout import Layout, Layouts
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.indexes.view import View
 from hybridrank.collection.protocol import Capability
-from hybridrank.collection.sqlite.reader import Reader
+from hybridrank.collection.reindexing import Reindexer, ReindexReport
 from hybridrank.collection.sqlite.schema import FORMAT
 from hybridrank.collection.sqlite.store import Store
-from hybridrank.component.base import local_only
 from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
@@ -44,6 +44,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Collection"]
+
+
+class LayoutOptions(TypedDict, total=False):
+    """The options of `Collection.reindex`: those that are given are changed."""
+
+    retrievers: Mapping[str, IndexedRetriever]
+    splitter: Splitter | None
+    indexed_fields: SizedIterable[str]
+
 
 _UNITS = 512  # read in one transaction
 
@@ -62,26 +71,15 @@ class Collection:
 
     capabilities: frozenset[Capability] = frozenset({"durable", "sources", "snapshot"})
 
-    def __init__(
-        self, path: Path, store: Store, retrievers: Mapping[str, IndexedRetriever], reader: Reader, *, trust: bool
-    ) -> None:
-        settings = reader.settings()
+    def __init__(self, path: Path, store: Store, layouts: Layouts, live: LiveIndexes | None = None) -> None:
         self.path = path
-        self.config: dict[str, Any] = settings["config"]
-        self.retrievers = dict(retrievers)
-        self.indexed_fields: tuple[str, ...] = tuple(self.config.get("indexed_fields", ()))
-        stored = self.config.get("splitter")
-        with nullcontext() if trust else local_only():
-            self.splitter = None if stored is None else Splitter.from_config(stored)
         self._store = store
+        self._layouts = layouts
         self._made: Sequence[Path] = ()  # directories, by `create`
-        stored_embedders, fingerprints = reader.embedders(), reader.fingerprints()
-        self._embedders = embedder_numbers(self.retrievers, stored_embedders, fingerprints)
-        self._live = LiveIndexes(path, store, self.retrievers, self._embedders, fingerprints)
-        at_hand = set(self._embedders.values())
-        lacking = [name for name, number in stored_embedders.items() if number not in at_hand]
+        self._live = LiveIndexes(path, store, layouts) if live is None else live
         self._editor = Editor(self._live)
-        self._adder = Adder(store, self._live, self._embedders, self.splitter, lacking=lacking)
+        self._adder = Adder(store, self._live)
+        self._reindexer = Reindexer(path, store, self._live, layouts)
 
     # ── creating, opening, closing ───────────────────────────────────────────────────────────────────────────
 
@@ -138,7 +136,9 @@ class Collection:
         }
         made = missing_folders(folder)
         make_database(folder, settings, identities(arms.values()))
-        collection = cls.open(folder, arms, trust=True)
+        given = settings["config"]["retrievers"] != {name: named(arm) for name, arm in arms.items()}
+        collection = cls._open(folder, arms, given=given, trust=True)
+        collection._layouts.trust = False  # of what another process may store later
         collection._made = made
         return collection
 
@@ -165,16 +165,27 @@ class Collection:
             StorageError: there is none, it is damaged, or a newer version of hybridrank wrote it.
             ConfigError: an arm's vectors were made by another embedder.
         """
-        folder = locate(path)
+        return cls._open(locate(path), retrievers, given=retrievers is not None, trust=trust, progress=progress)
+
+    @classmethod
+    def _open(
+        cls,
+        folder: Path,
+        retrievers: Mapping[str, IndexedRetriever] | None,
+        *,
+        given: bool,
+        trust: bool,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Open a collection; `given` says that the retrievers stay the same when it is reindexed."""
         store = open_store(folder)
         try:
+            source = f"the collection at {folder}"
             with store.reading() as reader:
                 config = reader.settings()["config"]
-                source = f"the collection at {folder}"
                 arms = configured(config, source=source, trust=trust) if retrievers is None else dict(retrievers)
-                store.indexed = {name: number for number, name in enumerate(config.get("indexed_fields", ()))}
-                store.splits = config.get("splitter") is not None
-                collection = cls(folder, store, arms, reader, trust=trust)
+                layout = Layout.of(reader, arms, trust=trust)
+            collection = cls(folder, store, Layouts(layout, given=given, trust=trust, source=source))
             collection._live.load(progress)
         except BaseException:
             store.close()
@@ -237,6 +248,39 @@ class Collection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that this process knows: another object after it has noticed a `reindex`."""
+        return self._layouts.current
+
+    @property
+    def _newest(self) -> Layout:
+        """The layout of now; of a closed collection, the last one."""
+        if self._store.closed:
+            return self.layout
+        with self._store.reading() as reader:
+            return self._layouts.at(reader)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The stored configuration: of a pipeline, if one built the collection."""
+        return dict(self._newest.config)
+
+    @property
+    def retrievers(self) -> dict[str, IndexedRetriever]:
+        """The local arms, by name."""
+        return dict(self._newest.retrievers)
+
+    @property
+    def splitter(self) -> Splitter | None:
+        """The splitter of documents into passages; None if documents are indexed whole."""
+        return self._newest.splitter
+
+    @property
+    def indexed_fields(self) -> tuple[str, ...]:
+        """The metadata fields by which filters are fast."""
+        return tuple(self._newest.config.get("indexed_fields", ()))
 
     @property
     def fields(self) -> FieldTypes:
@@ -441,6 +485,74 @@ class Collection:
                 type: the message names the document. Nothing was changed.
         """
         self._editor.declare_fields(FieldTypes.of(fields))
+
+    def reindex(
+        self,
+        *,
+        config: Mapping[str, Any] | None = None,
+        gate: Callable[[Collection], Any] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        **options: Unpack[LayoutOptions],
+    ) -> ReindexReport:
+        """Change the splitter, the retrievers with their embedders, or the indexed fields of a live collection.
+
+        `options` are those to change: `retrievers`, `splitter` (None: documents are indexed whole) and
+        `indexed_fields`. The other layout is built beside the current one. Searches and writes, here and in
+        other processes, go on with the current layout; what they write meanwhile is caught up with. Then the
+        collection is switched to the other layout in one transaction, and every process uses it from its next
+        search on. The layout of before is kept until `finish_reindex`, and `rollback` goes back to it.
+
+        Texts whose vectors the collection has are not embedded again. After a failure or a kill, the same call
+        goes on where it stopped.
+
+        `gate` is called with the collection in its other layout, which can be searched and not changed; where
+        what it returns is false, nothing is switched, and the layout is kept for another attempt. With `dry_run`
+        nothing is changed: the report says what would be. `config` are further options to store, of a pipeline.
+        `progress` counts documents.
+
+        Raises:
+            ConfigError: a retriever's embedder has other files than those that made its vectors.
+            InputError: an option is wrong, or the layout of before the last `reindex` is still there.
+            StorageError: the collection is read-only, or the database failed. The current layout stays in use.
+        """
+        target = shielded(partial(self._reindexer.target, options, config or {}))
+        if dry_run:
+            return self._reindexer.preview(target, progress)
+        if gate is None:
+            return self._reindexer.run(target, None, progress)
+
+        def ask(store: Store, layouts: Layouts, live: LiveIndexes) -> Any:
+            return gate(type(self)(self.path, store, layouts, live))
+
+        return self._reindexer.run(target, ask, progress)
+
+    def rollback(
+        self,
+        *,
+        retrievers: Mapping[str, IndexedRetriever] | None = None,
+        trust: bool = False,
+        progress: Progress | None = None,
+    ) -> ReindexReport:
+        """Go back to the layout of before the last `reindex`, or remove the one that is being built.
+
+        Documents that were written since the switch are split and embedded for the layout of before first.
+        `retrievers` and `trust` are as for `open`. A second call goes back again.
+
+        Raises:
+            InputError: the collection has one layout.
+            UntrustedConfigError: the stored retrievers take `trust`, and none are given.
+        """
+        return self._reindexer.rollback(retrievers, trust=trust, progress=progress)
+
+    @shield
+    def finish_reindex(self) -> None:
+        """Remove the layout of before the last `reindex` with its vectors, and compact the collection.
+
+        Raises:
+            InputError: there is none, or the collection was not switched to the one that is being built.
+        """
+        self._reindexer.finish()
 
     @shield
     def compact(self) -> None:
