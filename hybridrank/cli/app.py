@@ -19,6 +19,7 @@ from hybridrank.cli import (
     models,
     plugins,
     recording,
+    reindexing,
     replaying,
     searching,
     tuning,
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command()(searching.demo)
 app.command()(searching.search)
 app.command()(indexing.index)
+app.command()(reindexing.reindex)
 app.command()(contents.info)
 app.command()(contents.get)
 app.command()(contents.delete)

@@ -9,6 +9,7 @@ from hybridrank._lazy import lazy
 _HOME = {
     "Collection": "durable",
     "MemoryCollection": "memory",
+    "ReindexReport": "reindexing",
     "SearchableCollection": "protocol",
 }
 
@@ -18,5 +19,6 @@ if TYPE_CHECKING:
     from hybridrank.collection.durable import Collection as Collection
     from hybridrank.collection.memory import MemoryCollection as MemoryCollection
     from hybridrank.collection.protocol import SearchableCollection as SearchableCollection
+    from hybridrank.collection.reindexing import ReindexReport as ReindexReport
 else:
     __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -69,7 +69,7 @@ class Collection:
     directory must be on a local file system (SQLite's write-ahead log uses shared memory).
     """
 
-    capabilities: frozenset[Capability] = frozenset({"durable", "sources", "snapshot"})
+    capabilities: frozenset[Capability] = frozenset({"durable", "sources", "snapshot", "reindex"})
 
     def __init__(self, path: Path, store: Store, layouts: Layouts, live: LiveIndexes | None = None) -> None:
         self.path = path
@@ -136,7 +136,8 @@ class Collection:
         }
         made = missing_folders(folder)
         make_database(folder, settings, identities(arms.values()))
-        given = settings["config"]["retrievers"] != {name: named(arm) for name, arm in arms.items()}
+        stored = settings["config"]["retrievers"] or {}
+        given = any(stored.get(name) is None for name in arms)
         collection = cls._open(folder, arms, given=given, trust=True)
         collection._layouts.trust = False  # of what another process may store later
         collection._made = made

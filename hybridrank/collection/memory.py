@@ -61,6 +61,7 @@ class MemoryCollection:
     ) -> None:
         self.indexes = dict(indexes)
         self.splitter = splitter
+        self.layout = None
         self.fields = FieldTypes.of(fields)
         self._documents: dict[str, Document] = {}
         self._passages: dict[str, Sequence[Document]] = {}  # by document, where there is a splitter
