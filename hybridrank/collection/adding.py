@@ -133,7 +133,7 @@ class Adder:
         """Store a batch. If the collection was reindexed since it was prepared, prepare it again."""
         while not self._is_put(batch, source, types):
             layout, count = self._live.indexes.layout, len(batch.documents)
-            given_vectors(given, self._live.indexes.arms, count=count, splits=layout.splitter is not None)
+            given_vectors(given or None, self._live.indexes.arms, count=count, splits=layout.splitter is not None)
             batch = self._prepared(batch.documents, given, progress=_unseen)
 
     def _is_put(self, batch: _Batch, source: str | None, types: FieldTypes) -> bool:

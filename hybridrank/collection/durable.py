@@ -383,6 +383,7 @@ class Collection:
                     "indexes": self._live.generations.size(),
                 },
                 "unsaved_changes": self._live.indexes.unsaved,
+                **self._reindexer.statistics(reader),
                 "arms": arms,
             }
 

@@ -88,6 +88,18 @@ class Reindexer:
         self._live = live
         self._layouts = layouts
 
+    def statistics(self, reader: Reader) -> dict[str, Any]:
+        """JSON values about the other layout, if there is one."""
+        if (other := other_layout(reader)) is None:
+            return {}
+        now = self._layouts.at(reader).config
+        changed = [
+            name for name in sorted({*now, *other.config} - {"fields"}) if now.get(name) != other.config.get(name)
+        ]
+        left = 0 if other.shared else count_pending(reader)
+        state = "being built" if other.role == "next" else "kept from before the last switch"
+        return {"other_layout": {"state": state, "differs_in": changed, "documents_to_do": left}}
+
     # ── what is wanted ───────────────────────────────────────────────────────────────────────────────────────
 
     def target(self, options: Mapping[str, Any], config: Mapping[str, Any]) -> Target:

@@ -11,7 +11,7 @@ from hybridrank.collection.indexes.arms import configured, embedder_numbers
 from hybridrank.collection.sqlite.reader import Reader
 from hybridrank.component.base import local_only
 from hybridrank.component.protocols import IndexedRetriever
-from hybridrank.errors import ConfigError, StorageError
+from hybridrank.errors import ConfigError, StorageError, UntrustedConfigError
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime import fork
 
@@ -97,12 +97,13 @@ class Layouts:
                 return Layout.of(reader, before.retrievers, trust=self.trust)
             config = reader.settings()["config"]
             stored, held = config.get("retrievers") or {}, before.config.get("retrievers") or {}
-            arms = configured(config, source=self._source, trust=self.trust)
-            same = {name: arm for name, arm in before.retrievers.items() if held.get(name) == stored.get(name, 0)}
-            return Layout.of(reader, {name: same.get(name, arm) for name, arm in arms.items()}, trust=self.trust)
+            kept = {name: arm for name, arm in before.retrievers.items() if held.get(name) == stored.get(name, 0)}
+            others = {**config, "retrievers": {name: arm for name, arm in stored.items() if name not in kept}}
+            arms = {**kept, **configured(others, source=self._source, trust=self.trust)}
+            return Layout.of(reader, {name: arms[name] for name in stored if name in arms}, trust=self.trust)
+        except UntrustedConfigError:
+            raise
         except ConfigError as error:
-            if type(error) is not ConfigError:  # it takes trust
-                raise
             raise StorageError(
                 f"{self._source} was reindexed while it was open, and the retrievers that it was opened with are "
                 f"none for it now: close it, and open it again ({error})"

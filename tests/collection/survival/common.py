@@ -92,7 +92,8 @@ def assert_stored_whole(path: Path, units: int) -> None:
         first = "coalesce(d.first, d.number)"
         numbers = (
             f"SELECT {first} FROM documents AS d WHERE passages = 0 UNION ALL SELECT p.number FROM passages AS p "
-            f"JOIN documents AS d ON d.number = p.document WHERE p.number BETWEEN {first} AND {first} + passages - 1"
+            f"JOIN documents AS d ON d.number = p.document "
+            f"WHERE p.number BETWEEN {first} AND {first} + passages - 1"
         )
         for (embedder,) in connection.execute("SELECT number FROM embedders WHERE current").fetchall():
             (with_vectors,) = connection.execute(
