@@ -8,6 +8,7 @@ from hybridrank._lazy import lazy
 
 _HOME = {
     "Collection": "durable",
+    "ExportedDocument": "exporting",
     "MemoryCollection": "memory",
     "ReindexReport": "reindexing",
     "SearchableCollection": "protocol",
@@ -17,6 +18,7 @@ __all__ = [*_HOME]
 
 if TYPE_CHECKING:
     from hybridrank.collection.durable import Collection as Collection
+    from hybridrank.collection.exporting import ExportedDocument as ExportedDocument
     from hybridrank.collection.memory import MemoryCollection as MemoryCollection
     from hybridrank.collection.protocol import SearchableCollection as SearchableCollection
     from hybridrank.collection.reindexing import ReindexReport as ReindexReport

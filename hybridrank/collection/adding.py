@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from hybridrank.collection.documents import checked, normal_metadata, patched, with_metadata
-from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint
+from hybridrank.collection.exporting import ExportedDocument, known_rows
+from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint, identities_of
 from hybridrank.collection.indexes.indexes import Added, Indexes
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.sqlite.filter_sql import dump_metadata
@@ -49,9 +50,14 @@ class Adder:
         *,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         source: str | None = None,
+        exports: MutableMapping[str, ExportedDocument] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Store documents, for a source if one is named; see `Collection.add`. Returns how many."""
+        """Store documents, for a source if one is named; see `Collection.add`. Returns how many.
+
+        `exports` are those documents, by id, whose vectors are known. It may grow as they are read; what has been
+        used is removed.
+        """
         self._store.require_writable()  # before anything is embedded
         total = len(documents) if isinstance(documents, Sized) else None
         if isinstance(vectors, Mapping) and vectors and not isinstance(documents, Sequence):
@@ -66,12 +72,14 @@ class Adder:
         if isinstance(documents, (list, tuple)):  # a list is checked first: an invalid document stores nothing
             valid = list(valid)
         done = 0
+        exports = {} if exports is None else exports
         with _Behind() as behind:
             for batch, report in self._batched(valid, total, progress, all_given=all_given):
                 rows = slice(done, done + len(batch))
                 some = {arm: unit_vectors(arm, matrix[rows]) for arm, matrix in given.items()}
-                prepared = shielded(partial(self._prepared, batch, some), progress=report)
-                behind.call(partial(self._put, prepared, some, source, types))
+                with_vectors = {each.id: exports.pop(each.id) for each in batch if each.id in exports}
+                prepared = shielded(partial(self._prepared, batch, some, with_vectors), progress=report)
+                behind.call(partial(self._put, prepared, some, with_vectors, source, types))
                 done += len(batch)
         return done
 
@@ -92,7 +100,12 @@ class Adder:
             done += len(batch)
 
     def _prepared(
-        self, documents: Sequence[Document], given: Mapping[str, NDArray[np.float32]], *, progress: Progress
+        self,
+        documents: Sequence[Document],
+        given: Mapping[str, NDArray[np.float32]],
+        exports: Mapping[str, ExportedDocument],
+        *,
+        progress: Progress,
     ) -> _Batch:
         """The slow part of adding a batch, which changes nothing."""
         indexes = self._live.indexes
@@ -116,7 +129,9 @@ class Adder:
                 if embedder not in vectors:
                     digests = digests or digests_of(units)
                     with naming_the_arm(name):
-                        vectors[embedder], _ = embedded(self._store, index, embedder, units, digests, progress)
+                        known = _known(exports, documents, passages, index, digests) if exports else {}
+                        found = embedded(self._store, index, embedder, units, digests, progress, known=known)
+                        vectors[embedder], _ = found
                     used[name] = _Used(embedder, index.embedder, fingerprint(index.embedder))
                 encoded[name] = vectors[embedder]
             else:
@@ -128,13 +143,18 @@ class Adder:
         return _Batch(documents, metadata, passages, made, vectors, used, indexes, (ids, encoded))
 
     def _put(
-        self, batch: _Batch, given: Mapping[str, NDArray[np.float32]], source: str | None, types: FieldTypes
+        self,
+        batch: _Batch,
+        given: Mapping[str, NDArray[np.float32]],
+        exports: Mapping[str, ExportedDocument],
+        source: str | None,
+        types: FieldTypes,
     ) -> None:
         """Store a batch. If the collection was reindexed since it was prepared, prepare it again."""
         while not self._is_put(batch, source, types):
             layout, count = self._live.indexes.layout, len(batch.documents)
             given_vectors(given or None, self._live.indexes.arms, count=count, splits=layout.splitter is not None)
-            batch = self._prepared(batch.documents, given, progress=_unseen)
+            batch = self._prepared(batch.documents, given, exports, progress=_unseen)
 
     def _is_put(self, batch: _Batch, source: str | None, types: FieldTypes) -> bool:
         with self._live.changing("adding documents") as change:
@@ -174,6 +194,26 @@ class Adder:
         return True
 
 
+def _known(
+    exports: Mapping[str, ExportedDocument],
+    documents: Sequence[Document],
+    passages: Sequence[Sequence[Passage]],
+    index: VectorIndex,
+    digests: Sequence[bytes],
+) -> dict[bytes, bytes]:
+    """Exported vectors of an index's embedder, by the digests of their contents."""
+    known: dict[bytes, bytes] = {}
+    (identity,) = identities_of([index.embedder])
+    at = 0
+    for document, some in zip(documents, passages, strict=True):
+        spans = [(each.start, each.end) for each in some] or [(0, len(document.text))]
+        if (found := exports.get(document.id)) is not None:
+            rows = known_rows(found, some, identity, dim=index.dim)
+            known.update((digests[at + n], rows[span]) for n, span in enumerate(spans) if span in rows)
+        at += len(spans)
+    return known
+
+
 def units_of(documents: Sequence[Document], passages: Sequence[Sequence[Passage]]) -> list[Document]:
     """The units of documents: each one's passages; without any, the document itself."""
     units: list[Document] = []
@@ -189,12 +229,17 @@ def embedded(
     units: Sequence[Document],
     digests: Sequence[bytes],
     progress: Progress,
+    *,
+    known: Mapping[bytes, bytes] | None = None,
 ) -> tuple[NDArray[np.float32], int]:
-    """Vectors of units, and how many were embedded: those of contents that were embedded before are reused."""
+    """Vectors of units, and how many were embedded: those of contents that were embedded before are reused.
+
+    `known` are further vectors, by the contents' digests.
+    """
     import numpy as np
 
     with store.reading() as reader:
-        known = reader.known_vectors(embedder, set(digests), dim=index.dim)
+        known = {**(known or {}), **reader.known_vectors(embedder, set(digests), dim=index.dim)}
     missing = {digest: unit for digest, unit in zip(digests, units, strict=True) if digest not in known}
     if missing:
         fresh = index.encode(list(missing.values()), progress=progress)

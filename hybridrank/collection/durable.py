@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from hybridrank.collection.adding import Adder
 from hybridrank.collection.documents import checked_ids
 from hybridrank.collection.editing import Editor
+from hybridrank.collection.exporting import ExportedDocument, exported
 from hybridrank.collection.folder import (
     copy_database,
     database_size,
@@ -413,6 +414,33 @@ class Collection:
             StorageError: the disk is full, or the database failed. Nothing of the batch was stored.
         """
         done = self._adder.add(documents, vectors=vectors, progress=progress)
+        shielded(self._live.maintain)
+        return done
+
+    def export(self, filters: Filter | Mapping[str, Any] | None = None) -> Iterator[ExportedDocument]:
+        """All documents, or those that match, with the vectors of their units; one consistent state throughout."""
+        chosen = None if filters is None else Filter.of(filters)
+        with self._store.reading() as reader:
+            yield from exported(reader, chosen)
+
+    def add_exported(self, documents: Iterable[ExportedDocument], *, progress: Progress | None = None) -> int:
+        """Like `add`, for documents that another collection exported: their vectors are stored as they are.
+
+        A vector is taken where an arm here has the same embedder, by its identity, and the splitter here makes the
+        same passage. All other units are embedded.
+
+        Raises:
+            InputError: as for `add`; or vectors have another dimension than those of the collection, are zero, or
+                not finite.
+        """
+        exports: dict[str, ExportedDocument] = {}
+
+        def each() -> Iterator[Document]:
+            for found in documents:
+                exports[found.document.id] = found
+                yield found.document
+
+        done = self._adder.add(each(), exports=exports, progress=progress)
         shielded(self._live.maintain)
         return done
 

@@ -320,6 +320,26 @@ class Reader:
                     found[passage.id] = passage
         return found
 
+    def unit_spans(self, documents: Sequence[Document]) -> dict[str, list[tuple[int, int, int]]]:
+        """The units of documents, by document id: their numbers, and the start and end of each in the text."""
+        lengths = {document.id: len(document.text) for document in documents}
+        found: dict[str, list[tuple[int, int, int]]] = {}
+        for first, doc_id, passages in list(self._by_id(lengths, FIRST)):
+            if not passages:
+                found[doc_id] = [(first, 0, lengths[doc_id])]
+                continue
+            rows = self._rows(
+                "SELECT number, start, stop FROM passages WHERE number BETWEEN ? AND ? ORDER BY number",
+                [first, first + passages - 1],
+            ).fetchall()
+            if len(rows) != passages or not all(
+                type(start) is int and type(stop) is int and 0 <= start <= stop <= lengths[doc_id]
+                for _, start, stop in rows
+            ):
+                raise damaged(f"passages of document {doc_id!r} are missing, or none of its text")
+            found[doc_id] = rows
+        return found
+
     def units_after(self, number: int, *, size: int) -> Iterator[tuple[list[int], list[Document]]]:
         """Numbers and contents of the units added after a number, in batches, in order."""
         rows = (self._passages_after if self._splits else self._documents_after)(number)
