@@ -63,7 +63,7 @@ def reindex(
 ) -> None:
     """Change how a collection splits, embeds and indexes its documents, while it is in use.
 
-    The other layout is built beside the current one: searches and writes go on meanwhile, in every process. Then
+    The other layout is built next to the current one: searches and writes go on meanwhile, in every process. Then
     the collection is switched to it at once, and the layout of before is kept until --finish; --rollback goes back
     to it. Texts that were embedded before are not embedded again. If it is interrupted, the same command goes on.
 
@@ -152,7 +152,7 @@ def _splitter(pipeline: Pipeline, max_tokens: int | None, overlap: int | None, n
         return {}
     before = pipeline.config.splitter or Splitter()
     overlap = given.get("overlap", min(before.overlap, given.get("max_tokens", before.max_tokens) // 2))
-    return {"splitter": Splitter(**{**dict(before), **given, "overlap": overlap})}
+    return {"splitter": Splitter.from_config({**before.to_config(), **given, "overlap": overlap})}
 
 
 def _retrievers(

@@ -528,7 +528,7 @@ class Collection:
         """Change the splitter, the retrievers with their embedders, or the indexed fields of a live collection.
 
         `options` are those to change: `retrievers`, `splitter` (None: documents are indexed whole) and
-        `indexed_fields`. The other layout is built beside the current one. Searches and writes, here and in
+        `indexed_fields`. The other layout is built next to the current one. Searches and writes, here and in
         other processes, go on with the current layout; what they write meanwhile is caught up with. Then the
         collection is switched to the other layout in one transaction, and every process uses it from its next
         search on. The layout of before is kept until `finish_reindex`, and `rollback` goes back to it.

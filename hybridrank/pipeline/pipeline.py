@@ -416,7 +416,7 @@ class Pipeline:
         """Change the splitter, the retrievers with their embedders, or other options of a durable pipeline.
 
         `options` are fields of `PipelineConfig`, to be changed and stored; declared `fields` are changed by
-        `collection.declare_fields`. The rest is as for `Collection.reindex`: the other layout is built beside the
+        `collection.declare_fields`. The rest is as for `Collection.reindex`: the other layout is built next to the
         current one, searches and writes go on, and nothing is embedded twice. Open pipelines, here and in other
         processes, follow with their next search, unless they were opened with retrievers of their own; their
         other options stay as they are.

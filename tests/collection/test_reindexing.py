@@ -1,4 +1,4 @@
-"""Another splitter, embedder or index for a live collection: built beside, switched to at once, taken back."""
+"""Another splitter, embedder or index for a live collection: built next to the old one, switched to at once, taken back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collection.survival.common import assert_whole
 from support import NgramEmbedder
 
 from hybridrank import Document, Passage, Pipeline, Query
-from hybridrank.collection import Collection
+from hybridrank.collection import Collection, ExportedDocument
 from hybridrank.component import Component
 from hybridrank.errors import ConfigError, InputError, StorageError
 from hybridrank.ingest import Splitter
@@ -347,3 +347,60 @@ def test_pipelines_that_cannot_be_reindexed(pipelines: tuple[Pipeline, Pipeline]
     memory = Pipeline.build(documents(2), retrievers={"bm25": BM25()}, reranker=None)
     with pytest.raises(InputError, match="in memory"):
         memory.reindex(splitter=SMALL)
+
+
+# Vectors that come along
+
+
+def test_exported_documents_are_stored_without_embedding(path: Path, tmp_path: Path) -> None:
+    with Collection.open(path, arms()) as collection:
+        collection.reindex(splitter=SMALL)
+        collection.add(documents(2, of="new"))
+        exported = list(collection.export({"year": 2001}))
+        assert {each.document.id for each in exported} == {
+            each.id for each in collection.documents({"year": 2001})
+        }
+        with collection.reading() as view:
+            for each in exported:
+                ids = [f"{each.document.id}#{n}" for n in range(len(each.spans))]
+                (rows,) = each.vectors.values()
+                np.testing.assert_array_equal(rows, view.indexes["dense"].vectors(ids))
+                assert [view.units([i])[i].text for i in ids] == [each.document.text[s:e] for s, e in each.spans]
+        everything = list(collection.export())
+    Counting.count = 0
+    held = [*documents(), *documents(2, of="new")]
+    with Collection.create(tmp_path / "same", arms(), splitter=SMALL, indexed_fields=["year"]) as same:
+        assert same.add_exported(iter(everything)) == len(held)
+        assert Counting.count == 0
+        whole(same, held)
+        same.add([Document("copy", held[0].text)])  # its passages are known
+        assert Counting.count == 0
+    with Collection.create(tmp_path / "unlike", arms(dim=32), splitter=SMALL, indexed_fields=["year"]) as unlike:
+        unlike.add_exported(everything)
+        assert Counting.count > 0
+        whole(unlike, held)
+    with Collection.create(tmp_path / "unsplit", arms(), indexed_fields=["year"]) as unsplit:
+        unsplit.add_exported(everything)
+        whole(unsplit, held)
+
+
+def test_exported_vectors_that_are_none(tmp_path: Path) -> None:
+    document = Document("d", "lift")
+    identity = '{"dim": 64, "use": "counting"}'
+    with Collection.create(tmp_path / "c", arms()) as collection:
+        for rows, said in [
+            (np.zeros((1, 64), np.float32), "zero or not finite"),
+            (np.full((1, 64), np.nan, np.float32), "zero or not finite"),
+        ]:
+            with pytest.raises(InputError, match=said):
+                collection.add_exported([ExportedDocument(document, [(0, 4)], {identity: rows})])
+        collection.add_exported([ExportedDocument(document, [(0, 4)], {identity: np.ones((1, 64), np.float32)})])
+        assert Counting.count == 0
+        with pytest.raises(InputError, match="vectors of 3 dimensions, and the collection has vectors of 64"):
+            collection.add_exported(
+                [ExportedDocument(document, [(0, 4)], {identity: np.ones((1, 3), np.float32)})]
+            )
+    with pytest.raises(InputError, match="0 to 5 is no part of the text"):
+        ExportedDocument(document, [(0, 5)])
+    with pytest.raises(InputError, match=r"has 1 units, and vectors of shape \(2, 64\)"):
+        ExportedDocument(document, [(0, 4)], {identity: np.ones((2, 64), np.float32)})
