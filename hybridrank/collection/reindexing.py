@@ -1,4 +1,4 @@
-"""Another splitter, embedder or index for a live collection: built next to the current layout, then switched to."""
+"""Another splitter, embedder or index for a live collection: built next to the old one, and switched to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another splitter, embedder or index for a live collection: built next to the old one, switched to at once, taken back."""
+"""Another splitter, embedder or index for a live collection: built, switched to, taken back."""
 
 from __future__ import annotations
 
