@@ -87,7 +87,8 @@ def open_or_create(
     other = [name for name in (wanted if config is not None else fields) if not _same(name, wanted[name], stored)]
     if other:
         raise ConfigError(
-            f"{path} was built with other {', '.join(other)}; leave the option out, or build another",
+            f"{path} was built with other {', '.join(other)}; leave the option out, change that with hybridrank "
+            "reindex, or build another",
             path="--index-field" if config is None else "--config",
         )
     arms = indexed_retrievers(settings)

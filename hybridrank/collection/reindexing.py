@@ -42,10 +42,10 @@ __all__ = ["LAYOUT_OPTIONS", "ReindexReport", "Reindexer"]
 LAYOUT_OPTIONS = ("retrievers", "splitter", "indexed_fields")
 """The options that `reindex` changes."""
 
+_ROUNDS = 3  # of catching up, before other writers have to wait
+
 Gate: TypeAlias = Callable[[OtherStore, Layouts, LiveIndexes], Any]
 """Given the layout that was built, returns a value that is true if it is to be switched to."""
-
-_FINAL = 4096  # documents that are made ready while other writers wait, at most
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Reindexer:
         """Whether the wanted layout has the units and the vectors of the current one."""
         if target.config["splitter"] != json.loads(json.dumps(layout.config.get("splitter"))):
             return False
-        return set(identities(target.retrievers.values())) == reader.embedders().keys()
+        return set(_embedders(target, reader).values()) == set(reader.embedders().values())
 
     # ── building, switching ──────────────────────────────────────────────────────────────────────────────────
 
@@ -154,10 +154,9 @@ class Reindexer:
         with self._store.reading() as reader:
             layout, state = self._live.indexes.layout, reader.state()
             changed = self._changed(target, layout)
-            embedders = reader.every_embedder()
+            numbers = _embedders(target, reader).values()
             if not changed or self._shares(target, layout, reader):
                 return ReindexReport(changed, state.documents, state.units)
-        numbers = [embedders.get(name) for name in identities(target.retrievers.values())]
         wanted: set[bytes] = set()
         units, after, done = 0, 0, 0
         while True:
@@ -192,16 +191,20 @@ class Reindexer:
         with self._live.changing("reindexing") as change:
             other, layout = other_layout(change.writer), change.indexes.layout
             shared = self._shares(target, layout, change.writer)
-            embedders, stored = identities(target.retrievers.values()), change.writer.every_embedder()
+            embedders = _embedders(target, change.writer)
             same = other is not None and other.config == target.config
-            if other is None or not same or {stored.get(name) for name in embedders} != set(other.embedders):
+            if other is None or not same or set(embedders.values()) != set(other.embedders):
                 if other is not None and other.role == "previous":
                     raise InputError(
                         "the collection still has its layout of before the last reindex: remove that (--finish, "
                         "in Python finish_reindex), or go back to it (--rollback, rollback), and reindex then"
                     )
                 number = secrets.randbelow(2**62 - 1) + 1
-                begin_layout(change.writer, number, target.config, embedders, shared=shared)
+                numbers = [
+                    change.writer.create_embedder(name, None, current=False) if known is None else known
+                    for name, known in embedders.items()
+                ]
+                begin_layout(change.writer, number, target.config, numbers, shared=shared)
                 other = other_layout(change.writer)
             assert other is not None
             return other
@@ -224,7 +227,11 @@ class Reindexer:
             if gate is not None and not verdict:
                 return self._report(store, changed, build, switched=False, gate=verdict)
             if not other.shared:
-                build.run(partial(self._live.changing, "reindexing"), progress, most=_FINAL)
+                for _ in range(_ROUNDS):  # what is written in the last one waits for the switch
+                    build.run(partial(self._live.changing, "reindexing"), None)
+                with preview.reading():
+                    pass
+            shielded(preview.improve)
             self._layouts.add(layout)
             shielded(partial(self._switch, preview, build))
             preview.settle()
@@ -315,21 +322,18 @@ class _Build:
         self,
         changing: Callable[[], AbstractContextManager[Change]],
         progress: Progress | None,
-        *,
-        most: int | None = None,
     ) -> None:
-        """Make every document ready, batch by batch; or those that are not, until they are fewer than `most`.
+        """Make the documents of now ready, batch by batch; those that are written meanwhile are left.
 
         A batch is one change of the collection: what was done before a failure stays.
         """
         with self._store.reading() as reader:
-            total, left = reader.state().documents, count_pending(reader)
-        if most is not None and left < most:
-            return
-        done = total - left
+            state = reader.state()
+            done = state.documents - count_pending(reader)
+        total, last = state.documents, state.version.sequence
         while True:
             with self._store.reading() as reader:
-                found = _some(pending(reader, self._after, size=BATCH_TO_EMBED))
+                found = _some(pending(reader, self._after, last, size=BATCH_TO_EMBED))
             if not found:
                 return
             shielded(partial(self._batch, found, changing))
@@ -372,6 +376,16 @@ class _Build:
             for number, rows in vectors.items():
                 if kept:
                     change.writer.put_vectors(number, numbers, [digests[row] for row in kept], rows[kept])
+
+
+def _embedders(target: Target, reader: Reader) -> dict[str, int | None]:
+    """For each embedder of the wanted arms, by name, the number of that name or of the same content, if any."""
+    stored = reader.every_embedder()
+    same = {told: number for number, told in reader.fingerprints().items()}
+    return {
+        name: stored.get(name, None if told is None else same.get(told))
+        for name, told in identities(target.retrievers.values()).items()
+    }
 
 
 def _split(splitter: Splitter | None, documents: Sequence[Document]) -> list[Sequence[Any]]:

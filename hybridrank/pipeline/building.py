@@ -76,7 +76,10 @@ def open_collection(
 
     for fixed in BUILT_IN:
         if fixed in options:
-            raise ConfigError("a collection keeps what it was built with: build another one", path=f"$.{fixed}")
+            raise ConfigError(
+                "a collection keeps what it was built with: open it, and change that with reindex()",
+                path=f"$.{fixed}",
+            )
     stored = Collection.stored_config(path)
     for part in _OBJECTS:
         if part in stored and stored[part] is None and part not in options:

@@ -192,7 +192,9 @@ class Pipeline:
     def _replaced(self, options: Mapping[str, Any]) -> PipelineConfig:
         for fixed in ("retrievers", *BUILT_IN):
             if fixed in options:
-                raise ConfigError("that needs other indexes: use Pipeline.build()", path=f"$.{fixed}")
+                raise ConfigError(
+                    "that needs other indexes: use reindex(), or Pipeline.build()", path=f"$.{fixed}"
+                )
         config = self.config
         kept = {name: getattr(config, name) for name in PipelineConfig.model_fields}
         settings = PipelineConfig(**{**kept, **options})

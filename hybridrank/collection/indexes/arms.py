@@ -128,7 +128,7 @@ def embedder_numbers(
             if number is None:
                 raise ConfigError(
                     f"the collection has no vectors of the embedder {_identity(embedder)} "
-                    f"(it has: {', '.join(stored) or 'none'}); build it again to change the embedder",
+                    f"(it has: {', '.join(stored) or 'none'}); reindex it to change the embedder",
                     path=f"$.retrievers.{name}.embedder",
                 )
             numbers[name] = number

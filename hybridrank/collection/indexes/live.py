@@ -300,6 +300,14 @@ class LiveIndexes:
                     writer.purge(writer.state().version.sequence if saved is None else saved[1])
             self._store.shrink()
 
+    def improve(self) -> None:
+        """Reorganize the indexes if it pays, while nothing changes them."""
+        indexes = self._indexes
+        for index in indexes.arms.values():
+            if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
+                with indexes.lock.writing(_PATIENCE):
+                    swap()
+
     @contextmanager
     def exclusively(self, doing: str) -> Iterator[Callable[[], AbstractContextManager[Change]]]:
         """Exclude other writers meanwhile; yields what begins each of several changes."""
@@ -315,10 +323,6 @@ class LiveIndexes:
         """
         with other.reading():  # the newest state
             indexes = other._indexes
-        for index in indexes.arms.values():
-            if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
-                with indexes.lock.writing(_PATIENCE):
-                    swap()
         name, digest = self.generations.save(indexes.arms, indexes.sequence)
         try:
             with self._catching_up, self._store.writing() as writer:
@@ -353,10 +357,7 @@ class LiveIndexes:
                 self._catch_up(reader, reader.state(), self._indexes.version)
             indexes = self._indexes
             try:
-                for index in indexes.arms.values():
-                    if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
-                        with indexes.lock.writing(_PATIENCE):
-                            swap()
+                self.improve()
                 name, digest = self.generations.save(indexes.arms, indexes.sequence)
             except HybridrankError:
                 raise

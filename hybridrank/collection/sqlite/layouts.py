@@ -77,21 +77,12 @@ def other_layout(reader: Reader) -> OtherLayout | None:
 
 
 def begin_layout(
-    writer: Writer,
-    number: int,
-    config: Mapping[str, Any],
-    embedders: Mapping[str, str | None],
-    *,
-    shared: bool,
+    writer: Writer, number: int, config: Mapping[str, Any], embedders: Sequence[int], *, shared: bool
 ) -> None:
-    """Begin to build a layout in place of an unfinished one; `embedders` are their names, with fingerprints."""
+    """Begin to build a layout, in place of an unfinished one."""
     drop_layout(writer)
-    stored = dict(writer._rows("SELECT identity, number FROM embedders").fetchall())
-    numbers = [
-        stored[name] if name in stored else writer.create_embedder(name, fingerprint, current=False)
-        for name, fingerprint in embedders.items()
-    ]
-    values = [number, "next", json.dumps(config, ensure_ascii=False), json.dumps(numbers), shared]
+    chosen = list(dict.fromkeys(embedders))
+    values = [number, "next", json.dumps(config, ensure_ascii=False), json.dumps(chosen), shared]
     writer._rows("INSERT INTO layouts VALUES (?, ?, ?, ?, ?, 0, 0)", values)
 
 
@@ -101,9 +92,12 @@ def count_pending(reader: Reader) -> int:
     return int(count)
 
 
-def pending(reader: Reader, after: int, *, size: int) -> list[tuple[int, Document]]:
-    """Documents that are not ready in the other layout, with their numbers, which are higher than `after`."""
-    rows = reader._rows(f"SELECT d.number, d.id, d.metadata {_PENDING} ORDER BY d.number LIMIT ?", [after, size])
+def pending(reader: Reader, after: int, upto: int, *, size: int) -> list[tuple[int, Document]]:
+    """Documents that are not ready in the other layout, with their numbers: higher than `after`, up to `upto`."""
+    rows = reader._rows(
+        f"SELECT d.number, d.id, d.metadata {_PENDING} AND d.number <= ? ORDER BY d.number LIMIT ?",
+        [after, upto, size],
+    )
     found, last = [], after
     for number, doc_id, metadata in rows.fetchall():
         last = ascending(number, last, "documents")
