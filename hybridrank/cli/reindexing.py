@@ -115,7 +115,7 @@ def _finish(path: Path, *, as_json: bool) -> None:
 
 def _rollback(path: Path, *, trust: bool, as_json: bool) -> None:
     with open_pipeline(path, {}, trust=trust) as pipeline, progress("going back") as bar:
-        report = pipeline.collection.rollback(trust=trust, progress=bar)  # type: ignore[attr-defined]
+        report = pipeline.rollback(trust=trust, progress=bar)
     if as_json:
         say_json(report.to_dict())
     elif report.switched:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from hybridrank.collection.indexes.live_index import LiveIndex
 from hybridrank.collection.protocol import SearchableCollection
-from hybridrank.component.protocols import Retriever
+from hybridrank.component.protocols import IndexedRetriever, Retriever
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.filters.language import Filter
 from hybridrank.pipeline.building import BUILT_IN, build_collection, open_collection
@@ -28,7 +28,7 @@ from hybridrank.pipeline.config import (
 from hybridrank.pipeline.latency_model import LatencyModels
 from hybridrank.pipeline.observers import Observer, Observers
 from hybridrank.pipeline.plan import plan
-from hybridrank.pipeline.reindexing import reindex
+from hybridrank.pipeline.reindexing import reindex, reindexable
 from hybridrank.pipeline.scope import Scope
 from hybridrank.pipeline.setup import Setup, Shared, check_setup
 from hybridrank.pipeline.state import SearchOptions
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hybridrank.collection import ReindexReport
+    from hybridrank.collection import Collection, ReindexReport
 
 __all__ = ["Pipeline"]
 
@@ -426,7 +426,7 @@ class Pipeline:
         `gate` is called with this pipeline and with the new one, which can be searched; where what it returns is
         false, nothing is switched. `hybridrank.evaluation.Gate` compares the two on judged queries.
 
-        `collection.rollback` goes back, `collection.finish_reindex` removes the layout of before.
+        `rollback` goes back, `finish_reindex` removes the layout of before.
 
         Raises:
             ConfigError: an option is unknown or wrong.
@@ -434,8 +434,7 @@ class Pipeline:
                 there.
             StorageError: the collection is read-only, or the database failed. Nothing was switched.
         """
-        if self._scope.filters is not None:
-            raise InputError("a scoped pipeline cannot be reindexed: it is one collection for all scopes")
+        self._reindexed()
 
         def ask(config: PipelineConfig, other: SearchableCollection) -> Any:
             return None if gate is None else gate(self, type(self)(config, other))
@@ -444,6 +443,40 @@ class Pipeline:
             self._followed(), options, gate=gate and ask, dry_run=dry_run, progress=progress
         )
         return report
+
+    def rollback(
+        self,
+        *,
+        retrievers: Mapping[str, IndexedRetriever] | None = None,
+        trust: bool = False,
+        progress: Progress | None = None,
+    ) -> ReindexReport:
+        """Go back to the layout of before the last `reindex`, or remove the one that is being built.
+
+        As `Collection.rollback`. Options of this pipeline that the collection does not need (fusion, reranker,
+        depths) stay as they are; a pipeline that is opened later has those of before.
+
+        Raises:
+            InputError: the pipeline is in memory or scoped, or the collection has one layout.
+            UntrustedConfigError: the stored retrievers take `trust`, and none are given.
+        """
+        report = self._reindexed().rollback(retrievers=retrievers, trust=trust, progress=progress)
+        self._followed()
+        return report
+
+    def finish_reindex(self) -> None:
+        """Remove the layout of before the last `reindex` with its vectors, and compact the collection.
+
+        Raises:
+            InputError: the pipeline is in memory or scoped, or there is no such layout.
+        """
+        self._reindexed().finish_reindex()
+
+    def _reindexed(self) -> Collection:
+        """The collection, if this pipeline may reindex it."""
+        if self._scope.filters is not None:
+            raise InputError("a scoped pipeline cannot be reindexed: it is one collection for all scopes")
+        return reindexable(self.collection)
 
     async def aadd(
         self,

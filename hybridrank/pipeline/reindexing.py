@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.pipeline.setup import Setup, check_setup, indexed_retrievers, with_layout
@@ -14,9 +15,20 @@ from hybridrank.types import Progress
 if TYPE_CHECKING:
     from hybridrank.collection import Collection, ReindexReport
 
-__all__ = ["reindex"]
+__all__ = ["reindex", "reindexable"]
 
 _OF_LAYOUT = ("splitter", "indexed_fields")
+
+
+def reindexable(collection: SearchableCollection) -> Collection:
+    """The collection, if it can be reindexed.
+
+    Raises:
+        InputError: it is in memory.
+    """
+    if "reindex" not in collection.capabilities:
+        raise InputError("a pipeline in memory cannot be reindexed: build another one")
+    return cast("Collection", collection)
 
 
 def reindex(
@@ -31,9 +43,7 @@ def reindex(
 
     `gate` is called with the new configuration, and the collection in its other layout.
     """
-    if "reindex" not in setup.collection.capabilities:
-        raise InputError("a pipeline in memory cannot be reindexed: build another one")
-    collection = cast("Collection", setup.collection)
+    collection = reindexable(setup.collection)
     if "fields" in options:
         raise ConfigError("types of fields are declared by collection.declare_fields()", path="$.fields")
     kept = {name: getattr(setup.config, name) for name in PipelineConfig.model_fields}

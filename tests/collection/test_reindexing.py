@@ -306,7 +306,7 @@ def test_open_pipelines_follow(pipelines: tuple[Pipeline, Pipeline]) -> None:
         assert pipeline.config.splitter == SMALL
         assert len(pipeline.retrievers["words"]) == report.units if pipeline is not derived[2] else True
     assert [each.config.fetch_k for each in derived] == [50, 7, 50]
-    first.collection.rollback()  # type: ignore[attr-defined]
+    first.rollback()
     for pipeline in [first, *derived]:
         assert not isinstance(pipeline.search("slowd6").hits[0].document, Passage)
     with Pipeline.open(first.collection.path or "") as opened:

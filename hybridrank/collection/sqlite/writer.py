@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridrank.collection.sqlite.filter_sql import dump_metadata, field_rows
 from hybridrank.collection.sqlite.reader import FIRST, MANY, Reader
-from hybridrank.collection.sqlite.rows import State, Version, stored_fields, unit_ids
+from hybridrank.collection.sqlite.rows import MAX_NUMBER, State, Version, damaged, stored_fields, unit_ids
 from hybridrank.collection.sqlite.schema import create_vectors
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
@@ -199,6 +199,8 @@ class Writer(Reader):
         """Remove the documents' units of the other layout; returns the numbers of their passages, by document."""
         found = self._rows(f"SELECT document, first, passages FROM other_units WHERE document {among}", chosen)
         rows = found.fetchall()
+        if not all(type(each) is int and 0 <= each < MAX_NUMBER for row in rows for each in row):
+            raise damaged("a row of its table other_units is not one that hybridrank writes")
         if rows:
             self._connection.executemany(
                 "DELETE FROM passages WHERE number BETWEEN ? AND ?",
