@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BATCH_TO_EMBED", "CHARACTERS_TO_EMBED", "Adder", "digests_of", "embedded", "units_of"]
+__all__ = ["BATCH_TO_EMBED", "Adder", "digests_of", "embedded", "units_of"]
 
 _BATCH = 4096  # documents in a transaction
 BATCH_TO_EMBED = 512  # embedding is slow: a killed process loses little
 _BATCH_CHARACTERS = 1 << 26
-CHARACTERS_TO_EMBED = 1 << 17  # some seconds of a small model on a CPU
+_CHARACTERS_TO_EMBED = 1 << 17  # some seconds of a small model on a CPU
 
 
 class Adder:
@@ -88,7 +88,7 @@ class Adder:
     ) -> Iterator[tuple[list[Document], Progress]]:
         """Batches to be stored one by one, each with its progress callback."""
         done = 0
-        size, characters = (_BATCH, _BATCH_CHARACTERS) if all_given else (BATCH_TO_EMBED, CHARACTERS_TO_EMBED)
+        size, characters = (_BATCH, _BATCH_CHARACTERS) if all_given else (BATCH_TO_EMBED, _CHARACTERS_TO_EMBED)
         for batch in _batches(documents, size, characters):
 
             def report(encoded: int, of: int, before: int = done, size: int = len(batch)) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from hybridrank.collection.adding import BATCH_TO_EMBED, CHARACTERS_TO_EMBED, digests_of, embedded, units_of
+from hybridrank.collection.adding import BATCH_TO_EMBED, digests_of, embedded, units_of
 from hybridrank.collection.indexes.arms import check_fingerprint, configured, fingerprint, identities, named
 from hybridrank.collection.indexes.layout import Layout, Layouts
 from hybridrank.collection.indexes.live import Change, LiveIndexes
@@ -42,6 +42,7 @@ __all__ = ["LAYOUT_OPTIONS", "ReindexReport", "Reindexer"]
 LAYOUT_OPTIONS = ("retrievers", "splitter", "indexed_fields")
 """The options that `reindex` changes."""
 
+_CHARACTERS = 1 << 15  # that are embedded at a time: some seconds of a small model, which a kill loses
 _ROUNDS = 3  # of catching up, before other writers have to wait
 
 Gate: TypeAlias = Callable[[OtherStore, Layouts, LiveIndexes], Any]
@@ -333,7 +334,7 @@ class _Build:
         total, last = state.documents, state.version.sequence
         while True:
             with self._store.reading() as reader:
-                found = _some(pending(reader, self._after, last, size=BATCH_TO_EMBED))
+                found = pending(reader, self._after, last, size=BATCH_TO_EMBED, characters=_CHARACTERS)
             if not found:
                 return
             shielded(partial(self._batch, found, changing))
@@ -390,16 +391,6 @@ def _embedders(target: Target, reader: Reader) -> dict[str, int | None]:
 
 def _split(splitter: Splitter | None, documents: Sequence[Document]) -> list[Sequence[Any]]:
     return [[] if splitter is None else splitter.split(document) for document in documents]
-
-
-def _some(found: Sequence[tuple[int, Document]]) -> Sequence[tuple[int, Document]]:
-    """The first of the documents, with as many characters as are embedded at a time."""
-    characters = 0
-    for number, (_, document) in enumerate(found, start=1):
-        characters += len(document.text)
-        if characters > CHARACTERS_TO_EMBED:
-            return found[:number]
-    return found
 
 
 def _unseen(_done: int, _total: int) -> None: ...

@@ -92,18 +92,25 @@ def count_pending(reader: Reader) -> int:
     return int(count)
 
 
-def pending(reader: Reader, after: int, upto: int, *, size: int) -> list[tuple[int, Document]]:
-    """Documents that are not ready in the other layout, with their numbers: higher than `after`, up to `upto`."""
+def pending(reader: Reader, after: int, upto: int, *, size: int, characters: int) -> list[tuple[int, Document]]:
+    """Documents that are not ready in the other layout, with their numbers: higher than `after`, up to `upto`.
+
+    They are at most `size`, and end with the one that makes them longer than so many characters.
+    """
     rows = reader._rows(
         f"SELECT d.number, d.id, d.metadata {_PENDING} AND d.number <= ? ORDER BY d.number LIMIT ?",
         [after, upto, size],
     )
-    found, last = [], after
-    for number, doc_id, metadata in rows.fetchall():
+    found: list[tuple[int, Document]] = []
+    last, read = after, 0
+    for number, doc_id, metadata in rows:
         last = ascending(number, last, "documents")
         row = reader._rows("SELECT text, title FROM texts WHERE document = ?", [number]).fetchone()
         text, title = row or (None, None)
-        found.append((number, to_document(number, doc_id, text, title, metadata)))
+        document = to_document(number, doc_id, text, title, metadata)
+        found.append((number, document))
+        if (read := read + len(document.text)) > characters:
+            break
     return found
 
 

@@ -36,6 +36,13 @@ __all__ = ["FIRST", "MANY", "UNKNOWN", "Form", "Reader"]
 MANY = 500
 """Ids looked up by one statement."""
 
+FIRST = "coalesce(first, number)"
+"""Of a row of `documents`: the number of its first unit."""
+
+_NEAR = 0.01  # of unit length, squared: what float32 loses is far less
+
+_PLACE = re.compile("0|[1-9][0-9]{0,17}")  # of a passage, as `unit_ids` writes it
+
 
 class Form(NamedTuple):
     """What a layout determines of the tables: the numbers of the indexed fields, and whether it splits."""
@@ -47,13 +54,6 @@ class Form(NamedTuple):
 
 UNKNOWN = Form(None, {}, True)
 """Before the settings are read."""
-
-_NEAR = 0.01  # of unit length, squared: what float32 loses is far less
-
-FIRST = "coalesce(first, number)"
-"""Of a row of `documents`: the number of its first unit."""
-
-_PLACE = re.compile("0|[1-9][0-9]{0,17}")  # of a passage, as `unit_ids` writes it
 
 
 class Reader:
