@@ -20,6 +20,7 @@ from hybridrank.cli import (
     models,
     plugins,
     recording,
+    reindexing,
     replaying,
     searching,
     tuning,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command()(searching.demo)
 app.command()(searching.search)
 app.command()(indexing.index)
+app.command()(reindexing.reindex)
 app.command()(contents.info)
 app.command()(contents.get)
 app.command()(contents.delete)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from hybridrank.cli.output import counted, err, progress, say, say_json, say_tex
 from hybridrank.cli.stored import open_documents, open_if_possible, open_or_create
 from hybridrank.types import Document
 from hybridrank.values.printable import json_text
+
+if TYPE_CHECKING:
+    from hybridrank.collection import ExportedDocument
 
 __all__ = ["compact", "delete", "export_documents", "get", "import_documents", "info"]
 
@@ -117,29 +120,38 @@ def export_documents(
     path: CollectionArgument,
     file: Annotated[str, typer.Argument(help="Where to; - is standard output.")] = "-",
     filters: FilterOption = None,
+    vectors: Annotated[
+        bool, typer.Option("--vectors", help="Write the vectors too: import takes them instead of embedding.")
+    ] = False,
 ) -> None:
-    """Write the documents as JSON Lines: id, text, title and metadata, for import; without the vectors."""
+    """Write the documents as JSON Lines: id, text, title and metadata, for import.
+
+    With --vectors, each line has `vectors`, a list of one vector for each unit, by embedder; and, where the
+    collection splits documents, `passages`, the start and end of each unit in the text.
+    """
     chosen = parse_filter(filters)
     with open_documents(path) as collection:
-        documents = collection.documents(chosen)
+        lines: Iterator[str] = map(_line, collection.documents(chosen))
+        if vectors:
+            lines = map(_line_with_vectors, collection.export(chosen))
         if file == "-":
-            for document in documents:
-                sys.stdout.buffer.write(_line(document).encode() + b"\n")
+            for line in lines:
+                sys.stdout.buffer.write(line.encode() + b"\n")
             sys.stdout.buffer.flush()
             return
         with progress("exporting") as bar:
-            number = _write(Path(file), _report_progress(documents, collection.count(chosen), bar))
+            number = _write(Path(file), _report_progress(lines, collection.count(chosen), bar))
     err(f"{counted(number, 'document')} exported")
 
 
-def _report_progress(documents: Iterable[Document], total: int, bar: Any) -> Iterator[Document]:
-    for done, document in enumerate(documents, start=1):
-        yield document
+def _report_progress(lines: Iterable[str], total: int, bar: Any) -> Iterator[str]:
+    for done, line in enumerate(lines, start=1):
+        yield line
         if done % 1000 == 0 or done == total:
             bar(done, total)
 
 
-def _write(path: Path, documents: Iterable[Document]) -> int:
+def _write(path: Path, lines: Iterable[str]) -> int:
     """Write a file atomically."""
     from hybridrank.errors import InputError
     from hybridrank.runtime.files import replacing
@@ -149,21 +161,33 @@ def _write(path: Path, documents: Iterable[Document]) -> int:
     number = 0
     try:
         with replacing(path) as out:
-            for document in documents:
-                out.write(_line(document).encode() + b"\n")
+            for line in lines:
+                out.write(line.encode() + b"\n")
                 number += 1
     except OSError as error:
         raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from error
     return number
 
 
-def _line(document: Document) -> str:
+def _line_with_vectors(exported: ExportedDocument) -> str:
+    """The same with the vectors: nine digits are a float32 exactly."""
+    fields: dict[str, Any] = {}
+    if list(exported.spans) != [(0, len(exported.document.text))]:
+        fields["passages"] = [list(span) for span in exported.spans]
+    fields["vectors"] = {
+        name: [[float(f"{value:.9g}") for value in row] for row in rows.tolist()]
+        for name, rows in exported.vectors.items()
+    }
+    return _line(exported.document, fields)
+
+
+def _line(document: Document, more: Mapping[str, Any] | None = None) -> str:
     fields: dict[str, Any] = {"id": document.id}
     if document.title is not None:
         fields["title"] = document.title
     if document.metadata:
         fields["metadata"] = dict(document.metadata)
-    return json_text({**fields, "text": document.text})
+    return json_text({**fields, "text": document.text, **(more or {})})
 
 
 @grouped
@@ -182,30 +206,56 @@ def import_documents(
     documents = _read_documents(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read
     with open_or_create(into, new, trust=trust) as collection, progress("importing") as bar:
-        number = 0 if first is None else collection.add(_all(first, documents), progress=bar)
+        number = 0 if first is None else collection.add_exported(_all(first, documents), progress=bar)
     if as_json:
         say_json({"imported": number})
     else:
         say(f"{counted(number, 'document')} imported")
 
 
-def _all(first: Document, others: Iterable[Document]) -> Iterator[Document]:
+def _all(first: ExportedDocument, others: Iterable[ExportedDocument]) -> Iterator[ExportedDocument]:
     yield first
     yield from others
 
 
-def _read_documents(file: str) -> Iterator[Document]:
+def _read_documents(file: str) -> Iterator[ExportedDocument]:
     from hybridrank.errors import InputError
     from hybridrank.ingest.files.records import json_lines, json_records
 
     path = Path(file)
     records = json_records(sys.stdin.buffer, "standard input") if file == "-" else json_lines(path, path.name)
     for where, record in records:
-        if unknown := sorted(record.keys() - {"id", "text", "title", "metadata"}):
+        if unknown := sorted(record.keys() - {"id", "text", "title", "metadata", "passages", "vectors"}):
             raise InputError(f"{where} has a field {unknown[0]!r}, so it is no export; use index for such a file")
         if lacking := [name for name in ("id", "text") if name not in record]:
             raise InputError(f"{where} is no exported document: it has no {lacking[0]!r}")
         try:
-            yield Document(**record)
+            yield _exported(dict(record))
         except InputError as error:
             raise InputError(f"{where} is no exported document: {error}") from None
+
+
+def _exported(record: dict[str, Any]) -> ExportedDocument:
+    """The document of a line, with its vectors if it has any."""
+    import numpy as np
+
+    from hybridrank.collection import ExportedDocument
+    from hybridrank.errors import InputError
+
+    spans, vectors = record.pop("passages", None), record.pop("vectors", {})
+    document = Document(**record)
+    if spans is None:
+        spans = [[0, len(document.text)]]
+    if not isinstance(spans, list) or not all(
+        isinstance(span, list) and list(map(type, span)) == [int, int] for span in spans
+    ):
+        raise InputError("its passages are no pairs of start and end")
+    if not isinstance(vectors, dict):
+        raise InputError("its vectors are no object of an embedder's name and a list of vectors")
+    matrices = {}
+    for name, rows in vectors.items():
+        try:
+            matrices[name] = np.asarray(rows, np.float32)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise InputError(f"its vectors of {name} are no lists of numbers of one length") from error
+    return ExportedDocument(document, [(start, end) for start, end in spans], matrices)

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -29,6 +29,7 @@ __all__ = [
     "FilterOption",
     "FullOption",
     "HtmlOption",
+    "IndexFieldOption",
     "IntoOption",
     "JsonOption",
     "MarkdownOption",
@@ -47,6 +48,7 @@ __all__ = [
     "parse_filter",
     "parse_measures",
     "parse_prices",
+    "sized_splitter",
 ]
 
 
@@ -140,6 +142,26 @@ OnErrorOption = Annotated[
 ]
 
 
+IndexFieldOption = Annotated[
+    list[str] | None,
+    typer.Option("--index-field", help="A metadata field to index for quick filters; may be repeated."),
+]
+
+
+def sized_splitter(before: Splitter | None, max_tokens: int | None, overlap: int | None) -> Splitter:
+    """A splitter with other sizes. A document that fits into a passage of a given size stays whole."""
+    from hybridrank.ingest import Splitter
+
+    before = before or Splitter()
+    size = before.max_tokens if max_tokens is None else max_tokens
+    whole = before.keep_whole if max_tokens is None or before.keep_whole is None else size
+    repeated = min(before.overlap, size // 2) if overlap is None else overlap
+    return Splitter.from_config(
+        {**before.to_config(), "max_tokens": size, "overlap": repeated}
+        | ({} if whole is None else {"keep_whole": whole})
+    )
+
+
 @dataclass(frozen=True)
 class NewCollectionOptions:
     """How a new collection is built; an existing one must have been built in the same way."""
@@ -147,10 +169,7 @@ class NewCollectionOptions:
     config: Annotated[
         Path | None, typer.Option("--config", help="A pipeline's TOML file, for a new collection.")
     ] = None
-    index_field: Annotated[
-        list[str] | None,
-        typer.Option("--index-field", help="A metadata field to index for quick filters; may be repeated."),
-    ] = None
+    index_field: IndexFieldOption = None
     no_split: Annotated[
         bool, typer.Option("--no-split", help="Keep every document whole, however long it is.")
     ] = False
@@ -179,29 +198,18 @@ class NewCollectionOptions:
         from hybridrank.errors import InputError
         from hybridrank.pipeline.config import PipelineConfig
 
-        sizes = {name: value for name in ("max_tokens", "overlap") if (value := getattr(self, name)) is not None}
-        if self.no_split and sizes:
-            raise InputError("--no-split leaves no passages: --max-tokens and --overlap have no meaning with it")
+        sized = self.max_tokens is not None or self.overlap is not None
+        if self.no_split and sized:
+            raise InputError("--no-split does not go with --max-tokens and --overlap")
         settings = PipelineConfig.load(self.config)
         options: dict[str, Any] = {}
         if self.index_field:
             options["indexed_fields"] = tuple(dict.fromkeys(self.index_field))
         if self.no_split:
             options["splitter"] = None
-        elif sizes:
-            options["splitter"] = self._sized(settings, sizes)
+        elif sized:
+            options["splitter"] = sized_splitter(settings.with_splitter()[1], self.max_tokens, self.overlap)
         return PipelineConfig.load(settings, **options) if options else settings
-
-    def _sized(self, settings: PipelineConfig, sizes: Mapping[str, int]) -> Splitter:
-        from hybridrank.ingest import Splitter
-
-        _, splitter = settings.with_splitter()
-        chosen = Splitter() if splitter is None else splitter
-        size = sizes.get("max_tokens", chosen.max_tokens)
-        whole = chosen.keep_whole if chosen.keep_whole is None or "max_tokens" not in sizes else size
-        return chosen.model_copy(
-            update={"max_tokens": size, "overlap": min(chosen.overlap, size // 2), "keep_whole": whole, **sizes}
-        )
 
     @property
     def given(self) -> dict[str, str]:

@@ -86,7 +86,8 @@ def open_or_create(path: Path, new: NewCollectionOptions, *, trust: bool) -> Ite
     compared = new.given if config is None else dict.fromkeys(wanted, "--config")
     if other := [name for name in compared if not _same(name, wanted[name], stored)]:
         raise ConfigError(
-            f"{path} was built with other {', '.join(other)}; leave the option out, or build another",
+            f"{path} was built with other {', '.join(other)}; leave the option out, change that with hybridrank "
+            "reindex, or build another",
             path=compared[other[0]],
         )
     arms = indexed_retrievers(settings)

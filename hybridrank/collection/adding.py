@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from hybridrank.collection.documents import checked, normal_metadata, patched, with_metadata
-from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint
+from hybridrank.collection.exporting import ExportedDocument, known_rows
+from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint, identities_of
 from hybridrank.collection.indexes.indexes import Added, Indexes
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.sqlite.filter_sql import dump_metadata
@@ -20,7 +21,6 @@ from hybridrank.collection.vectors import given_vectors, naming_the_arm, require
 from hybridrank.component.protocols import VectorIndex
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.filters.fields import FieldTypes
-from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime.shielding import Shielded, shielded
 from hybridrank.types import Document, Passage, Progress
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Adder"]
+__all__ = ["BATCH_TO_EMBED", "Adder", "digests_of", "embedded", "units_of"]
 
 _BATCH = 4096  # documents in a transaction
-_BATCH_TO_EMBED = 512  # embedding is slow: a killed process loses little
+BATCH_TO_EMBED = 512  # embedding is slow: a killed process loses little
 _BATCH_CHARACTERS = 1 << 26
 _CHARACTERS_TO_EMBED = 1 << 17  # some seconds of a small model on a CPU
 
@@ -41,21 +41,9 @@ class Adder:
     stored.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        live: LiveIndexes,
-        embedders: Mapping[str, int],
-        splitter: Splitter | None,
-        *,
-        lacking: Sequence[str],
-    ) -> None:
-        """`embedders` are those of the arms, by arm; `lacking` are embedders of the collection that no arm has."""
+    def __init__(self, store: Store, live: LiveIndexes) -> None:
         self._store = store
         self._live = live
-        self._embedders = embedders
-        self._splitter = splitter
-        self._lacking = lacking
 
     def add(
         self,
@@ -63,30 +51,38 @@ class Adder:
         *,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         source: str | None = None,
+        exports: MutableMapping[str, ExportedDocument] | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Store documents, for a source if one is named; see `Collection.add`. Returns how many."""
+        """Store documents, for a source if one is named; see `Collection.add`. Returns how many.
+
+        `exports` are those documents, by id, whose vectors are known. It may grow as they are read; what has been
+        used is removed.
+        """
         self._store.require_writable()  # before anything is embedded
         total = len(documents) if isinstance(documents, Sized) else None
         if isinstance(vectors, Mapping) and vectors and not isinstance(documents, Sequence):
             documents = list(documents)  # rows have to be counted
         count = len(documents) if isinstance(documents, Sized) else 0
+        layout = self._live.indexes.layout
         given = given_vectors(vectors, self._live.indexes.arms, count=count)
-        all_given = {self._embedders[name] for name in given} == set(self._embedders.values())
+        all_given = {layout.embedders[name] for name in given} == set(layout.embedders.values())
         with self._store.reading() as reader:
             types = reader.field_types()
         valid: Iterable[Document] = checked(documents, types)
         if given or isinstance(documents, (list, tuple)):  # checked first: an invalid document stores nothing
             valid = list(valid)
         if given:
-            require_whole(valid, self._splitter)
+            require_whole(valid, layout.splitter)
         done = 0
+        exports = {} if exports is None else exports
         with _Behind() as behind:
             for batch, report in self._batched(valid, total, progress, all_given=all_given):
                 rows = slice(done, done + len(batch))
                 some = {arm: unit_vectors(arm, matrix[rows]) for arm, matrix in given.items()}
-                prepared = shielded(partial(self._prepared, batch, some), progress=report)
-                behind.call(partial(self._put, prepared, source, types))
+                with_vectors = {each.id: exports.pop(each.id) for each in batch if each.id in exports}
+                prepared = shielded(partial(self._prepared, batch, some, with_vectors), progress=report)
+                behind.call(partial(self._put, prepared, some, with_vectors, source, types))
                 done += len(batch)
         return done
 
@@ -95,7 +91,7 @@ class Adder:
     ) -> Iterator[tuple[list[Document], Progress]]:
         """Batches to be stored one by one, each with its progress callback."""
         done = 0
-        size, characters = (_BATCH, _BATCH_CHARACTERS) if all_given else (_BATCH_TO_EMBED, _CHARACTERS_TO_EMBED)
+        size, characters = (_BATCH, _BATCH_CHARACTERS) if all_given else (BATCH_TO_EMBED, _CHARACTERS_TO_EMBED)
         for batch in _batches(documents, size, characters):
 
             def report(encoded: int, of: int, before: int = done, size: int = len(batch)) -> None:
@@ -107,32 +103,38 @@ class Adder:
             done += len(batch)
 
     def _prepared(
-        self, documents: Sequence[Document], given: Mapping[str, NDArray[np.float32]], *, progress: Progress
+        self,
+        documents: Sequence[Document],
+        given: Mapping[str, NDArray[np.float32]],
+        exports: Mapping[str, ExportedDocument],
+        *,
+        progress: Progress,
     ) -> _Batch:
         """The slow part of adding a batch, which changes nothing."""
-        if self._lacking:  # documents without vectors: no arm of that embedder could ever be opened again
+        indexes = self._live.indexes
+        layout = indexes.layout
+        if layout.lacking:  # documents without vectors: no arm of that embedder could ever be opened again
             raise ConfigError(
-                f"the collection holds vectors of {self._lacking[0]}, and was opened without a retriever that has "
+                f"the collection holds vectors of {layout.lacking[0]}, and was opened without a retriever with "
                 "this embedder: nothing can be added; open it with the retrievers that it was built with",
                 path="$.retrievers",
             )
         metadata = [dump_metadata(dict(document.metadata)) for document in documents]
-        passages = [split(self._splitter, document) for document in documents]
-        units: list[Document] = []
-        for document, some in zip(documents, passages, strict=True):
-            units.extend(some or [document])
-        indexes = self._live.indexes
-        vectors = {self._embedders[name]: rows for name, rows in given.items()}
+        passages = [split(layout.splitter, document) for document in documents]
+        units = units_of(documents, passages)
+        vectors = {layout.embedders[name]: rows for name, rows in given.items()}
         digests: Sequence[bytes] = ()
         encoded: dict[str, Any] = {}
         used: dict[str, _Used] = {}
         for name, index in indexes.arms.items():
             if isinstance(index, VectorIndex):
-                embedder = self._embedders[name]
+                embedder = layout.embedders[name]
                 if embedder not in vectors:
-                    digests = digests or _digests(units)
+                    digests = digests or digests_of(units)
                     with naming_the_arm(name):
-                        vectors[embedder] = self._embedded(index, embedder, units, digests, progress)
+                        known = _known(exports, documents, passages, index, digests) if exports else {}
+                        found = embedded(self._store, index, embedder, units, digests, progress, known=known)
+                        vectors[embedder], _ = found
                     used[name] = _Used(embedder, index.embedder, fingerprint(index.embedder))
                 encoded[name] = vectors[embedder]
             else:
@@ -140,11 +142,29 @@ class Adder:
         progress(len(units), len(units))
         ids = [unit.id for unit in units]
         made = dict.fromkeys(vectors, digests)
-        made |= {self._embedders[name]: [b""] * len(units) for name in given}  # only what was embedded is cached
+        made |= {layout.embedders[name]: [b""] * len(units) for name in given}  # only what was embedded is cached
         return _Batch(documents, metadata, passages, made, vectors, used, indexes, (ids, encoded))
 
-    def _put(self, batch: _Batch, source: str | None, types: FieldTypes) -> None:
+    def _put(
+        self,
+        batch: _Batch,
+        given: Mapping[str, NDArray[np.float32]],
+        exports: Mapping[str, ExportedDocument],
+        source: str | None,
+        types: FieldTypes,
+    ) -> None:
+        """Store a batch. If the collection was reindexed since it was prepared, prepare it again."""
+        while not self._is_put(batch, source, types):
+            layout, count = self._live.indexes.layout, len(batch.documents)
+            given_vectors(given or None, self._live.indexes.arms, count=count)
+            if given:
+                require_whole(batch.documents, layout.splitter)
+            batch = self._prepared(batch.documents, given, exports, progress=_unseen)
+
+    def _is_put(self, batch: _Batch, source: str | None, types: FieldTypes) -> bool:
         with self._live.changing("adding documents") as change:
+            if change.indexes.layout is not batch.indexes.layout:
+                return False
             number = None
             if source is not None:
                 number = change.writer.source(source)
@@ -176,25 +196,69 @@ class Adder:
             change.removed += removed
             change.added.append(batch.added)
             change.indexes = batch.indexes
+        return True
 
-    def _embedded(
-        self,
-        index: VectorIndex,
-        embedder: int,
-        units: Sequence[Document],
-        digests: Sequence[bytes],
-        progress: Progress,
-    ) -> NDArray[np.float32]:
-        """Vectors of units: those of contents that were embedded before are reused."""
-        import numpy as np
 
-        with self._store.reading() as reader:
-            known = reader.known_vectors(embedder, set(digests), dim=index.dim)
-        missing = {digest: unit for digest, unit in zip(digests, units, strict=True) if digest not in known}
-        if missing:
-            fresh = index.encode(list(missing.values()), progress=progress)
-            known.update(zip(missing, (row.tobytes() for row in np.asarray(fresh, np.float32)), strict=True))
-        return np.frombuffer(b"".join(map(known.__getitem__, digests)), np.float32).reshape(len(units), -1)
+def _known(
+    exports: Mapping[str, ExportedDocument],
+    documents: Sequence[Document],
+    passages: Sequence[Sequence[Passage]],
+    index: VectorIndex,
+    digests: Sequence[bytes],
+) -> dict[bytes, bytes]:
+    """Exported vectors of an index's embedder, by the digests of their contents."""
+    known: dict[bytes, bytes] = {}
+    (identity,) = identities_of([index.embedder])
+    at = 0
+    for document, some in zip(documents, passages, strict=True):
+        spans = [(each.start, each.end) for each in some] or [(0, len(document.text))]
+        if (found := exports.get(document.id)) is not None:
+            rows = known_rows(found, some, identity, dim=index.dim)
+            known.update((digests[at + n], rows[span]) for n, span in enumerate(spans) if span in rows)
+        at += len(spans)
+    return known
+
+
+def units_of(documents: Sequence[Document], passages: Sequence[Sequence[Passage]]) -> list[Document]:
+    """The units of documents: each one's passages; without any, the document itself."""
+    units: list[Document] = []
+    for document, some in zip(documents, passages, strict=True):
+        units += some or [document]
+    return units
+
+
+def embedded(
+    store: Store,
+    index: VectorIndex,
+    embedder: int,
+    units: Sequence[Document],
+    digests: Sequence[bytes],
+    progress: Progress,
+    *,
+    known: Mapping[bytes, bytes] | None = None,
+) -> tuple[NDArray[np.float32], int]:
+    """Vectors of units, and how many were embedded: those of contents that were embedded before are reused.
+
+    `known` are further vectors, by the contents' digests.
+    """
+    import numpy as np
+
+    with store.reading() as reader:
+        known = {**(known or {}), **reader.known_vectors(embedder, set(digests), dim=index.dim)}
+    missing = {digest: unit for digest, unit in zip(digests, units, strict=True) if digest not in known}
+    if missing:
+        fresh = index.encode(list(missing.values()), progress=progress)
+        known.update(zip(missing, (row.tobytes() for row in np.asarray(fresh, np.float32)), strict=True))
+    matrix = np.frombuffer(b"".join(map(known.__getitem__, digests)), np.float32).reshape(len(units), -1)
+    return matrix, len(missing)
+
+
+def digests_of(units: Sequence[Document]) -> list[bytes]:
+    """Digests of the units' contents."""
+    return [hashlib.blake2b(unit.content.encode(), digest_size=16).digest() for unit in units]
+
+
+def _unseen(_done: int, _total: int) -> None: ...
 
 
 class _Used(NamedTuple):
@@ -260,7 +324,3 @@ def _batches(documents: Iterable[Document], size: int, most: int) -> Iterator[li
             batch, characters = [], 0
     if batch:
         yield batch
-
-
-def _digests(units: Sequence[Document]) -> list[bytes]:
-    return [hashlib.blake2b(unit.content.encode(), digest_size=16).digest() for unit in units]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as SizedIterable
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from hybridrank.collection.adding import Adder
 from hybridrank.collection.documents import checked_ids
 from hybridrank.collection.editing import Editor
+from hybridrank.collection.exporting import ExportedDocument, exported
 from hybridrank.collection.folder import (
     copy_database,
     database_size,
@@ -22,20 +23,20 @@ from hybridrank.collection.folder import (
     open_store,
     remove_database,
 )
-from hybridrank.collection.indexes.arms import configured, default_retrievers, embedder_numbers, identities, named
+from hybridrank.collection.indexes.arms import configured, default_retrievers, identities, named
+from hybridrank.collection.indexes.layout import Layout, Layouts
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.indexes.view import View
 from hybridrank.collection.protocol import Capability
-from hybridrank.collection.sqlite.reader import Reader
+from hybridrank.collection.reindexing import Reindexer, ReindexReport
 from hybridrank.collection.sqlite.schema import FORMAT
 from hybridrank.collection.sqlite.store import Store
 from hybridrank.collection.units import passage_of
-from hybridrank.component.base import local_only
-from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever, VectorRetriever
+from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
-from hybridrank.ingest.splitting.auto import fitting_splitter
+from hybridrank.ingest.splitting.auto import SplitterOption, chosen_splitter
 from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.relevance.settings import Relevance
 from hybridrank.runtime.shielding import shield, shielded
@@ -47,6 +48,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Collection"]
+
+
+class LayoutOptions(TypedDict, total=False):
+    """The options of `Collection.reindex`: those that are given are changed."""
+
+    retrievers: Mapping[str, IndexedRetriever]
+    splitter: SplitterOption
+    indexed_fields: SizedIterable[str]
+
 
 _UNITS = 512  # read in one transaction
 
@@ -63,28 +73,17 @@ class Collection:
     directory must be on a local file system (SQLite's write-ahead log uses shared memory).
     """
 
-    capabilities: frozenset[Capability] = frozenset({"durable", "sources", "snapshot"})
+    capabilities: frozenset[Capability] = frozenset({"durable", "sources", "snapshot", "reindex"})
 
-    def __init__(
-        self, path: Path, store: Store, retrievers: Mapping[str, IndexedRetriever], reader: Reader, *, trust: bool
-    ) -> None:
-        settings = reader.settings()
+    def __init__(self, path: Path, store: Store, layouts: Layouts, live: LiveIndexes | None = None) -> None:
         self.path = path
-        self.config: dict[str, Any] = settings["config"]
-        self.retrievers = dict(retrievers)
-        self.indexed_fields: tuple[str, ...] = tuple(self.config.get("indexed_fields", ()))
-        stored = self.config.get("splitter")
-        with nullcontext() if trust else local_only():
-            self.splitter = None if stored is None else Splitter.from_config(stored)
         self._store = store
+        self._layouts = layouts
         self._made: Sequence[Path] = ()  # directories, by `create`
-        stored_embedders, fingerprints = reader.embedders(), reader.fingerprints()
-        self._embedders = embedder_numbers(self.retrievers, stored_embedders, fingerprints)
-        self._live = LiveIndexes(path, store, self.retrievers, self._embedders, fingerprints)
-        at_hand = set(self._embedders.values())
-        lacking = [name for name, number in stored_embedders.items() if number not in at_hand]
+        self._live = LiveIndexes(path, store, layouts) if live is None else live
         self._editor = Editor(self._live)
-        self._adder = Adder(store, self._live, self._embedders, self.splitter, lacking=lacking)
+        self._adder = Adder(store, self._live)
+        self._reindexer = Reindexer(path, store, self._live, layouts)
 
     # ── creating, opening, closing ───────────────────────────────────────────────────────────────────────────
 
@@ -94,7 +93,7 @@ class Collection:
         path: str | PathLike[str],
         retrievers: Mapping[str, IndexedRetriever] | None = None,
         *,
-        splitter: Splitter | Literal["auto", "none"] | None = "auto",
+        splitter: SplitterOption = "auto",
         indexed_fields: SizedIterable[str] = (),
         fields: Mapping[str, Any] | FieldTypes | None = None,
         config: Mapping[str, Any] | None = None,
@@ -120,7 +119,7 @@ class Collection:
         cls,
         path: str | PathLike[str],
         retrievers: Mapping[str, IndexedRetriever] | None,
-        splitter: Splitter | Literal["auto", "none"] | None,
+        splitter: SplitterOption,
         indexed_fields: SizedIterable[str],
         types: FieldTypes,
         config: Mapping[str, Any] | None,
@@ -131,24 +130,22 @@ class Collection:
             raise InputError(f'indexed_fields must be names, not one str; write ["{indexed_fields}"]')
         for name in indexed_fields:
             Filter.of({name: {"$exists": True}})  # no filter could name it
-        if splitter == "none":
-            splitter = None
-        elif splitter == "auto":
-            splitter = fitting_splitter(arm.embedder for arm in arms.values() if isinstance(arm, VectorRetriever))
-        if not isinstance(splitter, Splitter | None):
-            raise InputError(f'splitter must be a Splitter, "auto" or "none", not {splitter!r}')
+        chosen = chosen_splitter(splitter, arms.values())
         settings = {
             "fields": types.to_dict(),
             "config": {
                 **{name: value for name, value in (config or {}).items() if name != "fields"},
                 "retrievers": (config or {}).get("retrievers", {name: named(arm) for name, arm in arms.items()}),
-                "splitter": None if splitter is None else splitter.to_config(),
+                "splitter": None if chosen is None else chosen.to_config(),
                 "indexed_fields": list(dict.fromkeys(indexed_fields)),
             },
         }
         made = missing_folders(folder)
         make_database(folder, settings, identities(arms.values()))
-        collection = cls.open(folder, arms, trust=True)
+        stored = settings["config"]["retrievers"] or {}
+        given = any(stored.get(name) is None for name in arms)
+        collection = cls._open(folder, arms, given=given, trust=True)
+        collection._layouts.trust = False  # of what another process may store later
         collection._made = made
         return collection
 
@@ -175,16 +172,27 @@ class Collection:
             StorageError: there is none, it is damaged, or a newer version of hybridrank wrote it.
             ConfigError: an arm's vectors were made by another embedder.
         """
-        folder = locate(path)
+        return cls._open(locate(path), retrievers, given=retrievers is not None, trust=trust, progress=progress)
+
+    @classmethod
+    def _open(
+        cls,
+        folder: Path,
+        retrievers: Mapping[str, IndexedRetriever] | None,
+        *,
+        given: bool,
+        trust: bool,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Open a collection; `given` says that the retrievers stay the same when it is reindexed."""
         store = open_store(folder)
         try:
+            source = f"the collection at {folder}"
             with store.reading() as reader:
                 config = reader.settings()["config"]
-                source = f"the collection at {folder}"
                 arms = configured(config, source=source, trust=trust) if retrievers is None else dict(retrievers)
-                store.indexed = {name: number for number, name in enumerate(config.get("indexed_fields", ()))}
-                store.splits = config.get("splitter") is not None
-                collection = cls(folder, store, arms, reader, trust=trust)
+                layout = Layout.of(reader, arms, trust=trust)
+            collection = cls(folder, store, Layouts(layout, given=given, trust=trust, source=source))
             collection._live.load(progress)
         except BaseException:
             store.close()
@@ -247,6 +255,39 @@ class Collection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that this process knows: another object after it has noticed a `reindex`."""
+        return self._layouts.current
+
+    @property
+    def _newest(self) -> Layout:
+        """The layout of now; of a closed collection, the last one."""
+        if self._store.closed:
+            return self.layout
+        with self._store.reading() as reader:
+            return self._layouts.at(reader)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The stored configuration: of a pipeline, if one built the collection."""
+        return dict(self._newest.config)
+
+    @property
+    def retrievers(self) -> dict[str, IndexedRetriever]:
+        """The local arms, by name."""
+        return dict(self._newest.retrievers)
+
+    @property
+    def splitter(self) -> Splitter | None:
+        """The splitter of documents into passages; None if documents are indexed whole."""
+        return self._newest.splitter
+
+    @property
+    def indexed_fields(self) -> tuple[str, ...]:
+        """The metadata fields by which filters are fast."""
+        return tuple(self._newest.config.get("indexed_fields", ()))
 
     @property
     def fields(self) -> FieldTypes:
@@ -350,6 +391,7 @@ class Collection:
                     "indexes": self._live.generations.size(),
                 },
                 "unsaved_changes": self._live.indexes.unsaved,
+                **self._reindexer.statistics(reader),
                 "arms": arms,
             }
 
@@ -379,6 +421,33 @@ class Collection:
             StorageError: the disk is full, or the database failed. Nothing of the batch was stored.
         """
         done = self._adder.add(documents, vectors=vectors, progress=progress)
+        shielded(self._live.maintain)
+        return done
+
+    def export(self, filters: Filter | Mapping[str, Any] | None = None) -> Iterator[ExportedDocument]:
+        """All documents, or those that match, with the vectors of their units; one consistent state throughout."""
+        chosen = None if filters is None else Filter.of(filters)
+        with self._store.reading() as reader:
+            yield from exported(reader, chosen)
+
+    def add_exported(self, documents: Iterable[ExportedDocument], *, progress: Progress | None = None) -> int:
+        """Like `add`, for documents that another collection exported: their vectors are stored as they are.
+
+        A vector is taken where an arm here has the same embedder, by its identity, and the splitter here makes the
+        same passage. All other units are embedded.
+
+        Raises:
+            InputError: as for `add`; or vectors have another dimension than those of the collection, are zero, or
+                not finite.
+        """
+        exports: dict[str, ExportedDocument] = {}
+
+        def each() -> Iterator[Document]:
+            for found in documents:
+                exports[found.document.id] = found
+                yield found.document
+
+        done = self._adder.add(each(), exports=exports, progress=progress)
         shielded(self._live.maintain)
         return done
 
@@ -454,13 +523,82 @@ class Collection:
         """
         self._editor.declare_fields(FieldTypes.of(fields))
 
+    def reindex(
+        self,
+        *,
+        config: Mapping[str, Any] | None = None,
+        gate: Callable[[Collection], Any] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        **options: Unpack[LayoutOptions],
+    ) -> ReindexReport:
+        """Change the splitter, the retrievers with their embedders, or the indexed fields of a live collection.
+
+        `options` are those to change: `retrievers`, `splitter` (None: documents are indexed whole) and
+        `indexed_fields`. The other layout is built next to the current one. Searches and writes, here and in
+        other processes, go on with the current layout; what they write meanwhile is caught up with. Then the
+        collection is switched to the other layout in one transaction, and every process uses it from its next
+        search on. The layout of before is kept until `finish_reindex`, and `rollback` goes back to it.
+
+        Texts whose vectors the collection has are not embedded again. After a failure or a kill, the same call
+        goes on where it stopped.
+
+        `gate` is called with the collection in its other layout, which can be searched and not changed; where
+        what it returns is false, nothing is switched, and the layout is kept for another attempt. With `dry_run`
+        nothing is changed: the report says what would be. `config` are further options to store, of a pipeline.
+        `progress` counts documents.
+
+        Raises:
+            ConfigError: a retriever's embedder has other files than those that made its vectors.
+            InputError: an option is wrong, or the layout of before the last `reindex` is still there.
+            StorageError: the collection is read-only, or the database failed. The current layout stays in use.
+        """
+        target = shielded(partial(self._reindexer.target, options, config or {}))
+        if dry_run:
+            return self._reindexer.preview(target, progress)
+        if gate is None:
+            return self._reindexer.run(target, None, progress)
+
+        def ask(store: Store, layouts: Layouts, live: LiveIndexes) -> Any:
+            return gate(type(self)(self.path, store, layouts, live))
+
+        return self._reindexer.run(target, ask, progress)
+
+    def rollback(
+        self,
+        *,
+        retrievers: Mapping[str, IndexedRetriever] | None = None,
+        trust: bool = False,
+        progress: Progress | None = None,
+    ) -> ReindexReport:
+        """Go back to the layout of before the last `reindex`, or remove the one that is being built.
+
+        Documents that were written since the switch are split and embedded for the layout of before first.
+        `retrievers` and `trust` are as for `open`. A second call goes back again.
+
+        Raises:
+            InputError: the collection has one layout.
+            UntrustedConfigError: the stored retrievers take `trust`, and none are given.
+        """
+        return self._reindexer.rollback(retrievers, trust=trust, progress=progress)
+
+    @shield
+    def finish_reindex(self) -> None:
+        """Remove the layout of before the last `reindex` with its vectors, and compact the collection.
+
+        Raises:
+            InputError: there is none, or the collection was not switched to the one that is being built.
+        """
+        self._reindexer.finish()
+
     @shield
     def store_relevance(self, relevance: Relevance | None) -> None:
         """Store what `Pipeline.open` makes of the reranker's scores, as `hybridrank.evaluation.calibrate` fits it.
 
         None removes it. Documents and indexes stay as they are, and open pipelines keep what they have.
         """
-        self.config = self._editor.store_option("relevance", None if relevance is None else relevance.to_config())
+        value = None if relevance is None else relevance.to_config()
+        self._layouts.reconfigure(self._editor.store_option("relevance", value))
 
     @shield
     def compact(self) -> None:

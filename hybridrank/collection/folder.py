@@ -53,7 +53,7 @@ def make_database(folder: Path, settings: Mapping[str, Any], embedders: Mapping[
             try:
                 create_tables(connection)
                 connection.execute("BEGIN IMMEDIATE")
-                Writer(connection, indexed={}, splits=False).create(settings, embedders)
+                Writer(connection).create(settings, embedders)
                 connection.execute("COMMIT")
             finally:
                 connection.close()  # which brings the write-ahead log home

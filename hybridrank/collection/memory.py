@@ -63,6 +63,7 @@ class MemoryCollection:
     ) -> None:
         self.indexes = dict(indexes)
         self.splitter = splitter
+        self.layout = None
         self.fields = FieldTypes.of(fields)
         self._documents: dict[str, Document] = {}
         self._passages: dict[str, Sequence[Passage]] = {}  # of the documents that are split

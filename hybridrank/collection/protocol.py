@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Capability", "SearchableCollection"]
 
-Capability: TypeAlias = Literal["durable", "sources", "snapshot"]
+Capability: TypeAlias = Literal["durable", "sources", "snapshot", "reindex"]
 """What only some collections can do.
 
 ``"durable"``: added documents are on disk, under `SearchableCollection.path`; ``"sources"``: documents are put and
-dropped by source, as by `Collection.put_source`; ``"snapshot"``: `Collection.snapshot` copies all of it.
+dropped by source, as by `Collection.put_source`; ``"snapshot"``: `Collection.snapshot` copies all of it;
+``"reindex"``: `Collection.reindex` changes how it splits, embeds and indexes.
 """
 
 
@@ -47,6 +48,15 @@ class SearchableCollection(Protocol):
     @property
     def writable(self) -> bool:
         """Whether documents can be added, and files written to its directory, if it has one."""
+        ...
+
+    @property
+    def layout(self) -> Any:
+        """What its units and indexes are made by: an object with `retrievers` (by name), `splitter` and `config`.
+
+        Another object after the collection was reindexed, or None: it never is. It is the `View.layout` of its
+        searches.
+        """
         ...
 
     @property

@@ -8,6 +8,7 @@ it, and everything else is computed from recordings. Measures and statistics nee
 from hybridrank.evaluation.calibration import CalibrationReport, Reliability, calibrate
 from hybridrank.evaluation.comparison.comparing import Agreement, ComparedQuery, Comparison, Difference, compare
 from hybridrank.evaluation.comparison.evaluating import Evaluation, Latency, evaluate
+from hybridrank.evaluation.comparison.gate import Gate, GateResult
 from hybridrank.evaluation.comparison.trace_diff import Move, TraceDiff, diff
 from hybridrank.evaluation.datasets.beir import load_beir
 from hybridrank.evaluation.datasets.dataset import Dataset, Judgments
@@ -45,6 +46,8 @@ __all__ = [
     "Evaluator",
     "Fate",
     "Finding",
+    "Gate",
+    "GateResult",
     "Goal",
     "Interval",
     "Judgments",

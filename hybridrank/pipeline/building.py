@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.errors import ConfigError, HybridrankError
 from hybridrank.pipeline.config import PipelineConfig
-from hybridrank.pipeline.setup import check_setup, indexed_retrievers
+from hybridrank.pipeline.setup import check_setup, indexed_retrievers, with_layout
 from hybridrank.types import Document, Progress
 
 if TYPE_CHECKING:
@@ -76,10 +76,14 @@ def open_collection(
 ) -> tuple[PipelineConfig, SearchableCollection]:
     """Open the collection at `path`; also returns its configuration, which `options` override."""
     from hybridrank.collection.durable import Collection
+    from hybridrank.collection.folder import locate
 
     for fixed in BUILT_IN:
         if fixed in options:
-            raise ConfigError("a collection keeps what it was built with: build another one", path=f"$.{fixed}")
+            raise ConfigError(
+                "a collection keeps what it was built with: open it, and change that with reindex()",
+                path=f"$.{fixed}",
+            )
     stored = Collection.stored_config(path)
     for part in _OBJECTS:
         if part in stored and stored[part] is None and part not in options:
@@ -89,7 +93,13 @@ def open_collection(
     source = f"the collection at {fspath(path)}"
     settings = PipelineConfig.load_stored(stored, source=source, trust=trust, **options)
     check_setup(settings)
-    return settings, Collection.open(path, indexed_retrievers(settings), trust=trust, progress=progress)
+    local = indexed_retrievers(settings)
+    collection = Collection._open(
+        locate(path), local, given="retrievers" in options, trust=trust, progress=progress
+    )
+    if collection.layout.retrievers != local:  # it was reindexed since its configuration was read
+        settings = with_layout(settings, collection.layout)
+    return settings, collection
 
 
 def _discard(collection: Collection, error: BaseException) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "OpenOptions",
     "PipelineConfig",
     "PipelineOptions",
+    "ReindexOptions",
     "ReplaceOptions",
     "SearchArguments",
     "SearchOverrides",
@@ -110,11 +111,16 @@ class OpenOptions(ReplaceOptions, total=False):
     retrievers: Mapping[str, RetrieverOption | str | Mapping[str, Any]]
 
 
-class PipelineOptions(OpenOptions, total=False):
-    """The options of `Pipeline.build`: the fields of `PipelineConfig`."""
+class ReindexOptions(OpenOptions, total=False):
+    """The options of `Pipeline.reindex`: all fields of `PipelineConfig` except `fields`, which can be declared."""
 
     splitter: Splitter | Mapping[str, Any] | Literal["auto", "none"] | None
     indexed_fields: Sequence[str]
+
+
+class PipelineOptions(ReindexOptions, total=False):
+    """The options of `Pipeline.build`: the fields of `PipelineConfig`."""
+
     fields: Mapping[str, Any] | FieldTypes
 
 

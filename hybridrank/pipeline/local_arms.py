@@ -18,7 +18,7 @@ from hybridrank.collection.indexes.view import View
 from hybridrank.collection.protocol import SearchableCollection
 from hybridrank.component.protocols import Embedder, Index, IndexedRetriever, Retriever, VectorRetriever
 from hybridrank.component.validation import validate_vectors
-from hybridrank.errors import InputError
+from hybridrank.errors import InputError, StorageError
 from hybridrank.runtime.deadline import all_but, limited, remaining
 from hybridrank.runtime.drivers import Call, Outcome, begin, run_all, wait_for
 from hybridrank.runtime.threads import Work
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Matrix: TypeAlias = NDArray[np.float32]
 
-__all__ = ["LocalArms", "Rankings", "Retrieve"]
+__all__ = ["LocalArms", "Rankings", "ReindexedError", "Retrieve"]
 
 _LOOKS = 0.5  # seconds
 _RESERVE = 0.05  # the part of a deadline that is kept for later stages
@@ -39,6 +39,10 @@ Rankings: TypeAlias = Sequence[Ranking]
 
 Retrieve: TypeAlias = Callable[[str, Retriever, Sequence[Query], int], Rankings]
 """Asks the arm of this name, and validates its answer."""
+
+
+class ReindexedError(StorageError):
+    """The collection has other arms now: the search is to be made again, with them."""
 
 
 class LocalArms:
@@ -50,8 +54,11 @@ class LocalArms:
         collection: SearchableCollection,
         *,
         remote: Iterable[str] = (),
+        layout: object = None,
     ) -> None:
+        """`layout` is the one of the collection that the arms are of."""
         self._arms = arms
+        self._layout = layout
         self._collection = collection
         self._remote = frozenset(remote)
         self._embedders = {name: arm.embedder for name, arm in arms.items() if isinstance(arm, VectorRetriever)}
@@ -64,6 +71,7 @@ class LocalArms:
 
         Raises:
             InputError: a query has a vector for no arm, or of other dimensions than its arm's.
+            ReindexedError: the collection has another layout now.
         """
         with limited(all_but(_RESERVE)):
             embedding = _Embedding(self._embedders, queries, others=self._remote)
@@ -71,7 +79,7 @@ class LocalArms:
         found: dict[str, Outcome[Rankings]] = {}
         state: object = None
         if embedding.works and plain:
-            with self._collection.reading() as view:
+            with self._reading() as view:
                 state = view.state
                 with limited(all_but(_RESERVE)):
                     calls = self._calls(view, plain, embedding, queries, k, retrieve(view))
@@ -89,13 +97,20 @@ class LocalArms:
                     return
         with limited(all_but(_RESERVE)):
             embedding.wait()
-        with self._collection.reading() as view:
+        with self._reading() as view:
             if view.state is not state:
                 found = {}  # something has changed meanwhile: the arms must agree
             missing = [name for name in self._arms if name not in found]
             with limited(all_but(_RESERVE)):
                 found |= self._run(view, missing, embedding, queries, k, retrieve(view))
             yield view, {name: found[name] for name in self._arms}
+
+    @contextmanager
+    def _reading(self) -> Iterator[View]:
+        with self._collection.reading() as view:
+            if view.layout is not self._layout:
+                raise ReindexedError("the collection was reindexed during this search: search again")
+            yield view
 
     def _run(
         self,

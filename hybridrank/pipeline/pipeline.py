@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from collections.abc import Collection as Sized
 from contextlib import aclosing, closing
 from dataclasses import replace
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from hybridrank.collection.indexes.live_index import LiveIndex
 from hybridrank.collection.protocol import SearchableCollection
-from hybridrank.component.protocols import Retriever
+from hybridrank.component.protocols import IndexedRetriever, Retriever
 from hybridrank.errors import ConfigError, InputError
 from hybridrank.filters.language import Filter
 from hybridrank.pipeline.building import BUILT_IN, build_collection, open_collection
@@ -20,6 +20,7 @@ from hybridrank.pipeline.config import (
     OpenOptions,
     PipelineConfig,
     PipelineOptions,
+    ReindexOptions,
     ReplaceOptions,
     SearchArguments,
     SearchOverrides,
@@ -27,6 +28,7 @@ from hybridrank.pipeline.config import (
 from hybridrank.pipeline.latency_model import LatencyModels
 from hybridrank.pipeline.observers import Observer, Observers
 from hybridrank.pipeline.plan import plan
+from hybridrank.pipeline.reindexing import reindex, reindexable
 from hybridrank.pipeline.scope import Scope
 from hybridrank.pipeline.setup import Setup, Shared, check_setup
 from hybridrank.pipeline.state import SearchOptions
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from hybridrank.collection import Collection, ReindexReport
 
 __all__ = ["Pipeline"]
 
@@ -63,14 +67,14 @@ class Pipeline:
         *,
         shared: Shared | None = None,
         scope: Filter | None = None,
+        layout: Any = None,
     ) -> None:
-        self.config = config
         self.collection = collection
         if shared is None:
             path = None if collection.path is None else collection.path / "costs.json"
             shared = Shared(LatencyModels(path), Usage(), Observers(), AdmissionLimit(config.max_searches))
         self._shared = shared
-        self._setup = Setup(config, collection, shared)
+        self._setup = Setup(config, collection, shared, collection.layout if layout is None else layout)
         self._scope = Scope(collection, scope)
 
     def __repr__(self) -> str:
@@ -82,6 +86,17 @@ class Pipeline:
         place = "in memory" if self.collection.path is None else f"at {self.collection.path}"
         scope = "" if self._scope.filters is None else f", within {self._scope.filters.to_dict()}"
         return f"<Pipeline of {', '.join(parts)}, {place}{scope}>"
+
+    @property
+    def config(self) -> PipelineConfig:
+        """The configuration; its retrievers follow the collection when that is reindexed."""
+        return self._followed().config
+
+    def _followed(self) -> Setup:
+        """The setup for the layout of the collection that this process knows."""
+        if self._setup.layout is not self.collection.layout:
+            self._setup = self._setup.following()
+        return self._setup
 
     # Construction.
 
@@ -137,7 +152,8 @@ class Pipeline:
             ConfigError: an option is wrong or has to be given; or an arm's vectors are another embedder's.
             StorageError: there is no collection, it is damaged, or a newer version of hybridrank wrote it.
         """
-        return cls(*open_collection(path, trust=trust, progress=progress, options=options))
+        settings, collection = open_collection(path, trust=trust, progress=progress, options=options)
+        return cls(settings, collection)
 
     def replace(self, **options: Unpack[ReplaceOptions]) -> Self:
         """Create a pipeline over the same documents and indexes with another fusion, reranker, adjusters or
@@ -153,7 +169,8 @@ class Pipeline:
         settings = self._replaced(options)
         admission = AdmissionLimit(settings.max_searches)
         shared = replace(self._shared, usage=Usage(), admission=admission)
-        return type(self)(settings, self.collection, shared=shared, scope=self._scope.filters)
+        layout = self._setup.layout
+        return type(self)(settings, self.collection, shared=shared, scope=self._scope.filters, layout=layout)
 
     def scoped(self, filters: Filter | Mapping[str, Any]) -> Self:
         """Create a pipeline over only the documents that match `filters`: those of one tenant, for example.
@@ -167,13 +184,18 @@ class Pipeline:
             InputError: `filters` are wrong; the message has the path.
         """
         scope = self._scope.narrowed(Filter.of(filters))
-        return type(self)(self.config, self.collection, shared=self._shared, scope=scope)
+        return type(self)(
+            self.config, self.collection, shared=self._shared, scope=scope, layout=self._setup.layout
+        )
 
     def _replaced(self, options: Mapping[str, Any]) -> PipelineConfig:
         for fixed in ("retrievers", *BUILT_IN):
             if fixed in options:
-                raise ConfigError("that needs other indexes: use Pipeline.build()", path=f"$.{fixed}")
-        kept = {name: getattr(self.config, name) for name in PipelineConfig.model_fields}
+                raise ConfigError(
+                    "that needs other indexes: use reindex(), or Pipeline.build()", path=f"$.{fixed}"
+                )
+        config = self.config
+        kept = {name: getattr(config, name) for name in PipelineConfig.model_fields}
         settings = PipelineConfig(**{**kept, **options})
         check_setup(settings)
         return settings
@@ -292,11 +314,11 @@ class Pipeline:
         filters, min_score = arguments.pop("filters", None), arguments.pop("min_score", None)
         per_document = true_or_false(arguments.pop("per_document", False), "per_document")
         seconds = _seconds(arguments.pop("deadline", None))
-        setup = self._setup
+        setup = self._followed()
         if arguments:  # what is left overrides the configuration
             if "max_searches" in arguments:
                 raise ConfigError("it is for a whole pipeline: use replace()", path="$.max_searches")
-            setup = Setup(self._replaced(arguments), self.collection, self._shared)
+            setup = Setup(self._replaced(arguments), self.collection, self._shared, setup.layout)
         narrowed = None if filters is None else Filter.of(filters)
         asked = self._scope.queries([Query.of(query).narrowed(narrowed) for query in queries])
         if min_score is not None:
@@ -357,8 +379,9 @@ class Pipeline:
         """
         if self._scope.filters is not None:
             raise InputError("a scoped pipeline does not give its arms away: they would answer beyond the scope")
-        local = {name: LiveIndex(self.collection.reading, name) for name in self._setup.local}
-        return {**self._setup.remote, **local}
+        setup = self._followed()
+        local = {name: LiveIndex(self.collection.reading, name) for name in setup.local}
+        return {**setup.remote, **local}
 
     def __len__(self) -> int:
         return self._scope.count()
@@ -382,6 +405,77 @@ class Pipeline:
             InputError: something is not a `Document`, two share an id, or one is outside the pipeline's scope.
         """
         return self.collection.add(self._scope.check(documents), vectors=vectors, progress=progress)
+
+    def reindex(
+        self,
+        *,
+        gate: Callable[[Pipeline, Pipeline], Any] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        **options: Unpack[ReindexOptions],
+    ) -> ReindexReport:
+        """Change the splitter, the retrievers with their embedders, or other options of a durable pipeline.
+
+        `options` are fields of `PipelineConfig`, to be changed and stored; declared `fields` are changed by
+        `collection.declare_fields`. The rest is as for `Collection.reindex`: the other layout is built next to the
+        current one, searches and writes go on, and nothing is embedded twice. Open pipelines, here and in other
+        processes, follow with their next search, unless they were opened with retrievers of their own; their
+        other options stay as they are.
+
+        `gate` is called with this pipeline and with the new one, which can be searched; where what it returns is
+        false, nothing is switched. `hybridrank.evaluation.Gate` compares the two on judged queries.
+
+        `rollback` goes back, `finish_reindex` removes the layout of before.
+
+        Raises:
+            ConfigError: an option is unknown or wrong.
+            InputError: the pipeline is in memory or scoped, or the layout of before the last `reindex` is still
+                there.
+            StorageError: the collection is read-only, or the database failed. Nothing was switched.
+        """
+        self._reindexed()
+
+        def ask(config: PipelineConfig, other: SearchableCollection) -> Any:
+            return None if gate is None else gate(self, type(self)(config, other))
+
+        report, self._setup = reindex(
+            self._followed(), options, gate=gate and ask, dry_run=dry_run, progress=progress
+        )
+        return report
+
+    def rollback(
+        self,
+        *,
+        retrievers: Mapping[str, IndexedRetriever] | None = None,
+        trust: bool = False,
+        progress: Progress | None = None,
+    ) -> ReindexReport:
+        """Go back to the layout of before the last `reindex`, or remove the one that is being built.
+
+        As `Collection.rollback`. Options of this pipeline that the collection does not need (fusion, reranker,
+        depths) stay as they are; a pipeline that is opened later has those of before.
+
+        Raises:
+            InputError: the pipeline is in memory or scoped, or the collection has one layout.
+            UntrustedConfigError: the stored retrievers take `trust`, and none are given.
+        """
+        report = self._reindexed().rollback(retrievers=retrievers, trust=trust, progress=progress)
+        self._followed()
+        return report
+
+    def finish_reindex(self) -> None:
+        """Remove the layout of before the last `reindex` with its vectors, and compact the collection.
+
+        Raises:
+            InputError: the pipeline is in memory or scoped, or there is no such layout.
+        """
+        self._reindexed().finish_reindex()
+
+    def _reindexed(self) -> Collection:
+        """The collection, if this pipeline may reindex it."""
+        if self._scope.filters is not None:
+            raise InputError("a scoped pipeline cannot be reindexed: it is one collection for all scopes")
+        return reindexable(self.collection)
 
     async def aadd(
         self,

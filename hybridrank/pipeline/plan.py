@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hybridrank.pipeline.local_arms import ReindexedError
 from hybridrank.pipeline.setup import Setup
 from hybridrank.pipeline.stages.adjust import adjust
 from hybridrank.pipeline.stages.blend import blend
@@ -32,7 +33,14 @@ def plan(setup: Setup, options: SearchOptions, queries: Sequence[Query]) -> Plan
     try:
         states = [QueryState(query) for query in queries]
         yield from expand(setup, options, states)
-        states = yield from retrieve(setup, options, states)  # and fuse
+        while True:
+            try:
+                states = yield from retrieve(setup, options, states)  # and fuse
+                break
+            except ReindexedError:
+                if (followed := setup.following()) is setup:
+                    raise
+                setup = followed
         observed.stages(states)
         if options.streaming and (setup.config.reranker is not None or setup.config.adjust):
             yield Partial(rank(setup, options, states))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from platform import node
+from typing import Any
 
 from hybridrank.blend import ConfidenceBlend, confidence_range_of, effective_blend
 from hybridrank.collection.protocol import SearchableCollection
@@ -20,7 +21,7 @@ from hybridrank.component.protocols import (
     VectorAdjuster,
     WeightedFusion,
 )
-from hybridrank.errors import ConfigError, InputError, MissingDependencyError, ModelError
+from hybridrank.errors import ConfigError, InputError, MissingDependencyError, ModelError, StorageError
 from hybridrank.fusion.weights import are_per_query
 from hybridrank.pipeline.config import PipelineConfig
 from hybridrank.pipeline.latency_model import LatencyModel, LatencyModels
@@ -33,7 +34,7 @@ from hybridrank.rerank.members import known_identity
 from hybridrank.result.usage import Usage
 from hybridrank.runtime.drivers import AdmissionLimit
 
-__all__ = ["SETUP_ERRORS", "Setup", "Shared", "check_setup", "indexed_retrievers"]
+__all__ = ["SETUP_ERRORS", "Setup", "Shared", "check_setup", "indexed_retrievers", "with_layout"]
 
 SETUP_ERRORS = (ConfigError, InputError, MissingDependencyError, ModelError)
 """Failures that waiting does not fix: they are raised, whatever `on_rerank_error` says."""
@@ -52,8 +53,12 @@ class Shared:
 class Setup:
     """A configuration over a collection, ready to search."""
 
-    def __init__(self, config: PipelineConfig, collection: SearchableCollection, shared: Shared) -> None:
+    def __init__(
+        self, config: PipelineConfig, collection: SearchableCollection, shared: Shared, layout: Any
+    ) -> None:
+        """`layout` is the one of the collection that the configuration is for."""
         self.config = config
+        self.layout = layout
         self.collection = collection
         self.shared = shared
         self.confidence_range = None if config.reranker is None else confidence_range_of(config.reranker)
@@ -73,7 +78,18 @@ class Setup:
             if name not in self.local and isinstance(arm, Retriever)
         }
         self.remote_arms = RemoteArms(self.remote)
-        self.arms = LocalArms(self.local, collection, remote=self.remote)
+        self.arms = LocalArms(self.local, collection, remote=self.remote, layout=layout)
+
+    def following(self) -> Setup:
+        """The setup for the collection's layout of now: with its retrievers, and all other options as they are.
+
+        Raises:
+            StorageError: another option is none for these retrievers.
+        """
+        layout = self.collection.layout
+        if layout is self.layout:
+            return self
+        return Setup(with_layout(self.config, layout), self.collection, self.shared, layout)
 
     def fused_weight(self, scores: Sequence[float]) -> float:
         """The weight of the fused order relative to these scores of the reranker."""
@@ -117,6 +133,29 @@ def _scale(config: PipelineConfig) -> Scale:
 def indexed_retrievers(config: PipelineConfig) -> dict[str, IndexedRetriever]:
     """The retrievers whose indexes a collection holds, by name."""
     return {name: arm for name, arm in config.retrievers.items() if isinstance(arm, IndexedRetriever)}
+
+
+def with_layout(config: PipelineConfig, layout: Any) -> PipelineConfig:
+    """The configuration with the retrievers, the splitter and the indexed fields of a collection's layout.
+
+    Raises:
+        StorageError: another option is none for these retrievers.
+    """
+    options = {name: getattr(config, name) for name in PipelineConfig.model_fields}
+    local = indexed_retrievers(config)
+    remote = {name: arm for name, arm in config.retrievers.items() if name not in local}
+    order = [*(layout.config.get("retrievers") or ()), *layout.retrievers, *remote]
+    arms = {**remote, **layout.retrievers}
+    options["retrievers"] = {name: arms[name] for name in dict.fromkeys(order) if name in arms}
+    options["splitter"] = layout.splitter
+    options["indexed_fields"] = tuple(layout.config.get("indexed_fields", ()))
+    try:
+        return PipelineConfig(**options)
+    except ConfigError as error:
+        raise StorageError(
+            f"the collection was reindexed while this pipeline was open, whose options do not fit: open it again "
+            f"({error})"
+        ) from error
 
 
 def check_setup(config: PipelineConfig) -> None:

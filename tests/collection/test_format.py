@@ -33,6 +33,14 @@ def run(path: Path, *statements: str) -> None:
 
 
 STEPS_BACK = (
+    # to format 5, which knew one layout
+    "DROP TABLE layouts",
+    "DROP TABLE other_units",
+    "ALTER TABLE tombstones DROP COLUMN other",
+    "ALTER TABLE embedders DROP COLUMN current",
+    "ALTER TABLE state DROP COLUMN layout",
+    "DROP INDEX documents_first",
+    "ALTER TABLE documents DROP COLUMN first",
     # to format 4, which knew no edits
     "ALTER TABLE documents DROP COLUMN edits",
     # to format 3, which knew no identity
@@ -61,7 +69,7 @@ def test_an_older_collection_is_upgraded(path: Path) -> None:
         collection.update_metadata({"a": {"by": "us"}})
         collection.put_source("a.txt", "2", [Document("a", "text")])
         assert collection.get(["a"])["a"].metadata == {"by": "us"}
-        assert collection.statistics()["format"] == 5
+        assert collection.statistics()["format"] == schema.FORMAT
     with Collection.open(path) as collection:
         assert len(collection) == 8
 
@@ -85,8 +93,9 @@ def test_what_is_upgraded_meanwhile_by_somebody_else_is_not_damaged(
 
 
 def test_a_newer_collection_is_refused(path: Path) -> None:
-    run(path, "PRAGMA user_version = 6")
-    with pytest.raises(StorageError, match=r"has format 6, .* formats up to 5: upgrade hybridrank"):
+    newer = schema.FORMAT + 1
+    run(path, f"PRAGMA user_version = {newer}")
+    with pytest.raises(StorageError, match=rf"has format {newer}, .* formats up to {schema.FORMAT}: upgrade"):
         Collection.open(path)
 
 

@@ -60,7 +60,7 @@ FOREIGN = {
     "a missing index": "DROP INDEX fields_of;",
     "no vectors": "DROP TABLE vectors_0;",
     "vectors of another kind": "DROP TABLE vectors_0; CREATE VIEW vectors_0 AS SELECT 1 AS unit;",
-    "an embedder without vectors": "INSERT INTO embedders VALUES (7, 'another');",
+    "an embedder without vectors": "INSERT INTO embedders VALUES (7, 'another', 1);",
     "a schema that is no SQL": """
         PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = 'CREATE TABLE (' WHERE name = 'texts';""",
 }

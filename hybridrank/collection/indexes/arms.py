@@ -22,6 +22,7 @@ __all__ = [
     "embedder_numbers",
     "fingerprint",
     "identities",
+    "identities_of",
     "named",
 ]
 
@@ -127,7 +128,7 @@ def embedder_numbers(
             if number is None:
                 raise ConfigError(
                     f"the collection has no vectors of the embedder {_identity(embedder)} "
-                    f"(it has: {', '.join(stored) or 'none'}); build it again to change the embedder",
+                    f"(it has: {', '.join(stored) or 'none'}); reindex it to change the embedder",
                     path=f"$.retrievers.{name}.embedder",
                 )
             numbers[name] = number
@@ -136,5 +137,9 @@ def embedder_numbers(
 
 def identities(retrievers: Iterable[IndexedRetriever]) -> dict[str, str | None]:
     """Names of the embedders of the arms' vectors, without duplicates, with their fingerprints."""
-    embedders = [each.embedder for each in retrievers if isinstance(each, VectorRetriever)]
+    return identities_of([each.embedder for each in retrievers if isinstance(each, VectorRetriever)])
+
+
+def identities_of(embedders: Iterable[Any]) -> dict[str, str | None]:
+    """Names of embedders, without duplicates, with their fingerprints."""
     return {_identity(embedder): fingerprint(embedder) for embedder in embedders}

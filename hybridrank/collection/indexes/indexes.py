@@ -6,11 +6,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from hybridrank.collection.indexes.layout import Layout
 from hybridrank.collection.indexes.view import Chosen
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.sqlite.reader import Reader
 from hybridrank.collection.sqlite.rows import Version
-from hybridrank.component.protocols import Index, IndexedRetriever, VectorIndex
+from hybridrank.component.protocols import Index, VectorIndex
 from hybridrank.errors import ConfigError
 from hybridrank.types import Document, Progress
 
@@ -24,18 +25,17 @@ _FEW = 1_000_000  # units: to remove so many one by one is always worth it
 
 
 class Indexes:
-    """One index per arm, all at the same `version` of the database.
-
-    `embedders` tells for an arm whose index holds vectors which of the stored ones it takes. `unsaved` counts the
+    """One index per arm of a `layout`, all at the same `version` of the database. `unsaved` counts the
     units that changed since the indexes were loaded or saved, as the `generation` of that name; `repaired` says
     that those saved could not be used. Searches read the `lock`; `chosen` is what filters chose in this
     state. `broken` indexes are not to be used: they know nothing yet, or a change failed half way.
     """
 
-    def __init__(self, retrievers: Mapping[str, IndexedRetriever], embedders: Mapping[str, int]) -> None:
-        self.arms: dict[str, Index] = {name: each.create_index() for name, each in retrievers.items()}
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.arms: dict[str, Index] = {name: each.create_index() for name, each in layout.retrievers.items()}
         for name, index in self.arms.items():
-            if isinstance(index, VectorIndex) and name not in embedders:
+            if isinstance(index, VectorIndex) and name not in layout.embedders:
                 raise ConfigError(
                     "its index holds vectors, and the retriever does not name their embedder: give its class the "
                     "attribute `embedder` (hybridrank.component.VectorRetriever)",
@@ -48,7 +48,7 @@ class Indexes:
         self.broken = False
         self.lock = ReadWriteLock()
         self.chosen = Chosen()
-        self._embedders = embedders
+        self._embedders = layout.embedders
 
     def encode(self, reader: Reader, numbers: Sequence[int], units: Sequence[Document]) -> Added:
         """Prepare units from the database; their vectors are read, nothing is embedded."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 
 from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint
 from hybridrank.collection.indexes.generations import Generations
 from hybridrank.collection.indexes.indexes import Added, Indexes
+from hybridrank.collection.indexes.layout import Layout, Layouts
 from hybridrank.collection.indexes.view import Chosen, View
 from hybridrank.collection.locks import WriterLock
 from hybridrank.collection.sqlite.reader import Reader
 from hybridrank.collection.sqlite.rows import State, Version, damaged
 from hybridrank.collection.sqlite.store import Store
 from hybridrank.collection.sqlite.writer import Writer
-from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever, VectorIndex
+from hybridrank.component.protocols import ImprovingIndex, VectorIndex
 from hybridrank.errors import HybridrankError, LockedError, StorageError
 from hybridrank.runtime import fork
 from hybridrank.runtime.cancellation import committing
@@ -60,18 +61,12 @@ class LiveIndexes:
         self,
         folder: Path,
         store: Store,
-        retrievers: Mapping[str, IndexedRetriever],
-        embedders: Mapping[str, int],
-        fingerprints: Mapping[int, str],
+        layouts: Layouts,
     ) -> None:
         self.generations = Generations(folder / "indexes", store.identity)
         self._folder = folder
         self._store = store
-        self._retrievers = retrievers
-        self._embedders = embedders
-        self._unchecked = {
-            arm: fingerprints[number] for arm, number in embedders.items() if number in fingerprints
-        }
+        self._layouts = layouts
         self._renew()
         fork.in_child(self._renew)
 
@@ -80,8 +75,9 @@ class LiveIndexes:
         self._writer = WriterLock(self._folder / "writer.lock", timeout=60.0)
         self._catching_up = fork.new_rlock()
         self._reloading = fork.new_lock()
-        self._indexes = Indexes(self._retrievers, self._embedders)
+        self._indexes = Indexes(self._layouts.current)
         self._indexes.broken = True  # until they are loaded
+        self._unchecked: dict[str, str] = {}
         self._wrote = False
         self._last = Version(0, b"")  # that this process knows of by having made it
         self.alone = False  # whether nobody else has changed anything since the collection was empty
@@ -111,7 +107,8 @@ class LiveIndexes:
                     if indexes is self._indexes and indexes.version == state.version and not indexes.broken:
                         yield View(
                             indexes.arms,
-                            splits=self._store.splits,
+                            splits=reader.form.splits,
+                            layout=indexes.layout,
                             chosen=indexes.chosen,
                             choose=reader.choose,
                             units=reader.units,
@@ -125,7 +122,7 @@ class LiveIndexes:
     def _check_embedders(self) -> None:
         """Check that models that arrived meanwhile, as by a download at the first query, are the same."""
         for arm, stored in list(self._unchecked.items()):
-            index = self._indexes.arms[arm]
+            index = self._indexes.arms.get(arm)
             if isinstance(index, VectorIndex) and fingerprint(index.embedder) is not None:
                 check_fingerprint(index.embedder, stored, arm=arm)
                 self._unchecked.pop(arm, None)
@@ -134,7 +131,13 @@ class LiveIndexes:
     def changing(self, doing: str) -> Iterator[Change]:
         """One transaction, and the same change of the indexes once it is committed."""
         self._store.require_writable()
-        with self._writer.holding(doing), self._catching_up, ExitStack() as stack:
+        with self._writer.holding(doing), self._changing() as change:
+            yield change
+
+    @contextmanager
+    def _changing(self) -> Iterator[Change]:
+        """The same, where this thread holds the writer's lock."""
+        with self._catching_up, ExitStack() as stack:
             with self._store.writing() as writer:
                 state = writer.state()
                 self.alone = self.alone and state.version == self._last
@@ -176,7 +179,8 @@ class LiveIndexes:
             broken = self._indexes.broken
             if not broken and self._indexes.version != known:
                 return  # another thread was here meanwhile
-            if not broken and known.sequence >= state.floor and reader.follows(known):
+            follows = self._indexes.layout.number == state.layout and known.sequence >= state.floor
+            if not broken and follows and reader.follows(known):
                 if known == state.version:
                     return
                 missed = self._indexes.missed(reader)
@@ -200,15 +204,15 @@ class LiveIndexes:
         """New indexes at the newest state: the saved ones and later changes, or all from the database."""
         problem = None
         tried = ""
-        while self._retrievers:
+        while self._layouts.current.retrievers:
             with self._store.reading() as reader:
                 saved = reader.generation()
                 if saved is None or saved[0] == tried:
                     break
                 tried, sequence, digest = saved
-                indexes = Indexes(self._retrievers, self._embedders)
+                indexes = Indexes(layout := self._layout(reader))
                 try:
-                    arms = self.generations.load(tried, sequence, digest, self._retrievers)
+                    arms = self.generations.load(tried, sequence, digest, layout.retrievers)
                     state = reader.state()
                     if state.floor <= sequence <= state.version.sequence:
                         indexes.take(tried, sequence, arms, reader)
@@ -220,7 +224,7 @@ class LiveIndexes:
         if problem is not None:
             _log.warning("the saved indexes of %s cannot be used and are made again: %s", self._folder, problem)
         with self._store.reading() as reader:
-            indexes = Indexes(self._retrievers, self._embedders)
+            indexes = Indexes(self._layout(reader))
             indexes.catch_up(reader, progress=progress)
             reader.check_counts()
             if not indexes.agree(reader):
@@ -228,13 +232,25 @@ class LiveIndexes:
             indexes.generation, indexes.repaired = str(tried), problem is not None
             return indexes
 
+    def _layout(self, reader: Reader) -> Layout:
+        """The layout that a transaction sees, whose models are to be checked when they are here."""
+        layout = self._layouts.at(reader)
+        self._unchecked = {
+            arm: layout.fingerprints[number]
+            for arm, number in layout.embedders.items()
+            if number in layout.fingerprints
+        }
+        return layout
+
     def _reload(self) -> None:
         """Load a generation that another process has saved: it is more compact, and shared memory."""
         try:
             indexes = self._loaded()
             with fork.hold_forks(), self._catching_up, self._store.reading() as reader:
                 # else it missed removals: the next change tries again
-                known = indexes.sequence >= reader.state().floor and reader.follows(indexes.version)
+                state = reader.state()
+                known = indexes.layout.number == state.layout and indexes.sequence >= state.floor
+                known = known and reader.follows(indexes.version)
                 if known and indexes.catch_up(reader):
                     self._indexes = indexes
         except StorageError as error:
@@ -248,7 +264,7 @@ class LiveIndexes:
 
         A process with many small changes spends at most a tenth of its time here; `finish` does the rest.
         """
-        if self._store.read_only or not self._retrievers:
+        if self._store.read_only or not self._layouts.current.retrievers:
             return
         if monotonic() < self._rests_until and not repair:
             return
@@ -277,13 +293,50 @@ class LiveIndexes:
         """Reorganize and save the indexes now, and free disk space in the database."""
         self._store.require_writable()
         with self._writer.holding("compacting"):
-            if self._retrievers:
+            if self._layouts.current.retrievers:
                 self._improve_and_save(purge=True)
             else:  # documents alone were opened: what was saved of the indexes stays good
                 with self._store.writing() as writer:
                     saved = writer.generation()
                     writer.purge(writer.state().version.sequence if saved is None else saved[1])
             self._store.shrink()
+
+    def improve(self) -> None:
+        """Reorganize the indexes if it pays, while nothing changes them."""
+        indexes = self._indexes
+        for index in indexes.arms.values():
+            if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
+                with indexes.lock.writing(_PATIENCE):
+                    swap()
+
+    @contextmanager
+    def exclusively(self, doing: str) -> Iterator[Callable[[], AbstractContextManager[Change]]]:
+        """Exclude other writers meanwhile; yields what begins each of several changes."""
+        self._store.require_writable()
+        with self._writer.holding(doing):
+            yield self._changing
+
+    @contextmanager
+    def switching(self, other: LiveIndexes) -> Iterator[Writer]:
+        """The transaction, inside of `exclusively`, that makes the layout of other indexes the current one.
+
+        Those are saved first, so that every process opens them in its next search.
+        """
+        with other.reading():  # the newest state
+            indexes = other._indexes
+        name, digest = self.generations.save(indexes.arms, indexes.sequence)
+        try:
+            with self._catching_up, self._store.writing() as writer:
+                state = writer.state()
+                if state.version != indexes.version:
+                    raise StorageError(f"the collection at {self._folder} was changed while locked: try again")
+                yield writer
+                writer.put_generation(name, indexes.sequence, digest)
+                writer.seal(state.version)
+        except BaseException:
+            self.generations.drop(name)
+            raise
+        self.generations.sweep(name)
 
     @contextmanager
     def removing(self) -> Iterator[bool]:
@@ -305,10 +358,7 @@ class LiveIndexes:
                 self._catch_up(reader, reader.state(), self._indexes.version)
             indexes = self._indexes
             try:
-                for index in indexes.arms.values():
-                    if isinstance(index, ImprovingIndex) and (swap := index.improve()) is not None:
-                        with indexes.lock.writing(_PATIENCE):
-                            swap()
+                self.improve()
                 name, digest = self.generations.save(indexes.arms, indexes.sequence)
             except HybridrankError:
                 raise

@@ -57,7 +57,8 @@ class View:
     """The indexes and the documents of a collection in one state.
 
     The indexes hold *units*: documents, or where the collection `splits`, passages. `hold` is what keeps writers
-    from the indexes; `keep` gives what knows some units of this state without it, where `units` does not.
+    from the indexes; `keep` gives what knows some units of this state without it, where `units` does not. `layout`
+    is the collection's.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class View:
         hold: Reading,
         keep: Callable[[Collection[str]], Units] | None = None,
         lookalikes: Callable[[], frozenset[str]] = frozenset,
+        layout: object = None,
     ) -> None:
         self.indexes = indexes
+        self.layout = layout
         self.splits = splits
         self.units = units
         self._chosen = chosen

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridrank.collection.sqlite.filter_sql import compile_choice, compile_filter
 from hybridrank.collection.sqlite.rows import (
@@ -31,22 +31,55 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MANY", "Reader"]
+__all__ = ["FIRST", "MANY", "UNKNOWN", "Form", "Reader"]
 
 MANY = 500
 """Ids looked up by one statement."""
 
+FIRST = "coalesce(first, number)"
+"""Of a row of `documents`: the number of its first unit."""
+
 _NEAR = 0.01  # of unit length, squared: what float32 loses is far less
+
+
+class Form(NamedTuple):
+    """What a layout determines of the tables: the numbers of the indexed fields, and whether it splits."""
+
+    layout: int | None
+    indexed: Mapping[str, int]
+    splits: bool
+
+
+UNKNOWN = Form(None, {}, True)
+"""Before the settings are read."""
 
 
 class Reader:
     """A read transaction: everything in it sees the same state."""
 
-    def __init__(self, connection: sqlite3.Connection, *, indexed: Mapping[str, int], splits: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, form: Form = UNKNOWN) -> None:
         self._connection = connection
-        self._indexed = indexed
-        self._splits = splits
         self._state: State | None = None
+        self.form = form
+
+    @property
+    def form(self) -> Form:
+        """How the current layout stores documents."""
+        return self._form
+
+    @form.setter
+    def form(self, form: Form) -> None:
+        self._form, self._indexed, self._splits = form, form.indexed, form.splits
+
+    def sees(self, layout: int) -> bool:
+        """Whether the other layout is the one of this number."""
+        return self._rows("SELECT 1 FROM layouts WHERE number = ?", [layout]).fetchone() is not None
+
+    def read_form(self) -> Form:
+        """The form of the layout that this transaction sees."""
+        config = self.settings()["config"]
+        indexed = {name: number for number, name in enumerate(config.get("indexed_fields", ()))}
+        return Form(self.state().layout, indexed, config.get("splitter") is not None)
 
     def _rows(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, parameters)
@@ -59,19 +92,18 @@ class Reader:
 
     def _read_state(self) -> State:
         rows = self._rows(
-            "SELECT sequence, token, floor, documents, units, identity FROM state LIMIT 2"
+            "SELECT sequence, token, floor, documents, units, identity, layout FROM state LIMIT 2"
         ).fetchall()
         if len(rows) == 1:
-            sequence, token, floor, documents, units, identity = rows[0]
+            sequence, token, floor, documents, units, identity, layout = rows[0]
             if (
-                all(type(each) is int for each in (sequence, floor, documents, units))
+                all(type(each) is int for each in (sequence, floor, documents, units, layout))
                 and 0 <= floor <= sequence < MAX_NUMBER
                 and 0 <= documents <= units <= sequence
-                and (self._splits or documents == units)
                 and isinstance(token, bytes)
                 and isinstance(identity, str)
             ):
-                return State(Version(sequence, token), floor, documents, units, identity)
+                return State(Version(sequence, token), floor, documents, units, identity, layout)
         raise damaged("the row of its table state is not one that hybridrank writes")
 
     def check_counts(self) -> None:
@@ -121,12 +153,16 @@ class Reader:
 
     def embedders(self) -> dict[str, int]:
         """Numbers of the embedders whose vectors are stored, by identity."""
-        rows = self._rows("SELECT identity, number FROM embedders").fetchall()
+        rows = self._rows("SELECT identity, number FROM embedders WHERE current").fetchall()
         tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         for identity, number in rows:
             if not isinstance(identity, str) or f"vectors_{number}" not in tables:
                 raise damaged(f"embedder {number} of its table embedders has no vectors")
         return dict(rows)
+
+    def every_embedder(self) -> dict[str, int]:
+        """Numbers of the embedders of all layouts, by identity."""
+        return dict(self._rows("SELECT identity, number FROM embedders").fetchall())
 
     def fingerprints(self) -> dict[int, str]:
         """The fingerprints of the embedders, by number, as far as known."""
@@ -170,12 +206,12 @@ class Reader:
             found.update(n for (n,) in self._rows(f"SELECT d.number FROM documents AS d WHERE {where}", values))
         return sorted(found)
 
-    def _by_id(self, ids: Collection[str]) -> Iterator[tuple[int, str, int]]:
+    def _by_id(self, ids: Collection[str], number: str = "number") -> Iterator[tuple[int, str, int]]:
         wanted = list(ids)
         for start in range(0, len(wanted), MANY):
             some = wanted[start : start + MANY]
             marks = ", ".join("?" * len(some))
-            rows = self._rows(f"SELECT number, id, passages FROM documents WHERE id IN ({marks})", some)
+            rows = self._rows(f"SELECT {number}, id, passages FROM documents WHERE id IN ({marks})", some)
             yield from self._sound(rows)
 
     def _sound(self, rows: Iterable[tuple[int, str, int]]) -> Iterator[tuple[int, str, int]]:
@@ -183,7 +219,7 @@ class Reader:
         claimed, units = 0, -1
         for number, doc_id, passages in rows:
             checked_id(doc_id, number)
-            if not 0 < number < MAX_NUMBER or type(passages) is not int or passages < 0:
+            if type(number) is not int or not 0 < number < MAX_NUMBER or type(passages) is not int or passages < 0:
                 raise damaged(f"document {doc_id!r} has the number {number} and {passages!r} passages")
             claimed += passages
             if claimed > units:  # before anybody counts to what is claimed
@@ -248,6 +284,15 @@ class Reader:
             last = ascending(number, last, "documents")
             yield to_document(number, *row)
 
+    def documents_after(self, number: int, *, size: int) -> list[tuple[int, Document]]:
+        """So many of the documents with higher numbers, with their numbers."""
+        rows = self._rows(
+            "SELECT d.number, d.id, t.text, t.title, d.metadata FROM documents AS d "
+            "LEFT JOIN texts AS t ON t.document = d.number WHERE d.number > ? ORDER BY d.number LIMIT ?",
+            [number, size],
+        )
+        return [(found, to_document(found, *row)) for found, *row in rows]
+
     def units(self, ids: Collection[str]) -> dict[str, Document]:
         """Whole documents and passages, by unit id."""
         if not self._splits:
@@ -259,7 +304,7 @@ class Reader:
             if unit not in found and (place := passage_of(unit)) is not None:
                 places.setdefault(place[0], []).append(place[1])
         parents = self.documents(places)
-        for number, doc_id, passages in list(self._by_id(parents)):
+        for number, doc_id, passages in list(self._by_id(parents, FIRST)):
             wanted = [number + place for place in places[doc_id] if place < passages]
             for start in range(0, len(wanted), MANY):
                 some = wanted[start : start + MANY]
@@ -282,6 +327,26 @@ class Reader:
             doc_id for (doc_id,) in rows if isinstance(doc_id, str) and passage_of(doc_id) is not None
         )
 
+    def unit_spans(self, documents: Sequence[Document]) -> dict[str, list[tuple[int, int, int]]]:
+        """The units of documents, by document id: their numbers, and the start and end of each in the text."""
+        lengths = {document.id: len(document.text) for document in documents}
+        found: dict[str, list[tuple[int, int, int]]] = {}
+        for first, doc_id, passages in list(self._by_id(lengths, FIRST)):
+            if not passages:
+                found[doc_id] = [(first, 0, lengths[doc_id])]
+                continue
+            rows = self._rows(
+                "SELECT number, start, stop FROM passages WHERE number BETWEEN ? AND ? ORDER BY number",
+                [first, first + passages - 1],
+            ).fetchall()
+            if len(rows) != passages or not all(
+                type(start) is int and type(stop) is int and 0 <= start <= stop <= lengths[doc_id]
+                for _, start, stop in rows
+            ):
+                raise damaged(f"passages of document {doc_id!r} are missing, or none of its text")
+            found[doc_id] = rows
+        return found
+
     def units_after(self, number: int, *, size: int) -> Iterator[tuple[list[int], list[Document]]]:
         """Numbers and contents of the units added after a number, in batches, in order."""
         rows: Iterator[tuple[int, Document]] = self._documents_after(number)
@@ -302,27 +367,35 @@ class Reader:
 
     def _documents_after(self, number: int) -> Iterator[tuple[int, Document]]:
         rows = self._rows(
-            "SELECT d.number, d.id, t.text, t.title FROM documents AS d "
-            "LEFT JOIN texts AS t ON t.document = d.number WHERE d.passages = 0 AND d.number > ? "
-            "ORDER BY d.number",
-            [number],
+            "SELECT d.unit, d.id, t.text, t.title FROM ("
+            "SELECT number AS unit, number, id FROM documents "
+            "WHERE first IS NULL AND passages = 0 AND number > ? UNION ALL "
+            "SELECT first, number, id FROM documents WHERE passages = 0 AND first > ? ORDER BY unit"
+            ") AS d LEFT JOIN texts AS t ON t.document = d.number ORDER BY d.unit",
+            [number, number],
         )
         for unit_number, *row in rows:
             yield unit_number, to_document(unit_number, *row)
 
     def _passages_after(self, number: int) -> Iterator[tuple[int, Passage]]:
         rows = self._rows(
-            "SELECT p.number, p.start, p.stop, p.headings, p.document, d.id FROM passages AS p "
+            "SELECT p.number, p.start, p.stop, p.headings, p.document, d.id, "
+            "coalesce(d.first, d.number), d.passages FROM passages AS p "
             "LEFT JOIN documents AS d ON d.number = p.document WHERE p.number > ? ORDER BY p.number",
             [number],
         )
         at, parent = -1, None
-        for unit_number, start, stop, headings, document, doc_id in rows:
+        for unit_number, start, stop, headings, document, doc_id, first, passages in rows:
+            if doc_id is not None:
+                if type(first) is not int or type(passages) is not int:
+                    raise damaged(f"document {doc_id!r} has {passages!r} passages from number {first!r} on")
+                if not 0 <= unit_number - first < passages:
+                    continue  # of the other layout
             if document != at or parent is None:
                 at = document
                 row = self._rows("SELECT text, title FROM texts WHERE document = ?", [at]).fetchone()
                 parent = to_document(at, doc_id, *(row or (None, None)))
-            yield unit_number, to_passage(parent, unit_number - at, start, stop, headings)
+            yield unit_number, to_passage(parent, unit_number - first, start, stop, headings)
 
     def removed_after(self, number: int, *, most: int) -> list[str] | None:
         """Ids of the units removed after a number; some of them may have been added again.

@@ -49,6 +49,7 @@ class State(NamedTuple):
     documents: int
     units: int
     identity: str
+    layout: int
 
 
 def damaged(what: str) -> sqlite3.DatabaseError:
@@ -84,7 +85,7 @@ def stored_fields(text: Any, what: str) -> dict[str, Any]:
 
 def ascending(number: int, last: int, table: str) -> int:
     """The number, which must be higher than the last: pages that are each other's children have no end."""
-    if not last < number < MAX_NUMBER:
+    if type(number) is not int or not last < number < MAX_NUMBER:
         raise damaged(f"the rows of its table {table} are out of order at {number}")
     return number
 

@@ -22,7 +22,7 @@ from hybridrank.errors import InputError, StorageError
 
 __all__ = ["FORMAT", "check_schema", "connect", "create_tables", "create_vectors", "failure", "told", "upgrade"]
 
-FORMAT = 5
+FORMAT = 6
 _APPLICATION = 0x68795271  # "hyRq": what SQLite's file header says that the file is
 
 _LOOK = 1 << 20  # steps of SQLite's machine after which somebody looks how far a statement is
@@ -82,6 +82,19 @@ INSERT INTO history SELECT sequence, token FROM state;
     4: """
 ALTER TABLE documents ADD COLUMN edits TEXT;
 """,
+    5: """
+ALTER TABLE documents ADD COLUMN first INTEGER;
+CREATE INDEX documents_first ON documents (first) WHERE first IS NOT NULL;
+ALTER TABLE state ADD COLUMN layout INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE embedders ADD COLUMN current INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE tombstones ADD COLUMN other INTEGER;
+CREATE TABLE layouts (
+  number INTEGER PRIMARY KEY, role TEXT NOT NULL, config TEXT NOT NULL, embedders TEXT NOT NULL,
+  shared INTEGER NOT NULL, documents INTEGER NOT NULL, units INTEGER NOT NULL
+);
+CREATE TABLE other_units (document INTEGER PRIMARY KEY, first INTEGER NOT NULL, passages INTEGER NOT NULL);
+CREATE INDEX other_units_first ON other_units (first);
+""",
 }
 """What makes the next format of each: a new collection is made in the same steps as an old one is upgraded.
 
@@ -93,6 +106,14 @@ way.
 A document's `metadata` is what is read and filtered by. Where `update_metadata` was called, `edits` has the fields
 that it set, as a JSON object in which null stands for a field that it removed: when the document's source is put
 again, they are applied to the metadata that come with it.
+
+A *layout* is a configuration with the units that its splitter and its embedders made of the documents. `state` has
+the random number of the current one (0: that of the collection's creation). `layouts` has at most one other: the
+one that is being built (`role` is ``next``), or the one before the last switch (``previous``). The units of the
+other layout are in `other_units`, a row for each document that is ready in it, unless it has the units of the
+current one (`shared`). Their passages and vectors are in the same tables as all others, with their own numbers.
+Where a document's units were made later than the document, `first` is the number of its first unit. A tombstone
+has the document's number of passages in the `other` layout, if it was ready there.
 """
 
 _VECTORS = (

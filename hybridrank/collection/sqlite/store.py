@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from hybridrank.collection.sqlite.reader import Reader
+from hybridrank.collection.sqlite.layouts import OtherLayout, create_views
+from hybridrank.collection.sqlite.reader import UNKNOWN, Form, Reader
+from hybridrank.collection.sqlite.rows import damaged
 from hybridrank.collection.sqlite.schema import FORMAT, check_schema, connect, failure, told, upgrade
 from hybridrank.collection.sqlite.writer import Writer
 from hybridrank.errors import StorageError
@@ -35,8 +37,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._name = str(path)
-        self.indexed: Mapping[str, int] = {}
-        self.splits = True  # until the settings are read
+        self._form: Form = UNKNOWN
         self.read_only = not (_writable(path) and _writable(path.parent))
         self.identity = ""
         self._immutable = False
@@ -81,7 +82,7 @@ class Store:
                 f"the collection at {self.path.parent} has an older format and can only be read: open it once "
                 "where it can be written, which upgrades it"
             )
-        self.identity = Reader(connection, indexed={}, splits=True).state().identity
+        self.identity = Reader(connection).state().identity
 
     def _connect(self, mode: str = "rw") -> sqlite3.Connection:
         connection = connect(self.path, mode="ro" if self.read_only else mode, immutable=self._immutable)
@@ -197,7 +198,7 @@ class Store:
         """A read transaction."""
         with self.connection() as connection:
             connection.execute("BEGIN")
-            yield self._known(Reader(connection, indexed=self.indexed, splits=self.splits))
+            yield self._known(Reader(connection, self._form))
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
@@ -209,7 +210,7 @@ class Store:
         self.require_writable()
         with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            yield self._known(Writer(connection, indexed=self.indexed, splits=self.splits))
+            yield self._known(Writer(connection, self._form))
             self.require_same()
             try:
                 connection.execute("COMMIT")
@@ -224,6 +225,10 @@ class Store:
                 f"another collection has taken the place of the one at {self.path.parent} while it was open: "
                 "close it, and open it again"
             )
+        if reader.state().layout != reader.form.layout:
+            self._form = reader.form = reader.read_form()
+        if not reader.form.splits and reader.state().documents != reader.state().units:
+            raise damaged("its table state counts more units than documents, and it does not split")
         return reader
 
     def require_writable(self) -> None:
@@ -247,6 +252,37 @@ class Store:
             self.closed = True
             idle, self._idle = self._idle, []
             self._shut(idle)
+
+
+class OtherStore(Store):
+    """The database, in which the other layout is the current one. It is read only."""
+
+    def __init__(self, path: Path, other: OtherLayout) -> None:
+        self.other = other
+        super().__init__(path)
+
+    def _prepare(self) -> None:
+        self.read_only = True
+        super()._prepare()
+
+    def _connect(self, mode: str = "rw") -> sqlite3.Connection:
+        connection = super()._connect(mode)
+        try:
+            create_views(connection, self.other)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _known(self, reader: _Reader) -> _Reader:
+        if not reader.sees(self.other.number):
+            raise StorageError(
+                f"another process has switched to the layout that is being built of the collection at "
+                f"{self.path.parent}, or removed it: run the same command again"
+            )
+        reader = super()._known(reader)
+        reader.form = reader.form._replace(indexed={})  # the table `fields` is of the current layout
+        return reader
 
 
 def _taken_back(connection: sqlite3.Connection) -> bool:

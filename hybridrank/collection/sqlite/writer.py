@@ -9,8 +9,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from hybridrank.collection.sqlite.filter_sql import dump_metadata, field_rows
-from hybridrank.collection.sqlite.reader import MANY, Reader
-from hybridrank.collection.sqlite.rows import State, Version, stored_fields
+from hybridrank.collection.sqlite.reader import FIRST, MANY, Reader
+from hybridrank.collection.sqlite.rows import MAX_NUMBER, State, Version, damaged, stored_fields
 from hybridrank.collection.sqlite.schema import create_vectors
 from hybridrank.collection.units import check_distinct, passage_of, unit_ids
 from hybridrank.errors import InputError
@@ -58,11 +58,17 @@ class Writer(Reader):
             "INSERT INTO settings VALUES (?, ?)",
             [(name, json.dumps(value, ensure_ascii=False)) for name, value in settings.items()],
         )
-        for number, (identity, fingerprint) in enumerate(embedders.items()):
-            self._rows("INSERT INTO embedders VALUES (?, ?)", [number, identity])
-            create_vectors(self._connection, number)
-            if fingerprint is not None:
-                self.put_fingerprint(number, fingerprint)
+        for identity, fingerprint in embedders.items():
+            self.create_embedder(identity, fingerprint, current=True)
+
+    def create_embedder(self, identity: str, fingerprint: str | None, *, current: bool) -> int:
+        """Create the table of an embedder's vectors; returns its number. It may be of the `current` layout."""
+        (number,) = self._rows("SELECT coalesce(max(number) + 1, 0) FROM embedders").fetchone()
+        self._rows("INSERT INTO embedders VALUES (?, ?, ?)", [number, identity, current])
+        create_vectors(self._connection, number)
+        if fingerprint is not None:
+            self.put_fingerprint(number, fingerprint)
+        return int(number)
 
     def put_field_types(self, types: FieldTypes) -> None:
         """Store the declared types of metadata fields; the caller converts the documents."""
@@ -85,6 +91,11 @@ class Writer(Reader):
             "INSERT OR REPLACE INTO settings VALUES ('fingerprints', ?)",
             [json.dumps({str(number): told for number, told in known.items()})],
         )
+
+    def forget_fingerprint(self, embedder: int) -> None:
+        """Delete an embedder's fingerprint."""
+        known = {str(number): told for number, told in self.fingerprints().items() if number != embedder}
+        self._rows("UPDATE settings SET value = ? WHERE name = 'fingerprints'", [json.dumps(known)])
 
     def put(
         self,
@@ -146,17 +157,23 @@ class Writer(Reader):
 
         Yields the document that is split, and the id.
         """
-        places = {
-            doc_id: place for doc_id, n in added.items() if not n and (place := passage_of(doc_id)) is not None
-        }
-        passages = {doc_id: n for _, doc_id, n in self._by_id({parent for parent, _ in places.values()})}
-        for doc_id, (parent, at) in places.items():
-            if at < passages.get(parent, 0):
-                yield parent, doc_id
+        yield from self.taken_by_passages(doc_id for doc_id, n in added.items() if not n)
         for parent, n in added.items():
             for _, doc_id, own in self._by_id(unit_ids(parent, n) if n else ()):
                 if not own:
                     yield parent, doc_id
+
+    def taken_by_passages(self, whole: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
+        """Those of some whole documents (None: of all) whose ids are those of passages.
+
+        Yields the document that is split, and the id.
+        """
+        ids = self.lookalikes() if whole is None else whole
+        places = {doc_id: place for doc_id in ids if (place := passage_of(doc_id)) is not None}
+        passages = {doc_id: n for _, doc_id, n in self._by_id({parent for parent, _ in places.values()})}
+        for doc_id, (parent, at) in places.items():
+            if at < passages.get(parent, 0):
+                yield parent, doc_id
 
     def _insert(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         """Insert rows, many with one statement: it runs without Python's lock, concurrently with other threads."""
@@ -191,12 +208,19 @@ class Writer(Reader):
         gone = list(self._sound(rows))
         units = [unit for _, doc_id, passages in gone for unit in unit_ids(doc_id, passages)]
         first = self._next(len(gone))
+        others = self._remove_others(chosen, among)
         self._insert(
-            "tombstones", ((first + at, doc_id, passages) for at, (_, doc_id, passages) in enumerate(gone))
+            "tombstones",
+            (
+                (first + at, doc_id, passages, others.get(number))
+                for at, (number, doc_id, passages) in enumerate(gone)
+            ),
         )
-        self._connection.executemany(
-            "DELETE FROM passages WHERE number BETWEEN ? AND ?",
-            ((number, number + passages - 1) for number, _, passages in gone if passages),
+        self._rows(
+            "DELETE FROM passages WHERE number IN (SELECT p.number FROM documents AS d JOIN passages AS p "
+            "ON p.number BETWEEN coalesce(d.first, d.number) AND coalesce(d.first, d.number) + d.passages - 1 "
+            f"WHERE d.number {among} AND d.passages > 0)",
+            chosen,
         )
         if self._indexed:
             self._rows(f"DELETE FROM fields WHERE document {among}", chosen)
@@ -204,6 +228,22 @@ class Writer(Reader):
         self._rows(f"DELETE FROM documents WHERE number {among}", chosen)
         self._rows("UPDATE state SET documents = documents - ?, units = units - ?", [len(gone), len(units)])
         return units
+
+    def _remove_others(self, chosen: Sequence[Any], among: str) -> dict[int, int]:
+        """Remove the documents' units of the other layout; returns the numbers of their passages, by document."""
+        found = self._rows(f"SELECT document, first, passages FROM other_units WHERE document {among}", chosen)
+        rows = found.fetchall()
+        if not all(type(each) is int and 0 <= each < MAX_NUMBER for row in rows for each in row):
+            raise damaged("a row of its table other_units is not one that hybridrank writes")
+        if rows:
+            self._connection.executemany(
+                "DELETE FROM passages WHERE number BETWEEN ? AND ?",
+                ((first, first + passages - 1) for _, first, passages in rows if passages),
+            )
+            self._rows(f"DELETE FROM other_units WHERE document {among}", chosen)
+            units = sum(max(1, passages) for _, _, passages in rows)
+            self._rows("UPDATE layouts SET documents = documents - ?, units = units - ?", [len(rows), units])
+        return {document: passages for document, _, passages in rows}
 
     def edits(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """The edits of these documents' metadata, by id: only documents with edits."""
@@ -284,8 +324,9 @@ class Writer(Reader):
         self._rows("DELETE FROM tombstones WHERE number <= ?", [upto])
         self._rows("UPDATE state SET floor = max(floor, ?)", [upto])
         self._rows("DELETE FROM history WHERE sequence < (SELECT floor FROM state)")
-        units = "SELECT number FROM documents WHERE passages = 0"
-        if self._splits:
-            units += " UNION ALL SELECT number FROM passages"
-        for number in self.embedders().values():
+        units = (
+            f"SELECT number FROM passages UNION ALL SELECT {FIRST} FROM documents WHERE passages = 0 "
+            "UNION ALL SELECT first FROM other_units WHERE passages = 0"
+        )
+        for (number,) in self._rows("SELECT number FROM embedders").fetchall():
             self._rows(f"DELETE FROM vectors_{number:d} WHERE unit NOT IN ({units})")

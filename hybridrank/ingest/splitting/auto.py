@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from typing import Literal, TypeAlias
 
-from hybridrank.component.protocols import TokenLimit, TokenLimited
-from hybridrank.errors import ModelError
+from hybridrank.component.protocols import TokenLimit, TokenLimited, VectorRetriever
+from hybridrank.errors import InputError, ModelError
 from hybridrank.ingest.splitting.splitter import WORDS, Splitter
 
-__all__ = ["fitting_splitter"]
+__all__ = ["SplitterOption", "chosen_splitter", "fitting_splitter"]
 
 _log = logging.getLogger(__name__)
 
 _MOST_WHOLE = 512  # tokens, whatever the window: reading takes time
 _PASSAGE = 256  # tokens
 _LEAST = 32  # tokens
+
+
+SplitterOption: TypeAlias = Splitter | Literal["auto", "none"] | None
+"""A splitter, or how to choose one: that fits the models, or none."""
+
+
+def chosen_splitter(option: SplitterOption, retrievers: Iterable[object]) -> Splitter | None:
+    """The splitter that an option means for these retrievers.
+
+    Raises:
+        InputError: the option is none.
+    """
+    if option == "auto":
+        return fitting_splitter(arm.embedder for arm in retrievers if isinstance(arm, VectorRetriever))
+    if option is None or option == "none":
+        return None
+    if not isinstance(option, Splitter):
+        raise InputError(f'splitter must be a Splitter, "auto" or "none", not {option!r}')
+    return option
 
 
 def fitting_splitter(embedders: Iterable[object], rerankers: Iterable[object] = ()) -> Splitter:

@@ -89,11 +89,17 @@ def assert_stored_whole(path: Path, units: int) -> None:
     connection = sqlite3.connect(path / "collection.db")
     try:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        numbers = "SELECT number FROM documents WHERE passages = 0 UNION ALL SELECT number FROM passages"
-        (with_vectors,) = connection.execute(
-            f"SELECT count(*) FROM vectors_0 WHERE unit IN ({numbers})"
-        ).fetchone()
-        assert with_vectors == units
+        first = "coalesce(d.first, d.number)"
+        numbers = (
+            f"SELECT {first} FROM documents AS d WHERE passages = 0 UNION ALL SELECT p.number FROM passages AS p "
+            f"JOIN documents AS d ON d.number = p.document "
+            f"WHERE p.number BETWEEN {first} AND {first} + passages - 1"
+        )
+        for (embedder,) in connection.execute("SELECT number FROM embedders WHERE current").fetchall():
+            (with_vectors,) = connection.execute(
+                f"SELECT count(*) FROM vectors_{embedder} WHERE unit IN ({numbers})"
+            ).fetchone()
+            assert with_vectors == units
         assert connection.execute("SELECT units FROM state").fetchone() == (units,)
     finally:
         connection.close()

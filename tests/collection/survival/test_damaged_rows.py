@@ -45,7 +45,9 @@ def make(path: Path, *, splits: bool) -> None:
         collection.add(
             [Document(f"d{n}", f"copy d{n} " + "wing flap. " * 30, metadata={"year": n}) for n in range(6)]
         )
-        collection.compact()
+        other = None if splits else Splitter(max_tokens=32, overlap=0)
+        collection.reindex(splitter=other, retrievers={"bm25": arms()["bm25"]})
+        collection.rollback(retrievers=arms())
         collection.delete(["d1"])
         collection.add([Document("late", "copy late", title="Late", metadata={"year": 3, "tag": "x"})])
 
@@ -100,6 +102,9 @@ def use(path: Path) -> list[str]:
     attempt("put", lambda: collection.put_source("file", "other", [Document("s2", "copy s2")]))
     attempt("snapshot", lambda: collection.snapshot(path.parent / "snapshot"))
     attempt("compact", collection.compact)
+    attempt("roll back", lambda: collection.rollback(retrievers={"bm25": arms()["bm25"]}))
+    attempt("rolled back", lambda: pipeline.search("copy"))
+    attempt("finish", collection.finish_reindex)
     attempt("after", lambda: pipeline.search("copy"))
     attempt("close", pipeline.close)
     return wrong
