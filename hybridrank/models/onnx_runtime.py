@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from hybridrank.errors import BackendError, ModelError
 from hybridrank.models import file_names, resolve, trust_needed_for
@@ -249,6 +249,8 @@ class Encoder(NamedTuple):
     def load(
         cls,
         options: GraphOptions,
+        *,
+        kind: Literal["embedder", "reranker"] = "embedder",
     ) -> Encoder:
         """Find the model, and load it.
 
@@ -261,7 +263,7 @@ class Encoder(NamedTuple):
 
         model = options.model
         directory = resolve(model, revision=options.revision, choose=choose, local_only=options.local_only)
-        facts = read_facts(directory, model)
+        facts = read_facts(directory, model, kind=kind)
         window = options.max_tokens or facts.max_tokens
         if window is None:
             raise ModelError(f"{model} does not say how many tokens it reads; give max_tokens=")

@@ -120,7 +120,7 @@ class CrossEncoder(Component):
 
     @once
     def _ready(self) -> tuple[Graph, str, PairTokenizer]:
-        tokenizer, graph, window, _ = Encoder.load(self)
+        tokenizer, graph, window, _ = Encoder.load(self, kind="reranker")
         outputs = graph.outputs
         output = "logits" if "logits" in outputs else next(iter(outputs))
         shape = outputs[output]
