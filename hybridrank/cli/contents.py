@@ -16,6 +16,7 @@ from hybridrank.cli.options import (
     IntoOption,
     JsonOption,
     NewConfigOption,
+    PresetOption,
     TrustOption,
     parse_filter,
 )
@@ -170,6 +171,7 @@ def import_documents(
     file: Annotated[str, typer.Argument(help="What export wrote; - is standard input.")],
     into: IntoOption,
     config: NewConfigOption = None,
+    preset: PresetOption = None,
     index_field: IndexFieldOption = None,
     trust: TrustOption = False,
     as_json: JsonOption = False,
@@ -181,7 +183,10 @@ def import_documents(
     """
     documents = _read_documents(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read
-    with open_or_create(into, config, index_field, trust=trust) as collection, progress("importing") as bar:
+    with (
+        open_or_create(into, config, index_field, preset=preset, trust=trust) as collection,
+        progress("importing") as bar,
+    ):
         number = 0 if first is None else collection.add(_all(first, documents), progress=bar)
     if as_json:
         say_json({"imported": number})

@@ -16,6 +16,7 @@ from hybridrank.cli.options import (
     JsonOption,
     NewConfigOption,
     OnErrorOption,
+    PresetOption,
     ReadingOptions,
     TrustOption,
     grouped,
@@ -67,6 +68,7 @@ def index(
     into: IntoOption,
     reading: ReadingOptions,
     config: NewConfigOption = None,
+    preset: PresetOption = None,
     on_error: OnErrorOption = "skip",
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove the documents of files under PATHS that no longer exist.")
@@ -105,7 +107,7 @@ def index(
     if not files.sources:  # a disk that is not mounted, say: nothing to prune by
         raise InputError(f"there is no file to read under {', '.join(map(str, paths))}")
     with (
-        open_or_create(into, config, index_field, trust=trust) as collection,
+        open_or_create(into, config, index_field, preset=preset, trust=trust) as collection,
         progresses("files", "documents") as bars,
     ):
         known = collection.sources()

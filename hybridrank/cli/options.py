@@ -34,6 +34,7 @@ __all__ = [
     "MeasuresOption",
     "NewConfigOption",
     "OnErrorOption",
+    "PresetOption",
     "PricesOption",
     "ReadingOptions",
     "RecordingArgument",
@@ -100,6 +101,10 @@ IntoOption = Annotated[
 ]
 NewConfigOption = Annotated[
     Path | None, typer.Option("--config", help="A pipeline's TOML file, for a new collection.")
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", help="A prepared configuration, for a new collection; `models presets` lists them."),
 ]
 IndexFieldOption = Annotated[
     list[str] | None,

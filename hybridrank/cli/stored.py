@@ -60,7 +60,12 @@ def open_if_possible(path: Path, *, trust: bool) -> Iterator[Collection]:
 
 @contextmanager
 def open_or_create(
-    path: Path, config: Path | None, index_fields: Sequence[str] | None, *, trust: bool
+    path: Path,
+    config: Path | None,
+    index_fields: Sequence[str] | None,
+    *,
+    preset: str | None = None,
+    trust: bool,
 ) -> Iterator[Collection]:
     """The collection in a directory, created if there is none.
 
@@ -74,7 +79,8 @@ def open_or_create(
     from hybridrank.pipeline.setup import indexed_retrievers
 
     fields: dict[str, Any] = {"indexed_fields": tuple(dict.fromkeys(index_fields))} if index_fields else {}
-    settings = PipelineConfig.load(config, **fields)
+    settings = PipelineConfig.load(config, preset=preset, **fields)
+    chosen = config is not None or preset is not None
     if not is_collection(path):
         try:
             Pipeline.build([], path=path, config=settings).close()
@@ -84,16 +90,14 @@ def open_or_create(
                 raise
     wanted = settings.nameable()
     stored = Collection.stored_config(path)
-    other = [name for name in (wanted if config is not None else fields) if not _same(name, wanted[name], stored)]
+    other = [name for name in (wanted if chosen else fields) if not _same(name, wanted[name], stored)]
     if other:
         raise ConfigError(
             f"{path} was built with other {', '.join(other)}; leave the option out, or build another",
-            path="--index-field" if config is None else "--config",
+            path="--config" if config is not None else "--preset" if chosen else "--index-field",
         )
     arms = indexed_retrievers(settings)
-    with open_indexes(
-        path, trust=trust or config is not None, retrievers=None if config is None else arms
-    ) as collection:
+    with open_indexes(path, trust=trust or chosen, retrievers=arms if chosen else None) as collection:
         yield collection
 
 
