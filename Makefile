@@ -25,7 +25,7 @@ help:
 	$(PYTHON) -m venv --clear .venv-test
 	.venv-test/bin/python $(PIP) torch
 	.venv-test/bin/python $(PIP) --editable ".[dev]" $(foreach each,$(PLUGINS) $(EXAMPLES),--editable $(each)) \
-	  --editable "plugins/hybridrank-models[sentence-transformers]" \
+	  --editable "plugins/hybridrank-models[multilingual,sentence-transformers]" \
 	  --editable "plugins/hybridrank-sentence-transformers[train]"
 	@touch $@
 

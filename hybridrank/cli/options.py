@@ -36,6 +36,7 @@ __all__ = [
     "MeasuresOption",
     "NewCollectionOptions",
     "OnErrorOption",
+    "PresetOption",
     "PricesOption",
     "ReadingOptions",
     "RecordingArgument",
@@ -100,6 +101,10 @@ FullOption = Annotated[
 CollectionArgument = Annotated[Path, typer.Argument(help="A collection's directory.")]
 IntoOption = Annotated[
     Path, typer.Option("--into", help="The collection's directory; it is created if there is none.")
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", help="A prepared configuration, for a new collection; `models presets` lists them."),
 ]
 FilterOption = Annotated[
     str | None, typer.Option("--filter", help='Only documents whose metadata match, as {"year": {"$gte": 2020}}.')
@@ -169,6 +174,7 @@ class NewCollectionOptions:
     config: Annotated[
         Path | None, typer.Option("--config", help="A pipeline's TOML file, for a new collection.")
     ] = None
+    preset: PresetOption = None
     index_field: IndexFieldOption = None
     no_split: Annotated[
         bool, typer.Option("--no-split", help="Keep every document whole, however long it is.")
@@ -201,7 +207,7 @@ class NewCollectionOptions:
         sized = self.max_tokens is not None or self.overlap is not None
         if self.no_split and sized:
             raise InputError("--no-split does not go with --max-tokens and --overlap")
-        settings = PipelineConfig.load(self.config)
+        settings = PipelineConfig.load(self.config, preset=self.preset)
         options: dict[str, Any] = {}
         if self.index_field:
             options["indexed_fields"] = tuple(dict.fromkeys(self.index_field))

@@ -71,7 +71,8 @@ def open_or_create(path: Path, new: NewCollectionOptions, *, trust: bool) -> Ite
     from hybridrank.pipeline.pipeline import Pipeline
     from hybridrank.pipeline.setup import indexed_retrievers
 
-    settings, config = new.settings(), new.config
+    settings = new.settings()
+    chosen = new.config is not None or new.preset is not None
     if not is_collection(path):
         try:
             Pipeline.build([], path=path, config=settings).close()
@@ -83,7 +84,8 @@ def open_or_create(path: Path, new: NewCollectionOptions, *, trust: bool) -> Ite
     if settings.splitter == "auto":  # it was chosen when the collection was built
         del wanted["splitter"]
     stored = Collection.stored_config(path)
-    compared = new.given if config is None else dict.fromkeys(wanted, "--config")
+    whole = "--preset" if new.config is None else "--config"
+    compared = dict.fromkeys(wanted, whole) if chosen else new.given
     if other := [name for name in compared if not _same(name, wanted[name], stored)]:
         raise ConfigError(
             f"{path} was built with other {', '.join(other)}; leave the option out, change that with hybridrank "
@@ -91,9 +93,7 @@ def open_or_create(path: Path, new: NewCollectionOptions, *, trust: bool) -> Ite
             path=compared[other[0]],
         )
     arms = indexed_retrievers(settings)
-    with open_indexes(
-        path, trust=trust or config is not None, retrievers=None if config is None else arms
-    ) as collection:
+    with open_indexes(path, trust=trust or chosen, retrievers=arms if chosen else None) as collection:
         yield collection
 
 

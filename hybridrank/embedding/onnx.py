@@ -131,7 +131,7 @@ class OnnxEmbedder(Component):
         Raises:
             ModelError: the model cannot be found or read.
         """
-        window, facts, tokenizer = window_of(self, download=True)
+        window, facts, tokenizer = window_of(self, kind="embedder", download=True)
         prefix = facts.document_prefix if self.document_prefix is None else self.document_prefix
         return TokenLimit(window - len(tokenizer.encode(prefix, add_special_tokens=False)), self.model)
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from hybridrank._lazy import lazy
 
 _HOME = {
+    "CatalogModel": "model_catalog",
     "ChooseFiles": "resolution",
     "GROUP": "resolution",
     "KNOWN": "facts",
     "Known": "facts",
     "OfferedModel": "resolution",
     "Tokens": "onnx_runtime",
+    "Whereabouts": "model_catalog",
     "cache_folder": "digests",
+    "catalog": "model_catalog",
     "choose_graph": "files",
     "file_names": "resolution",
     "files_digest": "digests",
@@ -22,6 +25,7 @@ _HOME = {
     "read_facts": "facts",
     "resolve": "resolution",
     "trust_needed_for": "resolution",
+    "whereabouts": "model_catalog",
 }
 
 __all__ = [*_HOME]
@@ -33,6 +37,10 @@ if TYPE_CHECKING:
     from hybridrank.models.facts import Known as Known
     from hybridrank.models.facts import read_facts as read_facts
     from hybridrank.models.files import choose_graph as choose_graph
+    from hybridrank.models.model_catalog import CatalogModel as CatalogModel
+    from hybridrank.models.model_catalog import Whereabouts as Whereabouts
+    from hybridrank.models.model_catalog import catalog as catalog
+    from hybridrank.models.model_catalog import whereabouts as whereabouts
     from hybridrank.models.onnx_runtime import Tokens as Tokens
     from hybridrank.models.resolution import GROUP as GROUP
     from hybridrank.models.resolution import ChooseFiles as ChooseFiles

@@ -55,6 +55,11 @@ KNOWN: Mapping[str, Known] = {
     "BAAI/bge-reranker-base": Known("reranker"),
     "BAAI/bge-reranker-large": Known("reranker"),
     "BAAI/bge-reranker-v2-m3": Known("reranker"),
+    "Alibaba-NLP/gte-reranker-modernbert-base": Known("reranker"),
+    "cross-encoder/ettin-reranker-17m-v1": Known("reranker"),
+    "cross-encoder/ettin-reranker-32m-v1": Known("reranker"),
+    "cross-encoder/ettin-reranker-68m-v1": Known("reranker"),
+    "cross-encoder/ettin-reranker-150m-v1": Known("reranker"),
     "cross-encoder/ms-marco-MiniLM-L6-v2": Known("reranker"),
     "cross-encoder/ms-marco-MiniLM-L-6-v2": Known("reranker"),
     "cross-encoder/ms-marco-MiniLM-L12-v2": Known("reranker"),
@@ -78,8 +83,10 @@ class ModelFacts:
     pad_id: int | None
 
 
-def read_facts(directory: Path, model: str) -> ModelFacts:
+def read_facts(directory: Path, model: str, *, kind: Literal["embedder", "reranker"] = "embedder") -> ModelFacts:
     """Read the files in `directory`, and look up the rest under the id `model`.
+
+    The pooling and the modules of a reranker are part of its graph, and are not read.
 
     Raises:
         ModelError: a file is not JSON, or asks for something that is not supported (another pooling, a
@@ -92,7 +99,7 @@ def read_facts(directory: Path, model: str) -> ModelFacts:
     has_none = bool(config) and not _object(directory, "tokenizer_config.json").get("pad_token")
     return ModelFacts(
         max_tokens=_max_tokens(directory, config),
-        pooling=_pooling(directory) or known.pooling,
+        pooling=None if kind == "reranker" else _pooling(directory) or known.pooling,
         query_prefix=prompts.get("query") or known.query_prefix,
         document_prefix=prompts.get("document") or prompts.get("passage") or known.document_prefix,
         pad_id=pad_id if isinstance(pad_id, int) else None if has_none else 0,

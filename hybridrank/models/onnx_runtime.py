@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from hybridrank.errors import BackendError, ModelError
 from hybridrank.models import file_names, resolve, trust_needed_for
@@ -249,6 +249,8 @@ class Encoder(NamedTuple):
     def load(
         cls,
         options: GraphOptions,
+        *,
+        kind: Literal["embedder", "reranker"] = "embedder",
     ) -> Encoder:
         """Find the model, and load it.
 
@@ -261,7 +263,7 @@ class Encoder(NamedTuple):
 
         model = options.model
         directory = resolve(model, revision=options.revision, choose=choose, local_only=options.local_only)
-        facts = read_facts(directory, model)
+        facts = read_facts(directory, model, kind=kind)
         window = _window(options, facts)
         graph = Graph(
             directory / choose(file_names(directory))[0],
@@ -281,7 +283,9 @@ def _window(options: GraphOptions, facts: ModelFacts) -> int:
     return window
 
 
-def window_of(options: GraphOptions, *, download: bool) -> tuple[int, ModelFacts, Tokenizer]:
+def window_of(
+    options: GraphOptions, *, kind: Literal["embedder", "reranker"], download: bool
+) -> tuple[int, ModelFacts, Tokenizer]:
     """The window of a model in tokens, its facts and its tokenizer; the graph is not loaded.
 
     Raises:
@@ -295,7 +299,7 @@ def window_of(options: GraphOptions, *, download: bool) -> tuple[int, ModelFacts
         download=download,
         local_only=options.local_only,
     )
-    facts = read_facts(directory, options.model)
+    facts = read_facts(directory, options.model, kind=kind)
     return _window(options, facts), facts, load_tokenizer(directory)
 
 

@@ -47,6 +47,7 @@ _OUR_WEIGHTS: Mapping[str, str] = {
     "BAAI/bge-small-en-v1.5": "hybridrank-models",
     "cross-encoder/ms-marco-MiniLM-L12-v2": "hybridrank-models",
     "cross-encoder/ms-marco-MiniLM-L-12-v2": "hybridrank-models",
+    "intfloat/multilingual-e5-small": "hybridrank-models[multilingual]",
     "sentence-transformers/all-MiniLM-L6-v2": "hybridrank-models[sentence-transformers]",
 }
 """What our own weights package offers, so that an error can name it where it is not installed."""

@@ -36,6 +36,7 @@ from hybridrank.filters.language import Filter
 from hybridrank.fusion import RRF
 from hybridrank.ingest.splitting.auto import fitting_splitter
 from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.pipeline.presets import preset_config
 from hybridrank.relevance.settings import Relevance
 from hybridrank.rerank.early_stopping import EarlyStopping
 from hybridrank.values.arguments import whole_number
@@ -347,12 +348,18 @@ class PipelineConfig(BaseModel):
     def load(
         cls,
         source: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None,
+        *,
+        preset: str | None = None,
         **options: Unpack[PipelineOptions],
     ) -> Self:
         """Read a configuration from a TOML file or a mapping; `options` override it.
 
+        Both override the options of a preset, which is `preset`, or the key ``preset`` of the file or mapping
+        (docs/models.md lists the presets).
+
         Raises:
-            ConfigError: the file cannot be read, is not TOML, or holds an unknown or wrong option.
+            ConfigError: the file cannot be read, is not TOML, or holds an unknown or wrong option; or there is no
+                such preset.
         """
         if source is None:
             said: Mapping[str, Any] = {}
@@ -366,7 +373,10 @@ class PipelineConfig(BaseModel):
             raise ConfigError(
                 f"give a TOML file's path, a mapping of options or a PipelineConfig, not {type(source).__name__}"
             )
-        return cls(**{**said, **options})
+        name = said.get("preset") if preset is None else preset
+        base = {} if name is None else preset_config(name)
+        said = {option: value for option, value in said.items() if option != "preset"}
+        return cls(**{**base, **said, **options})
 
     @classmethod
     def load_stored(

@@ -107,6 +107,7 @@ class Pipeline:
         *,
         path: str | PathLike[str] | None = None,
         config: str | PathLike[str] | Mapping[str, Any] | PipelineConfig | None = None,
+        preset: str | None = None,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         progress: Progress | None = None,
         **options: Unpack[PipelineOptions],
@@ -114,7 +115,8 @@ class Pipeline:
         """Index documents: in memory, or durably in the new directory `path`.
 
         `config` is a TOML file's path, a mapping, or a `PipelineConfig`; `options` are fields of `PipelineConfig`
-        and override it. `vectors` maps an arm to the documents' vectors, as its embedder would produce them:
+        and override it. Both override `preset`, the name of a prepared configuration, such as "multilingual"
+        (docs/models.md). `vectors` maps an arm to the documents' vectors, as its embedder would produce them:
         float32, shape (len(documents), dim). `progress` is called as documents are indexed.
 
         Raises:
@@ -124,7 +126,7 @@ class Pipeline:
             StorageError: `path` is in use, or cannot be written. What was built is removed, unless others have
                 written to it meanwhile: the exception's notes say so.
         """
-        settings = PipelineConfig.load(config, **options)
+        settings = PipelineConfig.load(config, preset=preset, **options)
         check_setup(settings)
         return cls(*build_collection(settings, documents, path=path, vectors=vectors, progress=progress))
 

@@ -112,7 +112,7 @@ class CrossEncoder(Component):
         Raises:
             ModelError: the model is not on this machine, or cannot be read.
         """
-        window, _, tokenizer = window_of(self, download=False)
+        window, _, tokenizer = window_of(self, kind="reranker", download=False)
         return TokenLimit(document_limit(tokenizer, window), self.model)
 
     @once
@@ -147,7 +147,7 @@ class CrossEncoder(Component):
 
     @once
     def _ready(self) -> tuple[Graph, str, PairTokenizer]:
-        tokenizer, graph, window, _ = Encoder.load(self)
+        tokenizer, graph, window, _ = Encoder.load(self, kind="reranker")
         outputs = graph.outputs
         output = "logits" if "logits" in outputs else next(iter(outputs))
         shape = outputs[output]

@@ -81,6 +81,11 @@ def test_modules_that_would_change_the_vectors_are_refused(tmp_path, extra):
         read_facts(tmp_path, "x")
 
 
+def test_the_modules_of_a_reranker_are_part_of_its_graph(tmp_path):
+    _write(tmp_path, modules=_modules("sentence_transformers.models.Transformer", "x.Dense", "x.LayerNorm"))
+    assert read_facts(tmp_path, "x", kind="reranker").pooling is None
+
+
 def test_prompts_are_read_and_empty_ones_say_nothing(tmp_path):
     _write(tmp_path, config_sentence_transformers={"prompts": {"query": "Q: ", "document": ""}})
     facts = read_facts(tmp_path, "intfloat/e5-small-v2")

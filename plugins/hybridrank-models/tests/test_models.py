@@ -39,6 +39,7 @@ def test_everything_is_offered_under_its_hub_id():
     assert {model_id: model.kind for model_id, model in mine.items()} == {
         "BAAI/bge-small-en-v1.5": "embedder",
         **dict.fromkeys(RERANKERS, "reranker"),
+        "intfloat/multilingual-e5-small": "embedder",
         "sentence-transformers/all-MiniLM-L6-v2": "embedder",
     }
     assert mine["BAAI/bge-small-en-v1.5"].path == hybridrank_models.bge_small_en()

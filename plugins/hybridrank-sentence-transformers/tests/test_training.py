@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 from transformers import BertModel
 
-from hybridrank import Document, Pipeline
+from hybridrank import Candidates, Document, Pipeline, Query
 from hybridrank.embedding import OnnxEmbedder
 from hybridrank.errors import ConfigError, InputError, ModelError, StorageError
 from hybridrank.evaluation import Dataset
@@ -276,6 +276,20 @@ def test_the_exported_graphs_score_as_the_model_does(exported):
     card = (into / "README.md").read_text()
     assert f"| `model_quantized.onnx` | {int8.megabytes} | {int8.rank_correlation:.4f} |" in card
     assert card.count("## How good it is") == 1
+
+
+def test_a_modernbert_is_exported_and_scores_as_in_torch(modernbert, mined, tmp_path):
+    (plain,) = export_onnx(modernbert, tmp_path / "onnx", mined)
+    assert plain.rank_correlation >= 0.999
+    reranker, torch_reranker = (
+        CrossEncoder(model=str(tmp_path / "onnx"), max_tokens=2048),
+        SentenceTransformerReranker(model=str(modernbert), max_tokens=2048),
+    )
+    texts = ["organic waste", "", "naïve 有机 \U0001f600", "compost soil " * 150, "plastic"]
+    batch = [Candidates(Query("how to process waste"), [Document(str(at), text) for at, text in enumerate(texts)])]
+    (scores,), (expected,) = reranker.score(batch), torch_reranker.score(batch)
+    assert scores == pytest.approx(expected, abs=1e-3)
+    assert len({round(score, 3) for score in scores}) == len(texts)
 
 
 def test_the_exported_int8_model_reranks_in_a_pipeline_as_the_trained_one(exported, tuned, pipeline):

