@@ -97,7 +97,7 @@ def test_no_hits_and_wrong_options() -> None:
     assert pack([], max_tokens=10).text == ""
     for wrong in ({"max_tokens": 0}, {"max_tokens": 9, "order": "x"}, {"max_tokens": 9, "template": "x"}):
         with pytest.raises(InputError):
-            pack([], **wrong)  # type: ignore[arg-type]
+            pack([], **wrong)
     with pytest.raises(InputError, match="too small"):
         pack(hits(Document("b", TEXT)), max_tokens=1)
 
