@@ -1,0 +1,72 @@
+"""Templates of a context: each source in a block that its text cannot close.
+
+Texts, titles and paths are untrusted. Control and invisible characters are written as escapes, and a citation
+mark in a document, ``[2]``, becomes ``(2)``. In plain text and Markdown each line of a source is
+prefixed; in XML its
+markup is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Literal, TypeAlias
+
+from hybridrank.context.citations import MARK
+from hybridrank.values.printable import markdown_text, printable
+
+__all__ = ["Template", "block", "join"]
+
+Template: TypeAlias = Literal["text", "markdown", "xml"]
+"""How a context is written."""
+
+_LONGEST = 200  # characters of a title, a path, a heading path
+_SHORT = {"page": "p. {}", "slide": "slide {}", "sheet": "sheet {}"}
+
+
+def block(
+    template: Template,
+    number: int,
+    *,
+    title: str | None,
+    path: str | None,
+    place: Mapping[str, Any],
+    headings: Sequence[str],
+    text: str,
+) -> str:
+    """One source as the template writes it."""
+    body = _unmarked(printable(text, lines=True))
+    labels = {
+        "title": title or "",
+        "path": path or "",
+        **{kind: _division(place, kind) for kind in _SHORT},
+        "headings": " > ".join(headings),
+    }
+    labels = {name: _unmarked(printable(value)[:_LONGEST]) for name, value in labels.items() if value}
+    if template == "xml":
+        attributes = "".join(f' {name}="{escape(value)}"' for name, value in labels.items())
+        return f'<source number="{number}"{attributes}>\n{escape(body, quote=False)}\n</source>'
+    shown = [_SHORT[name].format(value) if name in _SHORT else value for name, value in labels.items()]
+    if template == "markdown":
+        header = " ".join([f"**[{number}]**", ", ".join(map(markdown_text, shown))]).strip()
+        return "\n".join([header, "", *(f"> {line}" for line in body.split("\n"))])
+    header = f"[{number}] {_unmarked(', '.join(shown))}".strip()
+    return "\n".join([header, *(f"    {line}" for line in body.split("\n"))])
+
+
+def join(template: Template, blocks: Sequence[str]) -> str:
+    """The whole context."""
+    if template == "xml":
+        return "\n".join(["<sources>", *blocks, "</sources>"]) if blocks else ""
+    return "\n\n".join(blocks)
+
+
+def _unmarked(text: str) -> str:
+    return MARK.sub(r"(\g<1>)", text)
+
+
+def _division(place: Mapping[str, Any], kind: str) -> str:
+    first, last = place.get(kind), place.get(f"{kind}_end")
+    if first is None:
+        return ""
+    return f"{first}" if last is None or last == first else f"{first}-{last}"
