@@ -103,7 +103,7 @@ def _same(name: str, wanted: Any, stored: Mapping[str, Any]) -> bool:
     from hybridrank.pipeline.config import PipelineConfig
 
     said = {field: part for field, part in stored.items() if part is not None}
-    if name in said and json.loads(json.dumps(wanted)) == said[name]:
+    if (json.loads(json.dumps(wanted)) or None) == (said.get(name) or None):  # an empty mapping is not stored
         return True
     try:
         built = PipelineConfig.load_stored(said, source="it", only_made=PipelineConfig.model_fields)
