@@ -112,7 +112,10 @@ class ProgressLines:
             return
         self._last = now
         begun = {each: steps for each, steps in self._steps.items() if steps[1]}
-        text = ", ".join(f"{each} {done:,} of {total:,}" for each, (done, total) in begun.items())
+        text = ", ".join(
+            f"{each} {done:,}" + (f" of {total:,}" if done < total else "")  # else all, or all that is known yet
+            for each, (done, total) in begun.items()
+        )
         for done, total in begun.values():
             if 0 < done < total:
                 seconds = round((now - self._start) / done * (total - done))
