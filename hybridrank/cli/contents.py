@@ -19,7 +19,7 @@ from hybridrank.cli.options import (
     grouped,
     parse_filter,
 )
-from hybridrank.cli.output import counted, err, progress, say, say_json, say_text
+from hybridrank.cli.output import counted, err, interruptible, progress, say, say_json, say_text
 from hybridrank.cli.stored import open_documents, open_if_possible, open_or_create
 from hybridrank.types import Document
 from hybridrank.values.printable import json_text
@@ -89,7 +89,8 @@ def delete(
 ) -> None:
     """Delete documents, by id and those that match a filter, at once and without confirmation; print how many.
 
-    A document from a file is added again when the file has changed and is indexed again.
+    Exit status 1 if an id does not exist; the others are deleted. A document from a file is added again when the
+    file has changed and is indexed again.
     """
     from hybridrank.errors import InputError
 
@@ -97,11 +98,17 @@ def delete(
     if not ids and chosen is None:
         raise InputError("say which documents: give ids or --filter ('{}' is all)")
     with open_documents(path) as collection:
+        held = collection.get(ids or ())
         deleted = collection.delete(ids or (), filters=chosen)
+    unknown = [doc_id for doc_id in dict.fromkeys(ids or ()) if doc_id not in held]
+    for doc_id in unknown:
+        err(f"there is no document {doc_id!r}")
     if as_json:
-        say_json({"deleted": deleted})
+        say_json({"deleted": deleted, "unknown": unknown})
     else:
         say(f"{counted(deleted, 'document')} deleted")
+    if unknown:
+        raise typer.Exit(1)
 
 
 def compact(path: CollectionArgument, trust: TrustOption = False, as_json: JsonOption = False) -> None:
@@ -205,7 +212,13 @@ def import_documents(
     """
     documents = _read_documents(file)
     first = next(documents, None)  # nothing is made for a file that cannot be read
-    with open_or_create(into, new, trust=trust) as collection, progress("importing") as bar:
+    with (
+        open_or_create(into, new, trust=trust) as collection,
+        progress("documents") as bar,
+        interruptible() as interruption,
+    ):
+        interruption.kept = lambda: f"{counted(len(collection), 'document')} stored"
+        interruption.then = "import the file again: nothing that is stored is embedded again"
         number = 0 if first is None else collection.add_exported(_all(first, documents), progress=bar)
     if as_json:
         say_json({"imported": number})

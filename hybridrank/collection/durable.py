@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hybridrank.ingest.sync import SyncOptions, SyncReport
+
 __all__ = ["Collection"]
 
 
@@ -468,6 +470,26 @@ class Collection:
         done = self._adder.add(documents, source=name, progress=progress)
         shielded(partial(self._editor.finish_source, name, digest, before))
         return done
+
+    def sync(self, paths: Iterable[str | Path] | str | Path, **options: Unpack[SyncOptions]) -> SyncReport:
+        """Store the documents of files, and of directories with all below them; returns the outcome for each file.
+
+        Only new and changed files are read. A file that has moved keeps its documents. A file that cannot be read
+        is reported, keeps its documents of before, and does not end the run. The documents of files under `paths`
+        that no longer exist are removed with `prune`, and reported otherwise. `moved_from` is the directory that
+        `paths` were moved from. `progress` receives a `SyncProgress`. The other options are those of
+        `hybridrank.ingest.load_documents`.
+
+        An interrupted run keeps every batch that was stored; the next one skips the files that were completed,
+        and does not embed again what was stored of the others.
+
+        Raises:
+            InputError: a path does not exist, no file under them can be read, or an option has no meaning.
+            LockedError, StorageError: as for `add`.
+        """
+        from hybridrank.ingest.sync import sync
+
+        return sync(self, paths, **options)
 
     @shield
     def _next_number(self) -> int:

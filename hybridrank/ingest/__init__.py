@@ -10,6 +10,8 @@ _HOME = {
     "Files": "files.sources",
     "Source": "files.sources",
     "Splitter": "splitting.splitter",
+    "SyncProgress": "sync",
+    "SyncReport": "sync",
     "find_files": "files.sources",
     "load_documents": "files.sources",
 }
@@ -22,5 +24,7 @@ if TYPE_CHECKING:
     from hybridrank.ingest.files.sources import find_files as find_files
     from hybridrank.ingest.files.sources import load_documents as load_documents
     from hybridrank.ingest.splitting.splitter import Splitter as Splitter
+    from hybridrank.ingest.sync import SyncProgress as SyncProgress
+    from hybridrank.ingest.sync import SyncReport as SyncReport
 else:
     __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -428,8 +428,16 @@ def test_get(run, index, notes, col):
 
 def test_delete(run, index, notes, col):
     index(notes)
-    assert run("delete", col, "a.md", "absent", "b.html") == (0, "2 documents deleted\n", "")
-    assert run("delete", col, "--filter", '{"year": {"$lt": 2000}}', "--json") == (0, '{"deleted": 1}\n', "")
+    assert run("delete", col, "a.md", "absent", "b.html") == (
+        1,
+        "2 documents deleted\n",
+        "there is no document 'absent'\n",
+    )
+    assert run("delete", col, "--filter", '{"year": {"$lt": 2000}}', "--json") == (
+        0,
+        '{"deleted": 1, "unknown": []}\n',
+        "",
+    )
     assert ids(col) == sorted({*ALL} - {"a.md", "b.html", "rows.jsonl:2"})
     assert run("search", col, "lift", "--json")[1].count('"id"') == 0
     code, _, err = run("delete", col)

@@ -1,0 +1,254 @@
+"""Synchronization of a collection with files: only what is new or has changed is read and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypedDict, Unpack
+
+from hybridrank.errors import InputError, MissingDependencyError
+from hybridrank.ingest.files.moved import is_gone, moved, same_place
+from hybridrank.ingest.files.reading import ColumnType, OnError
+from hybridrank.ingest.files.sources import Files, Source, find_files
+from hybridrank.types import Document, Progress
+
+__all__ = [
+    "Found",
+    "OnSync",
+    "SourceStore",
+    "SyncOptions",
+    "SyncProgress",
+    "SyncReport",
+    "find",
+    "sync",
+    "sync_found",
+]
+
+_INCOMPLETE = "+"
+"""Behind the digest of a file of which records were left out: they are reported each time."""
+
+
+class SourceStore(Protocol):
+    """A collection that keeps track of the files that its documents came from."""
+
+    def sources(self) -> dict[str, str]:
+        """The digests of its sources, by name."""
+
+    def put_source(
+        self, name: str, digest: str, documents: Iterable[Document], *, progress: Progress | None = None
+    ) -> int:
+        """Replace the documents of a source; returns how many."""
+
+    def rename_sources(self, names: Mapping[str, str]) -> None:
+        """Rename sources, by their old names."""
+
+    def drop_sources(self, names: Iterable[str]) -> int:
+        """Delete sources; returns the number of their documents."""
+
+
+@dataclass
+class SyncReport:
+    """The outcome for each file, by its absolute path."""
+
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
+    """New paths of files that have moved, by their old paths; their documents were kept."""
+    vanished: list[str] = field(default_factory=list)
+    """Files that no longer exist, whose documents are kept."""
+    removed: list[str] = field(default_factory=list)
+    """Files that no longer exist, whose documents were removed."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why a file could not be read; its documents in the collection are kept."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """The invalid records of files whose other records were stored, each with its line and the reason."""
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """What was assumed or lost in reading: the types of columns, what a library left out."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """The number of files of each unknown ending."""
+    documents_stored: int = 0
+    documents_removed: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file could be read, and every record stored."""
+        return not self.failed and not self.left_out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return asdict(self)
+
+    def __repr__(self) -> str:
+        """Show the counts alone: a folder may hold many thousands of files."""
+        names = ("added", "changed", "unchanged", "moved", "vanished", "removed", "failed")
+        counts = ", ".join(f"{name}={len(getattr(self, name)):,}" for name in names)
+        left_out = sum(map(len, self.left_out.values()))
+        return f"SyncReport({counts}, records left out={left_out:,}, documents stored={self.documents_stored:,})"
+
+
+class SyncProgress(NamedTuple):
+    """How far a synchronization is: in files, and in the documents of the current file."""
+
+    path: str
+    """The current file, absolute."""
+    files_done: int
+    files: int
+    documents_done: int = 0
+    documents: int = 0
+
+
+OnSync: TypeAlias = Callable[[SyncProgress], None]
+"""Called before and after each file, and while its documents are embedded and stored."""
+
+
+class ReadingArguments(TypedDict, total=False):
+    """The options for reading files: those of `hybridrank.ingest.load_documents`."""
+
+    text_field: str
+    id_field: str | None
+    encoding: str | None
+    types: ColumnType | Mapping[str, ColumnType] | None
+    quotes: bool | None
+    on_error: OnError
+
+
+class SyncOptions(ReadingArguments, total=False):
+    """The options of `Collection.sync`: those for reading files, and these."""
+
+    prune: bool
+    moved_from: str | Path | None
+    progress: OnSync | None
+
+
+def sync(
+    collection: SourceStore,
+    paths: Iterable[str | Path] | str | Path,
+    *,
+    prune: bool = False,
+    moved_from: str | Path | None = None,
+    progress: OnSync | None = None,
+    **reading: Unpack[ReadingArguments],
+) -> SyncReport:
+    """Store the documents of files and of directories with all below them; see `Collection.sync`."""
+    found = find(paths, **reading)
+    return sync_found(collection, found, prune=prune, moved_from=moved_from, progress=progress)
+
+
+class Found(NamedTuple):
+    """The files under some paths."""
+
+    paths: Sequence[Path]
+    files: Files
+    failed: Mapping[str, str]
+    """Those that cannot be read, as far as their names tell, and why."""
+
+
+def find(paths: Iterable[str | Path] | str | Path, **reading: Unpack[ReadingArguments]) -> Found:
+    """List the files to synchronize, without a collection: wrong paths and options are found before one is made.
+
+    Raises:
+        InputError: a path does not exist, no file can be read, or an option has no meaning.
+    """
+    given = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    failed: dict[str, str] = {}
+    files = find_files(given, **reading, on_skip=lambda path, reason: failed.update({path.as_posix(): reason}))
+    if not files.sources:  # a disk that is not mounted, say: nothing to prune by
+        raise InputError(f"there is no file to read under {', '.join(map(str, given))}")
+    return Found(given, files, failed)
+
+
+def sync_found(
+    collection: SourceStore,
+    found: Found,
+    *,
+    prune: bool = False,
+    moved_from: str | Path | None = None,
+    progress: OnSync | None = None,
+) -> SyncReport:
+    """Store the documents of files that were found; see `Collection.sync`."""
+    given, files, failed = found
+    report = SyncReport(failed=dict(failed), passed_over=files.passed_over)
+    known = collection.sources()
+    left = None if moved_from is None else Path(moved_from).resolve()
+    report.moved = moved(known, files.sources, left=left)
+    if report.moved:
+        collection.rename_sources(report.moved)
+        known = collection.sources()
+    names = {source.name for source in files.sources}
+    vanished = [
+        name for name in _under(known.keys() - names, given if left is None else [*given, left]) if is_gone(name)
+    ]
+    if prune and vanished:
+        report.documents_removed = collection.drop_sources(vanished)
+        report.removed = vanished
+    else:
+        report.vanished = vanished
+    elsewhere = {digest: name for name, digest in known.items() if name not in names}
+    update = _Update(collection, known, elsewhere, report)
+    tell = progress or _ignore
+    for number, source in enumerate(files.sources):
+        at = SyncProgress(source.name, number, len(files.sources))
+
+        def tell_documents(done: int, of: int, at: SyncProgress = at) -> None:
+            tell(at._replace(documents_done=done, documents=of))
+
+        tell(at)
+        update.update(source, tell_documents)
+        tell(at._replace(files_done=number + 1))
+    return report
+
+
+def _ignore(progress: SyncProgress) -> None:
+    """Ignore progress."""
+
+
+def _under(names: Iterable[str], paths: Iterable[Path]) -> list[str]:
+    roots = [path.resolve() for path in paths]
+    return sorted(name for name in names if any(Path(name).is_relative_to(root) for root in roots))
+
+
+@dataclass(frozen=True)
+class _Update:
+    """Updates one file after another, and reports on each."""
+
+    collection: SourceStore
+    known: Mapping[str, str]
+    elsewhere: Mapping[str, str]
+    """The known files that are not among those to update, by digest."""
+    report: SyncReport
+
+    def update(self, source: Source, progress: Progress) -> None:
+        """Read one file, unless it is unchanged. It is read completely before any of it is stored."""
+        report = self.report
+        left_out: list[str] = []
+        notes: list[str] = []
+        try:
+            digest = source.digest()
+            held = self.known.get(source.name)
+            if held == digest or (held is None and self._is_held(source, digest)):
+                report.unchanged.append(source.name)
+                return
+            number = sum(1 for _ in source.documents(on_skip=left_out.append, on_note=notes.append))
+            if held == digest + _INCOMPLETE:
+                report.unchanged.append(source.name)
+            else:
+                progress(0, number)
+                report.documents_stored += self.collection.put_source(
+                    source.name,
+                    digest + _INCOMPLETE if left_out else digest,
+                    source.documents(on_skip=lambda _: None),  # reported above
+                    progress=lambda done, _: progress(done, number),
+                )
+                (report.added if held is None else report.changed).append(source.name)
+            if notes:
+                report.notes[source.name] = notes
+            if left_out:
+                report.left_out[source.name] = left_out
+        except (InputError, MissingDependencyError) as error:
+            report.failed[source.name] = str(error)
+
+    def _is_held(self, source: Source, digest: str) -> bool:
+        """Whether the collection has the same documents, from a copy of the file that still exists."""
+        return digest in self.elsewhere and same_place(self.elsewhere[digest], source)

@@ -1,0 +1,149 @@
+"""Synchronization with files, from Python and on the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybridrank import Collection
+from hybridrank.cli.output import ProgressLines
+from hybridrank.errors import InputError
+from hybridrank.retrieval import BM25
+
+_BLOCKING = """
+import time
+from pathlib import Path
+import numpy as np
+from hybridrank import register
+from hybridrank.component import Component
+
+class Blocking(Component):
+    use = "blocking"
+
+    def embed(self, texts, *, role):
+        with Path("embedded").open("a") as file:
+            file.writelines(f"{text.split()[0]}\\n" for text in texts)
+        if any("wait" in text for text in texts) and not Path("go").exists():
+            time.sleep(3)
+        return np.full((len(texts), 4), 0.5, np.float32)
+
+register("embedder", "blocking", Blocking)
+"""
+
+
+@pytest.fixture
+def notes(tmp_path):
+    root = tmp_path / "notes"
+    root.mkdir()
+    (root / "a.md").write_text("# Soil\nWorms make it rich.")
+    (root / "rows.jsonl").write_text('{"id": "r1", "text": "Wood burns."}\n{"id": "r2"}\n')
+    return root
+
+
+@pytest.fixture
+def collection(tmp_path):
+    with Collection.create(tmp_path / "col", {"bm25": BM25()}) as made:
+        yield made
+
+
+def names(paths):
+    return [Path(path).name for path in paths]
+
+
+def test_the_report_has_every_file_by_its_outcome(collection, notes):
+    first = collection.sync(notes)
+    assert (names(first.added), first.documents_stored) == (["a.md", "rows.jsonl"], 2)
+    assert not first.complete
+    ((path, (reason,)),) = first.left_out.items()
+    assert Path(path).name == "rows.jsonl"
+    assert "2" in reason
+    assert "added=2" in repr(first)
+    assert json.loads(json.dumps(first.to_dict()))["added"] == first.added
+
+    (notes / "a.md").write_text("# Soil\nRoots hold it.")
+    (notes / "rows.jsonl").unlink()
+    second = collection.sync([notes], prune=True)
+    assert (names(second.changed), names(second.removed), second.documents_removed) == (
+        ["a.md"],
+        ["rows.jsonl"],
+        1,
+    )
+    assert second.complete
+    assert list(collection) == ["a.md"]
+
+
+def test_progress_counts_files_and_documents(collection, notes):
+    seen = []
+    collection.sync(notes, progress=seen.append)
+    assert (seen[0].files_done, seen[0].files) == (0, 2)
+    assert seen[-1].files_done == 2
+    assert {(Path(at.path).name, at.documents) for at in seen if at.documents} == {("a.md", 1), ("rows.jsonl", 1)}
+
+
+def test_what_was_stored_before_an_exception_is_kept(collection, notes):
+    def stop(at):
+        if at.files_done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collection.sync(notes, progress=stop)
+    assert list(collection) == ["a.md"]
+    again = collection.sync(notes)
+    assert (names(again.unchanged), names(again.added)) == (["a.md"], ["rows.jsonl"])
+
+
+def test_a_path_that_does_not_exist_is_an_error(collection, tmp_path):
+    with pytest.raises(InputError, match="there is no file or directory"):
+        collection.sync(tmp_path / "absent")
+
+
+def test_an_interrupted_command_says_what_it_has_kept_and_goes_on(tmp_path):
+    (tmp_path / "notes").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "notes" / f"{name}.txt").write_text(f"{name} is short")
+    (tmp_path / "notes" / "c.txt").write_text("c has to wait")
+    (tmp_path / "blocking.py").write_text(_BLOCKING)
+    (tmp_path / "config.toml").write_text('[retrievers.dense]\nuse = "faiss"\nembedder = "blocking"\n')
+    command = [sys.executable, "-c", "from hybridrank.cli import main; main()", "index", "notes", "--into", "col"]
+    command += ["--import", "blocking.py", "--trust"]
+    first = subprocess.Popen(
+        [*command, "--config", "config.toml"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    embedded = tmp_path / "embedded"
+    while first.poll() is None and not (embedded.exists() and "c\n" in embedded.read_text()):
+        pass
+    assert first.poll() is None, first.communicate()
+    os.kill(first.pid, signal.SIGINT)
+    _, err = first.communicate(timeout=60)
+    assert first.returncode == 130, err
+    assert err == (
+        "interrupted: 2 of 3 files done, 2 documents stored; the same command goes on where it stopped\n"
+    )
+    (tmp_path / "go").touch()
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert second.stdout.startswith("1 file added, 0 changed (1 document stored), 2 unchanged")
+    assert embedded.read_text().split().count("a") == 1
+
+
+def test_lines_of_progress_come_every_ten_seconds(capsys):
+    now = 0.0
+    lines = ProgressLines(["files", "documents"], clock=lambda: now)
+    lines.advance("files", 1, 40)
+    now = 9.0
+    lines.advance("documents", 5, 9000)
+    assert capsys.readouterr().err == ""
+    now = 10.0
+    lines.advance("files", 2, 40)
+    assert capsys.readouterr().err == "files 2 of 40, documents 5 of 9,000; about 0:03:10 left\n"
+    now = 19.0
+    lines.advance("files", 3, 40)
+    assert capsys.readouterr().err == ""
