@@ -17,6 +17,7 @@ from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.sqlite.filter_sql import dump_metadata
 from hybridrank.collection.sqlite.store import Store
 from hybridrank.collection.units import split
+from hybridrank.collection.unread import UnreadWarning, unread_tokens
 from hybridrank.collection.vectors import given_vectors, naming_the_arm, require_whole, unit_vectors
 from hybridrank.component.protocols import VectorIndex
 from hybridrank.errors import ConfigError, InputError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BATCH_TO_EMBED", "Adder", "digests_of", "embedded", "units_of"]
+__all__ = ["BATCH_TO_EMBED", "Adder", "Embedded", "digests_of", "embedded", "units_of"]
 
 _BATCH = 4096  # documents in a transaction
 BATCH_TO_EMBED = 512  # embedding is slow: a killed process loses little
@@ -76,14 +77,18 @@ class Adder:
             require_whole(valid, layout.splitter)
         done = 0
         exports = {} if exports is None else exports
+        warning = UnreadWarning()
         with _Behind() as behind:
             for batch, report in self._batched(valid, total, progress, all_given=all_given):
                 rows = slice(done, done + len(batch))
                 some = {arm: unit_vectors(arm, matrix[rows]) for arm, matrix in given.items()}
                 with_vectors = {each.id: exports.pop(each.id) for each in batch if each.id in exports}
                 prepared = shielded(partial(self._prepared, batch, some, with_vectors), progress=report)
+                for arm, used in prepared.used.items():
+                    warning.add(arm, prepared.unread.get(used.number, ()))
                 behind.call(partial(self._put, prepared, some, with_vectors, source, types))
                 done += len(batch)
+        warning.log()
         return done
 
     def _batched(
@@ -126,6 +131,7 @@ class Adder:
         digests: Sequence[bytes] = ()
         encoded: dict[str, Any] = {}
         used: dict[str, _Used] = {}
+        unread: dict[int, Sequence[int]] = {}
         for name, index in indexes.arms.items():
             if isinstance(index, VectorIndex):
                 embedder = layout.embedders[name]
@@ -134,7 +140,7 @@ class Adder:
                     with naming_the_arm(name):
                         known = _known(exports, documents, passages, index, digests) if exports else {}
                         found = embedded(self._store, index, embedder, units, digests, progress, known=known)
-                        vectors[embedder], _ = found
+                        vectors[embedder], unread[embedder] = found.vectors, found.unread
                     used[name] = _Used(embedder, index.embedder, fingerprint(index.embedder))
                 encoded[name] = vectors[embedder]
             else:
@@ -143,7 +149,7 @@ class Adder:
         ids = [unit.id for unit in units]
         made = dict.fromkeys(vectors, digests)
         made |= {layout.embedders[name]: [b""] * len(units) for name in given}  # only what was embedded is cached
-        return _Batch(documents, metadata, passages, made, vectors, used, indexes, (ids, encoded))
+        return _Batch(documents, metadata, passages, made, vectors, used, unread, indexes, (ids, encoded))
 
     def _put(
         self,
@@ -192,7 +198,8 @@ class Adder:
                 metadata = [dump_metadata(dict(each.metadata)) for each in documents]
             numbers, removed = change.writer.put(documents, metadata, batch.passages, source=number, edits=edits)
             for embedder, rows in batch.vectors.items():
-                change.writer.put_vectors(embedder, numbers, batch.digests[embedder], rows)
+                unread = batch.unread.get(embedder, ())
+                change.writer.put_vectors(embedder, numbers, batch.digests[embedder], rows, unread)
             change.removed += removed
             change.added.append(batch.added)
             change.indexes = batch.indexes
@@ -236,8 +243,8 @@ def embedded(
     progress: Progress,
     *,
     known: Mapping[bytes, bytes] | None = None,
-) -> tuple[NDArray[np.float32], int]:
-    """Vectors of units, and how many were embedded: those of contents that were embedded before are reused.
+) -> Embedded:
+    """Vectors of units: those of contents that were embedded before are reused.
 
     `known` are further vectors, by the contents' digests.
     """
@@ -250,7 +257,7 @@ def embedded(
         fresh = index.encode(list(missing.values()), progress=progress)
         known.update(zip(missing, (row.tobytes() for row in np.asarray(fresh, np.float32)), strict=True))
     matrix = np.frombuffer(b"".join(map(known.__getitem__, digests)), np.float32).reshape(len(units), -1)
-    return matrix, len(missing)
+    return Embedded(matrix, len(missing), unread_tokens(index.embedder, units))
 
 
 def digests_of(units: Sequence[Document]) -> list[bytes]:
@@ -259,6 +266,14 @@ def digests_of(units: Sequence[Document]) -> list[bytes]:
 
 
 def _unseen(_done: int, _total: int) -> None: ...
+
+
+class Embedded(NamedTuple):
+    """Vectors of units, shape (n, dim); how many texts were embedded; the tokens not read of each unit."""
+
+    vectors: NDArray[np.float32]
+    fresh: int
+    unread: Sequence[int]
 
 
 class _Used(NamedTuple):
@@ -279,6 +294,7 @@ class _Batch:
     digests: Mapping[int, Sequence[bytes]]
     vectors: Mapping[int, NDArray[np.float32]]
     used: Mapping[str, _Used]
+    unread: Mapping[int, Sequence[int]]
     indexes: Indexes
     added: Added
 

@@ -32,6 +32,7 @@ from hybridrank.collection.reindexing import Reindexer, ReindexReport
 from hybridrank.collection.sqlite.schema import FORMAT
 from hybridrank.collection.sqlite.store import Store
 from hybridrank.collection.units import passage_of
+from hybridrank.collection.unread import not_read
 from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
@@ -369,11 +370,12 @@ class Collection:
     def statistics(self) -> dict[str, Any]:
         """JSON values: the number of documents, the size on disk, and the structure of each arm."""
         with self.reading() as view, self._store.reading() as reader:
-            state = reader.state()
+            state, embedders = reader.state(), self._layouts.at(reader).embedders
             arms = {
                 name: {
                     "documents" if self.splitter is None else "passages": len(index),
                     **(index.statistics() if isinstance(index, ImprovingIndex) else {}),
+                    **(not_read(*reader.unread(embedders[name])) if name in embedders else {}),
                 }
                 for name, index in view.indexes.items()
             }

@@ -21,8 +21,9 @@ from hybridrank.collection.indexes.view import Chosen, Units, View
 from hybridrank.collection.locks import ReadWriteLock
 from hybridrank.collection.protocol import Capability
 from hybridrank.collection.units import check_distinct, passage_of, split
+from hybridrank.collection.unread import UnreadWarning, not_read, unread_tokens
 from hybridrank.collection.vectors import given_vectors, naming_the_arm, require_whole, unit_vectors
-from hybridrank.component.protocols import ImprovingIndex, Index
+from hybridrank.component.protocols import ImprovingIndex, Index, VectorIndex
 from hybridrank.errors import InputError, LockedError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
@@ -70,6 +71,7 @@ class MemoryCollection:
         self._units: dict[str, Document] = self._documents if splitter is None else {}
         self._lock = ReadWriteLock()
         self._writer = fork.new_lock()
+        self._unread: dict[str, dict[str, int]] = {}  # tokens that embedders did not read, by arm and unit
         self._chosen = Chosen()
 
     def with_arms(self, arms: Mapping[str, str]) -> MemoryCollection:
@@ -173,11 +175,16 @@ class MemoryCollection:
                 name: {
                     "documents" if self.splitter is None else "passages": len(index),
                     **(index.statistics() if isinstance(index, ImprovingIndex) else {}),
+                    **(self._not_read(name) if isinstance(index, VectorIndex) else {}),
                 }
                 for name, index in view.indexes.items()
             }
             passages = {} if self.splitter is None else {"passages": len(self._units)}
             return {"documents": len(self._documents), **passages, "fields": self.fields.to_dict(), "arms": arms}
+
+    def _not_read(self, arm: str) -> dict[str, int]:
+        held = [tokens for unit, tokens in self._unread.get(arm, {}).items() if unit in self._units]
+        return not_read(len(held), sum(held))
 
     def close(self) -> None:
         """Do nothing: there are no files to close."""
@@ -235,6 +242,7 @@ class MemoryCollection:
         units: Sequence[Document] = [unit for each in batch for unit in passages.get(each.id) or (each,)]
         ids = [unit.id for unit in units]
         encoded = []
+        unread: dict[str, dict[str, int]] = {}
         for number, (name, index) in enumerate(self.indexes.items()):
             report = None
             if progress is not None:
@@ -245,6 +253,8 @@ class MemoryCollection:
 
             with naming_the_arm(name):
                 encoded.append(given[name] if name in given else index.encode(units, progress=report))
+            if isinstance(index, VectorIndex) and name not in given:
+                unread[name] = dict(zip(ids, unread_tokens(index.embedder, units), strict=True))
         if progress is not None:
             progress(len(batch), len(batch))
         with self._its_turn():
@@ -267,8 +277,17 @@ class MemoryCollection:
                 self._documents.update({each.id: each for each in batch})  # what is replaced comes last
                 self._passages.update(passages)
                 self._units.update(zip(ids, units, strict=True))
+                for name in self.indexes:
+                    counted = {**self._unread.get(name, {}), **dict.fromkeys(ids, 0), **unread.get(name, {})}
+                    self._unread[name] = {
+                        u: tokens for u, tokens in counted.items() if tokens and u in self._units
+                    }
                 self._chosen = Chosen()
             self._improve()
+        warning = UnreadWarning()
+        for name, counted in unread.items():
+            warning.add(name, list(counted.values()))
+        warning.log()
         return len(batch)
 
     @contextmanager

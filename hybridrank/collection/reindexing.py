@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from hybridrank.collection.adding import BATCH_TO_EMBED, digests_of, embedded, units_of
+from hybridrank.collection.adding import BATCH_TO_EMBED, Embedded, digests_of, embedded, units_of
 from hybridrank.collection.indexes.arms import check_fingerprint, configured, fingerprint, identities, named
 from hybridrank.collection.indexes.layout import Layout, Layouts
 from hybridrank.collection.indexes.live import Change, LiveIndexes
@@ -350,15 +350,16 @@ class _Build:
         passages = [split(self._layout.splitter, each) for each in documents]
         units = units_of(documents, passages)
         digests = digests_of(units)
-        vectors, used = {}, {}
+        made: dict[int, Embedded] = {}
+        used: dict[int, tuple[str, Any]] = {}
         for name, index in self._indexes.items():
             number = self._layout.embedders.get(name)
-            if isinstance(index, VectorIndex) and number is not None and number not in vectors:
+            if isinstance(index, VectorIndex) and number is not None and number not in made:
                 with naming_the_arm(name):
-                    rows, fresh = embedded(self._store, index, number, units, digests, _unseen)
-                vectors[number], used[number] = rows, (name, index.embedder)
-                self.embedded += fresh
-                self.reused += len(set(digests)) - fresh
+                    made[number] = embedded(self._store, index, number, units, digests, _unseen)
+                used[number] = (name, index.embedder)
+                self.embedded += made[number].fresh
+                self.reused += len(set(digests)) - made[number].fresh
         with changing() as change:
             if not change.writer.sees(self.other.number):
                 raise InputError("another process removed the layout that is being built, or began another one")
@@ -374,9 +375,9 @@ class _Build:
                 size = max(1, len(some))
                 kept += range(at, at + size) if place in stored else ()
                 at += size
-            for number, rows in vectors.items():
-                if kept:
-                    change.writer.put_vectors(number, numbers, [digests[row] for row in kept], rows[kept])
+            for number, (rows, _, unread) in made.items() if kept else ():
+                cut = [unread[row] for row in kept]
+                change.writer.put_vectors(number, numbers, [digests[row] for row in kept], rows[kept], cut)
 
 
 def _embedders(target: Target, reader: Reader) -> dict[str, int | None]:

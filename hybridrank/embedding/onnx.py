@@ -131,9 +131,13 @@ class OnnxEmbedder(Component):
         Raises:
             ModelError: the model cannot be found or read.
         """
+        return TokenLimit(self._document_window, self.model)
+
+    @once
+    def _document_window(self) -> int:
         window, facts, tokenizer = window_of(self, kind="embedder", download=True)
         prefix = facts.document_prefix if self.document_prefix is None else self.document_prefix
-        return TokenLimit(window - len(tokenizer.encode(prefix, add_special_tokens=False)), self.model)
+        return window - len(tokenizer.encode(prefix, add_special_tokens=False))
 
     def embed(self, texts: Sequence[str], *, role: Role, progress: Progress | None = None) -> NDArray[np.float32]:
         """Unit vectors, shape (len(texts), dim), in the order of `texts`.

@@ -228,6 +228,7 @@ def drop_embedders(writer: Writer) -> None:
         if number not in kept:
             writer._rows(f"DROP TABLE vectors_{number:d}")
             writer._rows("DELETE FROM embedders WHERE number = ?", [number])
+            writer._rows("DELETE FROM unread WHERE embedder = ?", [number])
             writer.forget_fingerprint(number)
 
 

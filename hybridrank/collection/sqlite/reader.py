@@ -39,6 +39,9 @@ MANY = 500
 FIRST = "coalesce(first, number)"
 """Of a row of `documents`: the number of its first unit."""
 
+FIRST_OF = "coalesce(d.first, d.number)"
+"""The same of a row of ``documents AS d``."""
+
 _NEAR = 0.01  # of unit length, squared: what float32 loses is far less
 
 
@@ -317,6 +320,20 @@ class Reader:
                     passage = to_passage(parents[doc_id], unit_number - number, *span)
                     found[passage.id] = passage
         return found
+
+    def unread(self, embedder: int) -> tuple[int, int]:
+        """The number of units of which an embedder did not read all, and of the tokens that it did not read."""
+        rows = self._rows(
+            "SELECT tokens FROM unread AS u WHERE embedder = ? AND ("
+            "EXISTS (SELECT 1 FROM documents WHERE number = u.unit AND first IS NULL AND passages = 0) OR "
+            "EXISTS (SELECT 1 FROM documents WHERE first = u.unit AND passages = 0) OR "
+            "EXISTS (SELECT 1 FROM passages AS p JOIN documents AS d ON d.number = p.document "
+            f"WHERE p.number = u.unit AND p.number BETWEEN {FIRST_OF} AND {FIRST_OF} + d.passages - 1))",
+            [embedder],
+        ).fetchall()
+        if not all(type(tokens) is int and 0 < tokens < MAX_NUMBER for (tokens,) in rows):
+            raise damaged("its table unread counts what is no number of tokens")
+        return len(rows), sum(tokens for (tokens,) in rows)
 
     def lookalikes(self) -> frozenset[str]:
         """The whole documents whose ids have the form of a passage's."""

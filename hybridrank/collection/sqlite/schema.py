@@ -94,6 +94,9 @@ CREATE TABLE layouts (
 );
 CREATE TABLE other_units (document INTEGER PRIMARY KEY, first INTEGER NOT NULL, passages INTEGER NOT NULL);
 CREATE INDEX other_units_first ON other_units (first);
+CREATE TABLE unread (
+  unit INTEGER, embedder INTEGER, tokens INTEGER NOT NULL, PRIMARY KEY (unit, embedder)
+) WITHOUT ROWID;
 """,
 }
 """What makes the next format of each: a new collection is made in the same steps as an old one is upgraded.
@@ -114,6 +117,8 @@ other layout are in `other_units`, a row for each document that is ready in it, 
 current one (`shared`). Their passages and vectors are in the same tables as all others, with their own numbers.
 Where a document's units were made later than the document, `first` is the number of its first unit. A tombstone
 has the document's number of passages in the `other` layout, if it was ready there.
+
+`unread` has the units of which an embedder did not read all, with the number of tokens that it did not read.
 """
 
 _VECTORS = (

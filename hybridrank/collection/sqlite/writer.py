@@ -183,11 +183,17 @@ class Writer(Reader):
             self._rows(f"INSERT INTO {table} VALUES {marks}", list(chain.from_iterable(some)))
 
     def put_vectors(
-        self, embedder: int, numbers: Sequence[int], digests: Sequence[bytes], vectors: NDArray[np.float32]
+        self,
+        embedder: int,
+        numbers: Sequence[int],
+        digests: Sequence[bytes],
+        vectors: NDArray[np.float32],
+        unread: Sequence[int] = (),
     ) -> None:
         """Store units' vectors, float32 (len(numbers), dim), with the digests of the embedded contents.
 
-        An empty digest means unknown: such a vector is not reused.
+        An empty digest means unknown: such a vector is not reused. `unread` are the numbers of tokens that the
+        embedder did not read, empty if they are not known.
 
         Raises:
             InputError: the vectors stored before have another dimension.
@@ -197,6 +203,8 @@ class Writer(Reader):
             raise InputError(f"the collection holds vectors of {held[0] // 4} dimensions, not {vectors.shape[1]}")
         rows = (row.data for row in vectors)
         self._insert(f"vectors_{embedder:d}", zip(numbers, digests, rows, strict=True))
+        cut = [(unit, embedder, tokens) for unit, tokens in zip(numbers, unread, strict=False) if tokens]
+        self._insert("unread", cut)
 
     def remove(self, numbers: Collection[int]) -> list[str]:
         """Remove documents by number, leaving tombstones and vectors; returns the ids of their units."""
@@ -330,3 +338,4 @@ class Writer(Reader):
         )
         for (number,) in self._rows("SELECT number FROM embedders").fetchall():
             self._rows(f"DELETE FROM vectors_{number:d} WHERE unit NOT IN ({units})")
+        self._rows(f"DELETE FROM unread WHERE unit NOT IN ({units})")

@@ -104,10 +104,10 @@ class Splitter(Component):
         from hybridrank.ingest.splitting.token_counts import surely_fits
 
         if self.keep_whole is not None and (
-            surely_fits(document.content, self.keep_whole) or self._counter.fits(document.content, self.keep_whole)
+            surely_fits(document.content, self.keep_whole) or self.counter.fits(document.content, self.keep_whole)
         ):
             return []
-        counter = self._counter
+        counter = self.counter
         units = Units(document.text, counter)
         title = counter.tokens(f"{document.title}\n") if document.title else 0
         passages: list[Passage] = []
@@ -120,7 +120,7 @@ class Splitter(Component):
     ) -> Iterable[Passage]:
         from hybridrank.ingest.splitting.layout import lay_out
 
-        counter = self._counter
+        counter = self.counter
         most = self.max_tokens - counter.special
         before_text = title + max(
             (counter.tokens(" > ".join(path) + "\n") for path in {path for _, path in section.paths} if path),
@@ -147,7 +147,12 @@ class Splitter(Component):
         return [passage_of(first, end, at) for at, (first, end) in enumerate(spans, number)]
 
     @once
-    def _counter(self) -> TokenCounter:
+    def counter(self) -> TokenCounter:
+        """Counts the tokens of `tokenizer`.
+
+        Raises:
+            ModelError: the tokenizer cannot be found or read.
+        """
         from hybridrank.ingest.splitting.token_counts import TokenCounter, word_tokenizer
         from hybridrank.models import resolve
         from hybridrank.models.onnx_runtime import load_tokenizer
