@@ -112,6 +112,7 @@ class ReadingArguments(TypedDict, total=False):
     types: ColumnType | Mapping[str, ColumnType] | None
     quotes: bool | None
     on_error: OnError
+    file_metadata: bool
 
 
 class SyncOptions(ReadingArguments, total=False):

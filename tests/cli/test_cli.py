@@ -202,13 +202,15 @@ def test_the_demos_corpus_is_bounded_and_distinct():
 
 
 def test_an_option_means_the_same_for_every_command():
-    """Options that several commands take are declared once; only -k and --config depend on the command."""
+    """Options that several commands take are declared once; others depend on what the command is about."""
     declared: dict[str, set[tuple[str, ...]]] = {}
     for command in typer.main.get_command(app).commands.values():
         for parameter in command.params:
             for name in (option for option in parameter.opts if option.startswith("-")):
                 declared.setdefault(name, set()).add((str(parameter.help), *parameter.opts))
-    assert {name for name, each in declared.items() if len(each) > 1} == {"-k", "--config"}
+    assert {name for name, each in declared.items() if len(each) > 1} == {
+        "-k", "--config", "--max-tokens", "--overlap", "--no-split"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def load_beir(
         qrels=judgments.qrels,
         ignored={} if ignored is None else read_ignored(Path(ignored)),
         synthetic=_synthetic(judged / f"{split}.synthetic.json"),
-        source=partial(load_documents, corpus, on_error="raise"),
+        source=partial(load_documents, corpus, on_error="raise", file_metadata=False),
         places=judgments.places,
     )
 

@@ -47,6 +47,7 @@ class ReadOptions:
     `types` are those of a table's columns by name, or one for all of them; where none is given, a column's type is
     inferred. `quotes` says whether quotation marks around a field are no part of it: None means in CSV, but not in
     TSV. `on_error` says whether a record that cannot be used is left out, or its file refused.
+    `file_metadata` says whether documents say which file they come from.
 
     Raises:
         InputError: an encoding or a type is not known.
@@ -58,6 +59,7 @@ class ReadOptions:
     types: ColumnType | Mapping[str, ColumnType] = field(default_factory=dict)
     quotes: bool | None = None
     on_error: OnError = "skip"
+    file_metadata: bool = True
 
     def __post_init__(self) -> None:
         if self.encoding is not None:
@@ -75,6 +77,7 @@ class ReadOptions:
     def choices(self, *, table: bool) -> list[Any]:
         """All that a file's documents depend on, of what was chosen; for a digest."""
         chosen: list[Any] = [self.encoding] if self.encoding is not None else []
+        chosen += [] if self.file_metadata else ["no file metadata"]
         if table:
             types = self.types if isinstance(self.types, str) else dict(sorted(self.types.items()))
             chosen += [self.text_field, self.id_field, types, self.quotes, self.on_error]

@@ -128,15 +128,17 @@ class Source:
             yield from left_out.pass_on(self._records(suffix, left_out.add, note))
         else:
             content = _TEXTS[suffix](self.path, self.reading, note)
-            metadata = {**content.metadata, **file_facts(self.path, self.id)}
+            facts = file_facts(self.path, self.id) if self.reading.file_metadata else {}
+            metadata = {**content.metadata, **facts}
             yield Document(id=self.id, text=content.text, title=content.title, metadata=metadata)
 
     def _records(self, suffix: str, on_bad: OnBad, note: Note) -> Iterator[Document]:
         text_field, id_field = self.reading.text_field, self.reading.id_field
+        with_place = self.reading.file_metadata
         seen: set[str] = set()
         for where, record in _TABLES[suffix](self.path, self.id, self.reading, on_bad, note):
             try:
-                place = {"path": self.id, "row": int(where.rpartition(":")[2])}
+                place = {"path": self.id, "row": int(where.rpartition(":")[2])} if with_place else {}
                 document = records.to_document(record, where, place, text_field=text_field, id_field=id_field)
                 if document.id in seen:
                     raise InputError(f"{where} repeats the id {document.id!r}; ids must be distinct")
@@ -203,6 +205,7 @@ def find_files(
     types: ColumnType | Mapping[str, ColumnType] | None = None,
     quotes: bool | None = None,
     on_error: OnError = "skip",
+    file_metadata: bool = True,
     on_skip: Told | None = None,
 ) -> Files:
     """Find every readable file under `paths`: each is a file or a directory with all below it.
@@ -218,7 +221,8 @@ def find_files(
     """
     if isinstance(paths, str):
         raise InputError("paths must be a collection of paths, not one str")
-    reading = ReadOptions(text_field, id_field, encoding, {} if types is None else types, quotes, on_error)
+    named = {} if types is None else types
+    reading = ReadOptions(text_field, id_field, encoding, named, quotes, on_error, file_metadata)
     found: dict[str, Source] = {}
     documents: dict[str, Path] = {}
     passed_over: Counter[str] = Counter()
@@ -250,6 +254,7 @@ def load_documents(
     types: ColumnType | Mapping[str, ColumnType] | None = None,
     quotes: bool | None = None,
     on_error: OnError = "skip",
+    file_metadata: bool = True,
     on_skip: Told | None = None,
     on_note: Told | None = None,
 ) -> Iterator[Document]:
@@ -263,7 +268,8 @@ def load_documents(
     `encoding` is that of text files which have no byte order mark and declare none (by default UTF-8). `types` are
     those of the columns of CSV and TSV, by name or one for all: ``str``, ``int``, ``float``, ``bool`` or ``date``.
     The types of other columns are inferred, and `on_note` receives which. `quotes` says whether quotation marks
-    enclose fields: by default in CSV, and not in TSV.
+    enclose fields: by default in CSV, and not in TSV. With `file_metadata` a document says in its metadata which
+    file it comes from (``path``, ``row``, ``modified`` and others; docs/collection.md lists them).
 
     An invalid record, or an unreadable file in a directory, is left out, and reported to `on_skip` with the
     reason; if that is None, a warning is logged. With ``on_error="raise"``, an invalid record is an error.
@@ -282,6 +288,7 @@ def load_documents(
         types=types,
         quotes=quotes,
         on_error=on_error,
+        file_metadata=file_metadata,
         on_skip=skip,
     )
     if not Path(path).is_dir():

@@ -67,6 +67,7 @@ OPTIONS = {
     "max_tokens": 32,
     "activation": "sigmoid",
     "on_long": "truncate",
+    "max_windows": 3,
     "metadata_fields": ["year"],
     "instruction": "Find answers.",
 }

@@ -117,6 +117,13 @@ def test_a_docx_has_properties(tmp_path):
     assert read.metadata["created"].startswith("2024-01-31T12:00:00")
 
 
+def test_without_file_metadata_a_document_is_what_the_file_declares(tmp_path):
+    (tmp_path / "a.md").write_text("---\nauthor: Ada\n---\nText")
+    (tmp_path / "b.jsonl").write_text('{"text": "x", "year": 1}')
+    documents = load(tmp_path, file_metadata=False)
+    assert [each.metadata for each in documents] == [{"author": "Ada"}, {"year": 1}]
+
+
 def test_a_record_says_where_it_lies_unless_it_says_otherwise(tmp_path):
     rows = [{"text": "x"}, {"text": "y", "path": "/mine", "metadata": {"row": "A7"}}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))

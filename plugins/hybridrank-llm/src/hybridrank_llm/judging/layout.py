@@ -26,7 +26,7 @@ def corpus_digest(folder: Path, documents: Sequence[Document] | None) -> tuple[s
     path = folder / "corpus.jsonl"
     if documents is None and not path.is_file():
         raise InputError(f"{str(folder)!r} has no corpus.jsonl: say which documents these are")
-    there = list(load_documents(path, on_error="raise")) if path.is_file() else None
+    there = list(load_documents(path, on_error="raise", file_metadata=False)) if path.is_file() else None
     kept = list(documents) if documents is not None else list(there or ())
     if not kept:
         raise InputError("there are no documents")
