@@ -47,8 +47,8 @@ def index(
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Index files into a new or existing collection: JSONL, CSV, TSV, Parquet, Markdown, HTML, PDF, DOCX, plain
-    text.
+    """Index files into a new or existing collection: text, Markdown, HTML, PDF, office files, books, mail,
+    notebooks, source code, tables, JSON, and archives of these.
 
     Unchanged files are skipped. A text file is one document, whose id is its path relative to the given
     directory; a file of records holds many. A moved directory is detected.

@@ -56,14 +56,16 @@ def xml_parts(file: BinaryIO, path: Path) -> dict[str, bytes]:
     return parts
 
 
-def parsed_xml(part: bytes) -> ElementTree.Element:
+def parsed_xml(part: bytes, *, deepest: int | None = None) -> ElementTree.Element:
     """The root of an XML part.
 
     Raises:
-        ValueError: it has a document type, which office files have not, and which can multiply entities.
+        ValueError: it has a document type, which office files have not, and which can multiply entities; or it is
+            nested more deeply than `deepest`.
         xml.etree.ElementTree.ParseError: it is not well-formed.
     """
-    parser = ElementTree.XMLParser(target=_NoDocumentType())
+    target = _NoDocumentType() if deepest is None else _Shallow(deepest)
+    parser = ElementTree.XMLParser(target=target)
     parser.feed(part)
     root: ElementTree.Element = parser.close()
     return root
@@ -82,6 +84,22 @@ def repacked(parts: dict[str, bytes]) -> io.BytesIO:
 class _NoDocumentType(ElementTree.TreeBuilder):
     def doctype(self, *_: Any) -> None:
         raise ValueError("it has a document type declaration")
+
+
+class _Shallow(_NoDocumentType):
+    def __init__(self, deepest: int) -> None:
+        super().__init__()
+        self._left = deepest
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ElementTree.Element:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it is nested too deeply")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ElementTree.Element:
+        self._left += 1
+        return super().end(tag)
 
 
 def _begins_as_xml(head: bytes) -> bool:

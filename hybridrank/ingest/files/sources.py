@@ -15,7 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from hybridrank.errors import InputError, MissingDependencyError
-from hybridrank.ingest.files import docx, html, parquet, pdf, records, tables, text
+from hybridrank.ingest.files import (
+    archives,
+    code,
+    docx,
+    epub,
+    html,
+    json_file,
+    mail,
+    markup,
+    notebooks,
+    opendocument,
+    parquet,
+    pdf,
+    records,
+    rtf,
+    slides,
+    tables,
+    text,
+    workbooks,
+    xml,
+)
 from hybridrank.ingest.files.encodings import unreadable
 from hybridrank.ingest.files.facts import file_facts
 from hybridrank.ingest.files.reading import ColumnType, Content, Note, OnBad, OnError, ReadOptions, refuse
@@ -43,10 +63,14 @@ _TABLES: Mapping[str, Callable[[Path, str, ReadOptions, OnBad, Note], _Records]]
     ".csv": tables.typed_rows,
     ".tsv": tables.typed_rows,
     ".parquet": _parquet,
+    ".json": json_file.json_values,
 }
 _TEXTS: Mapping[str, Callable[[Path, ReadOptions, Note], Content]] = {
     ".txt": text.read_plain,
-    ".rst": text.read_plain,
+    ".rst": markup.read_rst,
+    ".adoc": markup.read_asciidoc,
+    ".asciidoc": markup.read_asciidoc,
+    ".org": markup.read_org,
     ".md": text.read_markdown,
     ".markdown": text.read_markdown,
     ".html": html.read_html,
@@ -54,10 +78,21 @@ _TEXTS: Mapping[str, Callable[[Path, ReadOptions, Note], Content]] = {
     ".xhtml": html.read_html,
     ".pdf": pdf.read_pdf,
     ".docx": docx.read_docx,
+    ".odt": opendocument.read_odt,
+    ".rtf": rtf.read_rtf,
+    ".epub": epub.read_epub,
+    ".pptx": slides.read_slides,
+    ".xlsx": workbooks.read_workbook,
+    ".ods": opendocument.read_sheets,
+    ".ipynb": notebooks.read_notebook,
+    ".xml": xml.read_xml,
+    **dict.fromkeys(code.LANGUAGES, code.read_code),
 }
-_KNOWN = (*_TABLES, *_TEXTS)
+_MAIL = ".eml"
+_ARCHIVES = (*archives.ZIPS, *archives.TARS)
+_KNOWN = (*_TABLES, *_TEXTS, _MAIL, *_ARCHIVES)
 _SKIPPED_FOLDERS = ("node_modules", "__pycache__")
-_READING = 3  # raise it when a reader makes other documents of the same bytes: then all is read again
+_READING = 4  # raise it when a reader makes other documents of the same bytes: then all is read again
 _BY_DEFAULT = ReadOptions()
 _MOST_REPORTED = 1000  # records of a file, one by one
 
@@ -83,14 +118,19 @@ class Source:
     reading: ReadOptions = _BY_DEFAULT
 
     @property
+    def ending(self) -> str:
+        """What its name ends with, in lower case, if that is known: ``.md``, ``.tar.gz``."""
+        return _ending(self.path.name)
+
+    @property
     def name(self) -> str:
         """Its name in a collection: the absolute path, with slashes."""
         return self.path.as_posix()
 
     @property
     def is_table(self) -> bool:
-        """Whether it holds records, any number of documents; else it is one document."""
-        return self.path.suffix.lower() in _TABLES
+        """Whether it may hold many documents (records, members, attachments); else it is one document."""
+        return self.ending not in _TEXTS
 
     def digest(self) -> str:
         """A hash of the bytes and of everything else that determines its documents; the file is read in pieces.
@@ -110,9 +150,9 @@ class Source:
     def documents(self, *, on_skip: Note | None = None, on_note: Note | None = None) -> Iterator[Document]:
         """Read the documents, a table's one by one.
 
-        An invalid record, or one with a duplicate id, is left out, and reported to `on_skip` with the reason; if
-        that is None, or `reading` says so, it is an error. `on_note` receives notes on assumptions and losses:
-        the types of columns, content that a library left out.
+        An invalid record or member, or one with a duplicate id, is left out, and reported to `on_skip` with the
+        reason; if that is None, or `reading` says so, it is an error. `on_note` receives notes on assumptions and
+        losses: the types of columns, content that a library left out.
 
         Raises:
             InputError: the file is damaged, locked by a password, empty of text where it should hold some, or a
@@ -120,17 +160,62 @@ class Source:
             MissingDependencyError: the library that reads such files is not installed.
         """
         note = on_note or _unheard
-        suffix = self.path.suffix.lower()
-        if suffix in _TABLES and (on_skip is None or self.reading.on_error == "raise"):
-            yield from self._records(suffix, refuse, note)
-        elif suffix in _TABLES and on_skip is not None:
-            left_out = _LeftOut(on_skip, self.id)
-            yield from left_out.pass_on(self._records(suffix, left_out.add, note))
+        if not self.is_table:
+            yield self._document(_TEXTS[self.ending], note)
+        elif on_skip is None or self.reading.on_error == "raise":
+            yield from self._many(refuse, note, archives.Budget())
         else:
-            content = _TEXTS[suffix](self.path, self.reading, note)
-            facts = file_facts(self.path, self.id) if self.reading.file_metadata else {}
-            metadata = {**content.metadata, **facts}
-            yield Document(id=self.id, text=content.text, title=content.title, metadata=metadata)
+            left_out = _LeftOut(on_skip, self.id)
+            yield from left_out.pass_on(self._many(left_out.add, note, archives.Budget()))
+
+    def _document(self, read: Callable[[Path, ReadOptions, Note], Content], note: Note) -> Document:
+        content = read(self.path, self.reading, note)
+        facts = file_facts(self.path, self.id) if self.reading.file_metadata else {}
+        metadata = {**content.metadata, **facts}
+        return Document(id=self.id, text=content.text, title=content.title, metadata=metadata)
+
+    def _many(self, on_bad: OnBad, note: Note, budget: archives.Budget) -> Iterator[Document]:
+        ending = self.ending
+        if ending in _TABLES:
+            yield from self._records(ending, on_bad, note)
+        elif ending == _MAIL:
+            yield self._document(mail.read_mail, note)
+            yield from self._members(
+                mail.attachments(self.path, self.id, _KNOWN, budget, on_bad), on_bad, note, budget
+            )
+        else:
+            found = archives.members(self.path, self.id, ending, _KNOWN, budget, on_bad)
+            yield from self._members(found, on_bad, note, budget)
+
+    def _members(
+        self, found: Iterator[tuple[Path, str]], on_bad: OnBad, note: Note, budget: archives.Budget
+    ) -> Iterator[Document]:
+        """The documents of the files in this one. What is wrong with one of them is reported under its name."""
+        seen: set[str] = set()
+        for path, name in found:
+            member = Source(path, unicodedata.normalize("NFC", name), self.reading)
+
+            def told(said: object, member: Source = member) -> str:
+                return str(said).replace(str(member.path), member.id)
+
+            def bad(error: InputError, told: Callable[[object], str] = told) -> None:
+                on_bad(InputError(told(error)))
+
+            def noted(said: str, told: Callable[[object], str] = told, label: str = member.id) -> None:
+                note(f"{label}: {told(said)}")
+
+            try:
+                if member.is_table:
+                    documents = member._many(bad, noted, budget)
+                else:
+                    documents = iter([member._document(_TEXTS[member.ending], noted)])
+                for document in documents:
+                    if document.id in seen:
+                        raise InputError(f"{member.id!r} repeats the id {document.id!r}; ids must be distinct")
+                    seen.add(document.id)
+                    yield document
+            except (InputError, MissingDependencyError) as error:
+                bad(error if isinstance(error, InputError) else InputError(f"{member.id!r}: {error}"))
 
     def _records(self, suffix: str, on_bad: OnBad, note: Note) -> Iterator[Document]:
         text_field, id_field = self.reading.text_field, self.reading.id_field
@@ -138,7 +223,12 @@ class Source:
         seen: set[str] = set()
         for where, record in _TABLES[suffix](self.path, self.id, self.reading, on_bad, note):
             try:
-                place = {"path": self.id, "row": int(where.rpartition(":")[2])} if with_place else {}
+                if not with_place:
+                    place = {}
+                elif where == self.id:
+                    place = file_facts(self.path, self.id)
+                else:
+                    place = {"path": self.id, "row": int(where.rpartition(":")[2])}
                 document = records.to_document(record, where, place, text_field=text_field, id_field=id_field)
                 if document.id in seen:
                     raise InputError(f"{where} repeats the id {document.id!r}; ids must be distinct")
@@ -148,6 +238,11 @@ class Source:
             else:
                 seen.add(document.id)
                 yield document
+
+
+def _ending(name: str) -> str:
+    lower = name.lower()
+    return next((known for known in archives.TARS if lower.endswith(known)), Path(lower).suffix)
 
 
 class _LeftOut:
@@ -332,7 +427,7 @@ def _below(given: Path, passed_over: Counter[str], on_skip: Told | None) -> Iter
         raise unreadable(given, error) from error
     if not stat.S_ISDIR(mode):
         path = given.parent.resolve() / given.name
-        if path.suffix.lower() not in _KNOWN:
+        if _ending(path.name) not in _KNOWN:
             raise InputError(
                 f"cannot tell what kind of file {str(given)!r} is; known endings: {', '.join(_KNOWN)}"
             )
@@ -342,9 +437,9 @@ def _below(given: Path, passed_over: Counter[str], on_skip: Told | None) -> Iter
         return
     root = given.resolve()
     for path in _walk(root, on_skip):
-        suffix = path.suffix.lower()
-        if suffix not in _KNOWN:
-            passed_over[suffix] += 1
+        ending = _ending(path.name)
+        if ending not in _KNOWN:
+            passed_over[ending] += 1
         elif problem := _problem(path):
             if on_skip is not None:
                 on_skip(path, problem)
