@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from hybridrank.context.citations import Citation, Context, Dropped
+from hybridrank.context.sentences import sentence_ends
 from hybridrank.context.templates import Template, block, join
 from hybridrank.context.token_counts import Tokenizer, token_counter
 from hybridrank.errors import InputError
-from hybridrank.ingest.splitting.sentences import TAILS, WORDS, ends_sentence
 from hybridrank.result.hits import Hit
 from hybridrank.types import Document, Passage
 from hybridrank.values.arguments import whole_number
@@ -167,22 +166,12 @@ def _extended(piece: _Piece, parent: Document | None, neighbors: int) -> _Piece:
         return piece
     first = max(0, piece.start - _LOOK)
     before = parent.text[first : piece.start]
-    starts = [0 if first == 0 else len(before), *_sentence_ends(before)][:-1] or [len(before)]
-    ends = list(_sentence_ends(parent.text[piece.end : piece.end + _LOOK])) or [0]
+    starts = [0 if first == 0 else len(before), *sentence_ends(before)][:-1] or [len(before)]
+    ends = list(sentence_ends(parent.text[piece.end : piece.end + _LOOK])) or [0]
     start = first + starts[-neighbors:][0]
     end = piece.end + ends[:neighbors][-1]
     place = divisions_at(parent.metadata, start, end) or piece.place
     return replace(piece, start=start, end=end, text=parent.text[start:end], place=place)
-
-
-def _sentence_ends(text: str) -> Iterator[int]:
-    """Where the sentences of a text end, with the blanks after each; the end of the text is one."""
-    words = list(WORDS.finditer(text))
-    for word, following in pairwise(words):
-        if word[0][-1] in TAILS and ends_sentence(word[0], following[0]):
-            yield following.start()
-    if text:
-        yield len(text)
 
 
 def _merged(placed: Sequence[_Piece], piece: _Piece) -> list[_Piece]:
@@ -249,7 +238,7 @@ def _cut(piece: _Piece, fits: Callable[[_Piece], bool], max_tokens: int) -> _Pie
         raise InputError(
             f"max_tokens={max_tokens} is too small for the label of a source and one character; give more"
         )
-    sentence = max((end for end in _sentence_ends(piece.text[:low]) if low // 2 <= end < low), default=low)
+    sentence = max((end for end in sentence_ends(piece.text[:low]) if low // 2 <= end < low), default=low)
     return beginning(sentence if fits(beginning(sentence)) else low)
 
 
