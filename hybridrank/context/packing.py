@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from hybridrank.context.citations import Citation, Context, Dropped
+from hybridrank.context.places import KINDS, divisions_of
 from hybridrank.context.sentences import sentence_ends
 from hybridrank.context.templates import Template, block, join
 from hybridrank.context.token_counts import Tokenizer, token_counter
@@ -26,7 +27,6 @@ _SHINGLE = 5  # words
 _DUPLICATE = 0.8  # of the shingles
 _LOOK = 2000  # characters before and after a passage that are read for its neighbors
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-_KINDS = ("page", "slide", "sheet")
 
 
 class DocumentSource(Protocol):
@@ -145,13 +145,12 @@ def _one_of(value: Any, among: Any, name: str) -> None:
 def _core(rank: int, document: Document) -> _Piece:
     part = document if isinstance(document, Passage) else None
     start, end = (part.start, part.start + len(part.text)) if part else (0, len(document.text))
-    place = document.metadata if part else divisions_at(document.metadata, start, end)
     return _Piece(
         rank,
         part.parent if part else document.id,
         document.title,
         document.metadata,
-        {name: place[name] for kind in _KINDS for name in (kind, f"{kind}_end") if name in place},
+        divisions_of(document, start, end),
         part.headings if part else (),
         start,
         end,
@@ -188,7 +187,7 @@ def _merged(placed: Sequence[_Piece], piece: _Piece) -> list[_Piece]:
 def _union(first: _Piece, second: _Piece) -> _Piece:
     best, other = sorted((first, second), key=lambda each: each.rank)
     place = dict(first.place)
-    for kind in _KINDS:
+    for kind in KINDS:
         last = second.place.get(f"{kind}_end", second.place.get(kind))
         if second.end > first.end and last is not None and last != place.get(kind):
             place[f"{kind}_end"] = last

@@ -35,6 +35,11 @@ class Snippet:
     end: int
     highlights: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def matched(self) -> tuple[int, int]:
+        """From the first match to the last, in characters of the hit's text; without matches, all of it."""
+        return (self.highlights[0][0], self.highlights[-1][1]) if self.highlights else (self.start, self.end)
+
     def parts(self) -> list[tuple[str, bool]]:
         """The text in parts, and whether each is a match."""
         parts = []
