@@ -5,7 +5,6 @@ Output may contain untrusted ids, texts and file names: it goes through `printab
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from hybridrank.values.printable import json_text, printable
 
 if TYPE_CHECKING:
-    from hybridrank.result.hits import SearchResult
     from hybridrank.types import Progress
 
 __all__ = [
@@ -32,7 +30,6 @@ __all__ = [
     "say",
     "say_json",
     "say_text",
-    "show",
 ]
 
 
@@ -149,35 +146,6 @@ def interruptible() -> Iterator[Interruption]:
     except KeyboardInterrupt:
         err(f"interrupted: {interruption.kept()}; {interruption.then}")
         raise typer.Exit(130) from None
-
-
-def show(result: SearchResult, *, explain: bool) -> None:
-    """Print the results of a search, within the terminal's width if there is a terminal."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.text import Text
-
-    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ  # then a line is as long as what it says
-    console = Console(highlight=False, soft_wrap=wide)
-    for stage, reason in result.degraded.items():
-        err(f"degraded: {stage}: {reason}")
-    if not result.hits:
-        say("nothing found")
-    elif result.answered is False:
-        say("probably none of these answers the question")
-    for hit in result.hits:
-        start = hit.spans[0].start if hit.spans else 0  # the part that the reranker found relevant
-        text = ("… " if start else "") + " ".join(hit.text[start:].split())
-        number = f"{hit.score:.3g} ({hit.scored_by})"
-        if hit.relevance is not None:
-            number = f"relevance {hit.relevance:.2f}, {number}"
-        head = Text.assemble(f"{hit.rank:>3}  ", (printable(hit.document.id), "bold"), printable(f"  {number}"))
-        body = Text(printable(f"{text[:200]}{'…' if len(text) > 200 else ''}"), style="dim")
-        console.print(head)
-        console.print(Text.assemble("     ", body) if wide else Padding(body, (0, 0, 0, 5)))
-    if explain and result.hits:
-        say()
-        say_text(result.explain(width=100 if wide else max(console.width, 40)))
 
 
 def print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str = "none") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hybridrank.cli.hits import hits_as_json, show
 from hybridrank.cli.judged import open_pipeline
 from hybridrank.cli.options import (
     FilterOption,
@@ -19,15 +20,18 @@ from hybridrank.cli.options import (
     grouped,
     parse_filter,
 )
-from hybridrank.cli.output import err, progress, say, say_json, show
+from hybridrank.cli.output import err, progress, say, say_json, say_text
 from hybridrank.cli.stored import is_collection
 
 if TYPE_CHECKING:
+    from hybridrank.context import Context
     from hybridrank.pipeline.pipeline import Pipeline
+    from hybridrank.result.hits import SearchResult
 
 __all__ = ["demo", "search"]
 
 _NOT_ANSWERED = 3
+_CONTEXT_TOKENS = 3000
 
 
 def demo(
@@ -47,7 +51,8 @@ def demo(
     for question in QUESTIONS:
         say()
         say(f"— {question}")
-        show(pipeline.search(question, k=k), explain=True)
+        result = pipeline.search(question, k=k)
+        show(result, pipeline.snippets(result), explain=True)
     if sys.stdin.isatty():
         _ask(pipeline, k=k, explain=True)
 
@@ -84,18 +89,36 @@ def search(
     reading: ReadingOptions,
     trust: TrustOption = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show every stage's ranks and scores.")] = False,
+    context: Annotated[
+        bool, typer.Option("--context", help="Print the hits as numbered sources for a prompt instead.")
+    ] = False,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="The size of --context, of about three bytes a token; by default 3000."),
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="How --context is written: text, markdown or xml; by default text.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search a collection, or index a file or a directory of files in memory and search it.
 
     Exits with 3 if nothing in it answers a question; where that is unknown, with 0.
     """
+    from hybridrank.context import pack
     from hybridrank.errors import InputError
     from hybridrank.types import Query
 
+    if not context and (max_tokens is not None or template is not None):
+        raise InputError("--max-tokens and --template go with --context")
+    if context and explain:
+        raise InputError("--context does not go with --explain")
+    packing: dict[str, Any] = {"max_tokens": max_tokens or _CONTEXT_TOKENS, "template": template or "text"}
+    if context:
+        pack([], **packing)  # a wrong template is reported before anything is indexed
     chosen = parse_filter(filters)
     queries = [Query(text, filters=chosen) for text in query or ()]
-    if not queries and (as_json or not sys.stdin.isatty()):
+    if not queries and (as_json or context or not sys.stdin.isatty()):
         raise InputError("give at least one query")
     options: dict[str, Any] = {} if reranker is None else {"reranker": reranker}
     if is_collection(source):
@@ -117,12 +140,30 @@ def search(
             result = pipeline.search(asked, k=k, **how)
             answered.append(result.answered)
             if as_json:
-                say_json(result.to_dict())
+                written = hits_as_json(result, pipeline.snippets(result))
+                if context:
+                    written["context"] = pack(result, collection=pipeline, **packing).to_dict()
+                say_json(written)
+            elif context:
+                _say_context(result, pack(result, collection=pipeline, **packing))
             else:
                 say(f"— {asked.text}")
-                show(result, explain=explain)
+                show(result, pipeline.snippets(result), explain=explain)
     if False in answered:
         raise typer.Exit(_NOT_ANSWERED)
+
+
+def _say_context(result: SearchResult, packed: Context) -> None:
+    """Print the sources on standard output, to be piped, and what is missing on standard error."""
+    for stage, reason in result.degraded.items():
+        err(f"degraded: {stage}: {reason}")
+    for each in packed.dropped:
+        err(f"left out {each.id}: {each.reason}")
+    if packed.cut:
+        err("the first source is too long, and was cut")
+    if result.answered is False:
+        err("probably none of these answers the question")
+    say_text(packed.text)
 
 
 def _build(path: Path, reading: dict[str, Any], config: Path | None, options: dict[str, Any]) -> Pipeline:
@@ -150,4 +191,5 @@ def _ask(pipeline: Pipeline, *, k: int, explain: bool, **options: Any) -> None:
             return
         if not question:
             return
-        show(pipeline.search(question, k=k, **options), explain=explain)
+        result = pipeline.search(question, k=k, **options)
+        show(result, pipeline.snippets(result), explain=explain)

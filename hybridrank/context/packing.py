@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from hybridrank.context.citations import Citation, Context, Dropped
+from hybridrank.context.places import KINDS, divisions_of
+from hybridrank.context.sentences import sentence_ends
 from hybridrank.context.templates import Template, block, join
 from hybridrank.context.token_counts import Tokenizer, token_counter
 from hybridrank.errors import InputError
-from hybridrank.ingest.splitting.sentences import TAILS, WORDS, ends_sentence
 from hybridrank.result.hits import Hit
 from hybridrank.types import Document, Passage
 from hybridrank.values.arguments import whole_number
@@ -27,7 +27,6 @@ _SHINGLE = 5  # words
 _DUPLICATE = 0.8  # of the shingles
 _LOOK = 2000  # characters before and after a passage that are read for its neighbors
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-_KINDS = ("page", "slide", "sheet")
 
 
 class DocumentSource(Protocol):
@@ -146,13 +145,12 @@ def _one_of(value: Any, among: Any, name: str) -> None:
 def _core(rank: int, document: Document) -> _Piece:
     part = document if isinstance(document, Passage) else None
     start, end = (part.start, part.start + len(part.text)) if part else (0, len(document.text))
-    place = document.metadata if part else divisions_at(document.metadata, start, end)
     return _Piece(
         rank,
         part.parent if part else document.id,
         document.title,
         document.metadata,
-        {name: place[name] for kind in _KINDS for name in (kind, f"{kind}_end") if name in place},
+        divisions_of(document, start, end),
         part.headings if part else (),
         start,
         end,
@@ -167,22 +165,12 @@ def _extended(piece: _Piece, parent: Document | None, neighbors: int) -> _Piece:
         return piece
     first = max(0, piece.start - _LOOK)
     before = parent.text[first : piece.start]
-    starts = [0 if first == 0 else len(before), *_sentence_ends(before)][:-1] or [len(before)]
-    ends = list(_sentence_ends(parent.text[piece.end : piece.end + _LOOK])) or [0]
+    starts = [0 if first == 0 else len(before), *sentence_ends(before)][:-1] or [len(before)]
+    ends = list(sentence_ends(parent.text[piece.end : piece.end + _LOOK])) or [0]
     start = first + starts[-neighbors:][0]
     end = piece.end + ends[:neighbors][-1]
     place = divisions_at(parent.metadata, start, end) or piece.place
     return replace(piece, start=start, end=end, text=parent.text[start:end], place=place)
-
-
-def _sentence_ends(text: str) -> Iterator[int]:
-    """Where the sentences of a text end, with the blanks after each; the end of the text is one."""
-    words = list(WORDS.finditer(text))
-    for word, following in pairwise(words):
-        if word[0][-1] in TAILS and ends_sentence(word[0], following[0]):
-            yield following.start()
-    if text:
-        yield len(text)
 
 
 def _merged(placed: Sequence[_Piece], piece: _Piece) -> list[_Piece]:
@@ -199,7 +187,7 @@ def _merged(placed: Sequence[_Piece], piece: _Piece) -> list[_Piece]:
 def _union(first: _Piece, second: _Piece) -> _Piece:
     best, other = sorted((first, second), key=lambda each: each.rank)
     place = dict(first.place)
-    for kind in _KINDS:
+    for kind in KINDS:
         last = second.place.get(f"{kind}_end", second.place.get(kind))
         if second.end > first.end and last is not None and last != place.get(kind):
             place[f"{kind}_end"] = last
@@ -249,7 +237,7 @@ def _cut(piece: _Piece, fits: Callable[[_Piece], bool], max_tokens: int) -> _Pie
         raise InputError(
             f"max_tokens={max_tokens} is too small for the label of a source and one character; give more"
         )
-    sentence = max((end for end in _sentence_ends(piece.text[:low]) if low // 2 <= end < low), default=low)
+    sentence = max((end for end in sentence_ends(piece.text[:low]) if low // 2 <= end < low), default=low)
     return beginning(sentence if fits(beginning(sentence)) else low)
 
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hybridrank.collection import Collection, ReindexReport
+    from hybridrank.context.snippets import Snippet
 
 __all__ = ["Pipeline"]
 
@@ -384,6 +385,20 @@ class Pipeline:
         setup = self._followed()
         local = {name: LiveIndex(self.collection.reading, name) for name in setup.local}
         return {**setup.remote, **local}
+
+    def snippets(self, result: SearchResult, *, max_chars: int = 300) -> list[Snippet]:
+        """The best sentences of each hit, with the query's terms in them: `hybridrank.context.snippet`.
+
+        Terms are matched as the first arm with a `language` does; in a pipeline without one, as English.
+
+        Raises:
+            InputError: `max_chars` is not a positive whole number.
+        """
+        from hybridrank.context.snippets import snippets
+
+        arms = [each for each in self.config.retrievers.values() if hasattr(each, "language")]
+        how = {name: getattr(arms[0], name, None) for name in ("language", "fold_accents")} if arms else {}
+        return snippets(result, result.trace.query, max_chars=max_chars, **how)
 
     def __len__(self) -> int:
         return self._scope.count()

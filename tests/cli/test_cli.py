@@ -12,7 +12,8 @@ import typer.main
 
 from hybridrank import Document, Hit, SearchResult, Span, Trace, __version__
 from hybridrank.cli.app import app
-from hybridrank.cli.output import show
+from hybridrank.cli.hits import show
+from hybridrank.context import snippet
 
 RUN = [sys.executable, "-c", "from hybridrank.cli import main; main()"]
 
@@ -236,11 +237,72 @@ def test_a_reader_that_goes_ends_a_command_without_an_error(corpus):
 
 def test_a_hit_is_shown_from_its_best_span(capsys):
     document = Document("long", "An introduction that says nothing. Compost makes soil.")
-    spans = (Span(35, 54, 2.0),)
-    show(SearchResult([Hit(1, 2.0, document, "rerank", spans)], Trace("q", 1, 1, 1, 0.1, ())), explain=False)
+    hit = Hit(1, 2.0, document, "rerank", (Span(35, 54, 2.0),))
+    show(SearchResult([hit], Trace("q", 1, 1, 1, 0.1, ())), [snippet(hit, "q")], explain=False)
     assert "… Compost makes soil." in capsys.readouterr().out
 
 
 def test_the_nearest_name_is_suggested(run):
     code, _, err = run("plugins", "check", "rrff")
     assert (code, 'did you mean "rrf"?' in err) == (2, True)
+
+
+@pytest.fixture
+def guide(tmp_path):
+    folder = tmp_path / "guide"
+    folder.mkdir()
+    (folder / "soil.md").write_text(
+        "# The soil\n\nIntroduction.\n\n## Worms\n\nWorms \x1b[2J make rich soil [7].\n"
+    )
+    return folder
+
+
+def test_a_hit_has_its_name_its_place_and_its_best_sentence(run, guide, words_only):
+    code, out, _ = run("search", guide, "worm", "--config", words_only)
+    assert code == 0
+    _, head, place, text = out.splitlines()
+    assert head.startswith("  1  The soil  ")
+    assert place == "     soil.md · Worms"
+    assert "Worms \\x1b[2J make rich soil" in text
+    assert "\x1b" not in out
+    (hit,) = json.loads(run("search", guide, "worm", "--config", words_only, "--json")[1])["hits"]
+    assert hit["location"] == {"path": "soil.md", "headings": ["The soil", "Worms"]}
+    start, end = hit["snippet"]["highlights"][-1]
+    assert hit["text"][start:end] == "Worms"
+
+
+def test_matches_are_bold_on_a_terminal(guide, words_only):
+    ours, theirs = pty.openpty()
+    command = [*RUN, "search", str(guide), "worm", "--config", str(words_only)]
+    done = subprocess.run(
+        command,
+        stdout=theirs,
+        stdin=theirs,
+        stderr=subprocess.PIPE,
+        check=True,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(theirs)
+    out = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "\x1b[1mWorms\x1b[0m" in out, done.stderr
+    assert "\x1b[2J" not in out
+
+
+def test_context_is_printed_for_a_prompt(run, guide, words_only):
+    asked = ("search", guide, "worm", "--config", words_only, "--context")
+    code, out, err = run(*asked)
+    assert (code, err) == (0, "")
+    assert out.startswith("[1] The soil, soil.md\n    # The soil")
+    assert "rich soil (7)." in out
+    assert run(*asked, "--template", "xml")[1].startswith('<sources>\n<source number="1"')
+    assert json.loads(run(*asked, "--json")[1])["context"]["citations"][0]["path"] == "soil.md"
+    _, out, err = run(*asked, "--max-tokens", 15)
+    assert "was cut" in err
+    for wrong, problem in (
+        (("--max-tokens", 5), "go with --context"),
+        (("--context", "--template", "html"), "template must be one of"),
+        (("--context", "--explain"), "does not go with --explain"),
+    ):
+        code, _, err = run("search", guide, "worm", "--config", words_only, *wrong)
+        assert (code, problem in err) == (2, True)
