@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,6 +41,21 @@ def index(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove the documents of files under PATHS that no longer exist.")
     ] = False,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--meta",
+            help="Metadata for the documents of all files, as key=value; a value in JSON has its type, any other "
+            "is text, and null removes the field. Repeatable.",
+        ),
+    ] = None,
+    meta_csv: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file of metadata: a column path (as in the documents' metadata) or id, and one for each "
+            "field."
+        ),
+    ] = None,
     moved_from: Annotated[
         Path | None,
         typer.Option(help="The directory that PATHS were moved from: documents stay, under their new paths."),
@@ -57,10 +73,14 @@ def index(
     is reported with its line, and the others are stored. Either sets the exit status to 1.
 
     Columns of CSV and TSV are typed: numbers, booleans and dates are recognized, and the types reported.
+
+    report.pdf.metadata.json (or .yaml) next to report.pdf has metadata of its document. --meta and --meta-csv
+    override what files say of themselves; they stay when files are indexed again. Metadata alone embeds nothing.
     """
     from hybridrank.ingest.sync import find, sync_found
 
-    found = find(paths, **reading.arguments(), on_error=on_error)  # nothing is made for what is wrong here
+    user = {"metadata": _fields(meta or ()), "metadata_csv": meta_csv}
+    found = find(paths, **user, **reading.arguments(), on_error=on_error)  # nothing is made for what is wrong here
     with (
         open_or_create(into, new, trust=trust) as collection,
         progresses("files", "documents") as bars,
@@ -85,6 +105,26 @@ def index(
         _print_report(report)
     if not report.complete:
         raise typer.Exit(1)
+
+
+def _fields(given: Sequence[str]) -> dict[str, Any]:
+    """Metadata from the values of ``--meta``."""
+    from hybridrank.errors import InputError
+
+    fields: dict[str, Any] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--meta is as in project=apollo, not {each!r}")
+        try:
+            fields[name.strip()] = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            fields[name.strip()] = text
+    return fields
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are text
 
 
 def _print_report(report: SyncReport) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from hybridrank.collection.documents import checked, normal_metadata, patched, with_metadata
 from hybridrank.collection.exporting import ExportedDocument, known_rows
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BATCH_TO_EMBED", "Adder", "digests_of", "embedded", "units_of"]
+__all__ = ["BATCH_TO_EMBED", "Adder", "Edits", "digests_of", "embedded", "units_of"]
+
+Edits: TypeAlias = Callable[[str], Mapping[str, Any]]
+"""Metadata fields to set, by document id."""
 
 _BATCH = 4096  # documents in a transaction
 BATCH_TO_EMBED = 512  # embedding is slow: a killed process loses little
@@ -51,11 +54,13 @@ class Adder:
         *,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         source: str | None = None,
+        edits: Edits | None = None,
         exports: MutableMapping[str, ExportedDocument] | None = None,
         progress: Progress | None = None,
     ) -> int:
         """Store documents, for a source if one is named; see `Collection.add`. Returns how many.
 
+        `edits` are further changes of the metadata of a source's documents, as by `Collection.update_metadata`.
         `exports` are those documents, by id, whose vectors are known. It may grow as they are read; what has been
         used is removed.
         """
@@ -82,7 +87,7 @@ class Adder:
                 some = {arm: unit_vectors(arm, matrix[rows]) for arm, matrix in given.items()}
                 with_vectors = {each.id: exports.pop(each.id) for each in batch if each.id in exports}
                 prepared = shielded(partial(self._prepared, batch, some, with_vectors), progress=report)
-                behind.call(partial(self._put, prepared, some, with_vectors, source, types))
+                behind.call(partial(self._put, prepared, some, with_vectors, source, edits, types))
                 done += len(batch)
         return done
 
@@ -151,17 +156,18 @@ class Adder:
         given: Mapping[str, NDArray[np.float32]],
         exports: Mapping[str, ExportedDocument],
         source: str | None,
+        edits: Edits | None,
         types: FieldTypes,
     ) -> None:
         """Store a batch. If the collection was reindexed since it was prepared, prepare it again."""
-        while not self._is_put(batch, source, types):
+        while not self._is_put(batch, source, edits, types):
             layout, count = self._live.indexes.layout, len(batch.documents)
             given_vectors(given or None, self._live.indexes.arms, count=count)
             if given:
                 require_whole(batch.documents, layout.splitter)
             batch = self._prepared(batch.documents, given, exports, progress=_unseen)
 
-    def _is_put(self, batch: _Batch, source: str | None, types: FieldTypes) -> bool:
+    def _is_put(self, batch: _Batch, source: str | None, given: Edits | None, types: FieldTypes) -> bool:
         with self._live.changing("adding documents") as change:
             if change.indexes.layout is not batch.indexes.layout:
                 return False
@@ -182,6 +188,10 @@ class Adder:
             documents, metadata = batch.documents, batch.metadata
             edits = {} if source is None else change.writer.edits([document.id for document in documents])
             declared = change.writer.field_types()
+            if given is not None:
+                for document in documents:
+                    if fields := normal_metadata(document.id, given(document.id), declared):
+                        edits[document.id] = {**edits.get(document.id, {}), **fields}
             if edits or declared != types:  # edits by users override the source; fields may be declared meanwhile
                 documents = [
                     with_metadata(

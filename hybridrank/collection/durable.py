@@ -454,11 +454,18 @@ class Collection:
         return done
 
     def put_source(
-        self, name: str, digest: str, documents: Iterable[Document], *, progress: Progress | None = None
+        self,
+        name: str,
+        digest: str,
+        documents: Iterable[Document],
+        *,
+        edits: Callable[[str], Mapping[str, Any]] | None = None,
+        progress: Progress | None = None,
     ) -> int:
         """Replace the documents of a source (for example a file) by these; returns how many.
 
-        An existing document, by its id, keeps the changes of `update_metadata`. `digest` is stored after all of
+        An existing document, by its id, keeps the changes of `update_metadata`. `edits` gives further ones, by the
+        document's id. `digest` is stored after all of
         them, so that the caller can detect unchanged sources.
 
         Raises:
@@ -467,7 +474,7 @@ class Collection:
         text(name, "a source's name")
         text(digest, "a source's digest")
         before = self._next_number()
-        done = self._adder.add(documents, source=name, progress=progress)
+        done = self._adder.add(documents, source=name, edits=edits, progress=progress)
         shielded(partial(self._editor.finish_source, name, digest, before))
         return done
 
@@ -480,6 +487,10 @@ class Collection:
         `paths` were moved from. `progress` receives a `SyncProgress`. The other options are those of
         `hybridrank.ingest.load_documents`.
 
+        `metadata` are fields for the documents of all files, or a function of a file's absolute path;
+        `metadata_csv` is a table of them, with the files' paths (column ``path``) or the documents' ids (``id``).
+        They are set as `update_metadata` sets them: they override those of the files, and are kept later on.
+
         An interrupted run keeps every batch that was stored; the next one skips the files that were completed,
         and does not embed again what was stored of the others.
 
@@ -490,6 +501,17 @@ class Collection:
         from hybridrank.ingest.sync import sync
 
         return sync(self, paths, **options)
+
+    @shield
+    def update_source(self, name: str, edits: Callable[[str], Mapping[str, Any]]) -> int:
+        """As `update_metadata`, for all documents of a source: `edits` gives the fields to set, by document id.
+
+        Documents that have been edited so already stay as they are. Returns how many were changed.
+
+        Raises:
+            InputError: a value has no JSON form, or is not of its field's type. Nothing was changed.
+        """
+        return self._editor.update_source(name, edits)
 
     @shield
     def _next_number(self) -> int:

@@ -299,6 +299,14 @@ class Writer(Reader):
         )
         return [number for (number,) in rows]
 
+    def ids_of_source(self, name: str) -> dict[str, int]:
+        """The numbers of a source's documents, by id."""
+        rows = self._rows(
+            "SELECT d.id, d.number FROM documents AS d JOIN sources AS s ON s.number = d.source WHERE s.name = ?",
+            [name],
+        )
+        return dict(rows.fetchall())
+
     def other_source(self, ids: Collection[str], source: int) -> tuple[str, str] | None:
         """One of the ids that is held for another source, and that source's name."""
         wanted = list(ids)

@@ -10,7 +10,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hybridrank.ingest.files import docx, html, parquet, pdf, records, tables, t
 from hybridrank.ingest.files.encodings import unreadable
 from hybridrank.ingest.files.facts import file_facts
 from hybridrank.ingest.files.reading import ColumnType, Content, Note, OnBad, OnError, ReadOptions, refuse
+from hybridrank.ingest.files.sidecars import is_sidecar, sidecar_bytes, sidecar_fields
 from hybridrank.types import Document
 from hybridrank.values.json_values import json_object
 
@@ -96,10 +97,11 @@ class Source:
         """A hash of the bytes and of everything else that determines its documents; the file is read in pieces.
 
         Raises:
-            InputError: the file cannot be read.
+            InputError: the file or its sidecar cannot be read.
         """
         chosen = json.dumps([_READING, self.id, *self.reading.choices(table=self.is_table)])
-        hasher = hashlib.sha256(chosen.encode() + b"\n")
+        sidecar = sidecar_bytes(self.path)
+        hasher = hashlib.sha256(chosen.encode() + b"\n" + (hashlib.sha256(sidecar).digest() if sidecar else b""))
         try:
             with self.path.open("rb") as file:
                 hashlib.file_digest(file, lambda: hasher)
@@ -108,7 +110,7 @@ class Source:
         return hasher.hexdigest()
 
     def documents(self, *, on_skip: Note | None = None, on_note: Note | None = None) -> Iterator[Document]:
-        """Read the documents, a table's one by one.
+        """Read the documents, a table's one by one, with the metadata of the file's sidecar.
 
         An invalid record, or one with a duplicate id, is left out, and reported to `on_skip` with the reason; if
         that is None, or `reading` says so, it is an error. `on_note` receives notes on assumptions and losses:
@@ -119,7 +121,19 @@ class Source:
                 record is unusable, or all are; says which file and line or row.
             MissingDependencyError: the library that reads such files is not installed.
         """
-        note = on_note or _unheard
+        extra = sidecar_fields(self.path)
+        title = extra.pop("title", None)
+        for document in self._read(on_skip, on_note or _unheard):
+            if extra or title:
+                yield replace(
+                    document,
+                    title=title if isinstance(title, str) else document.title,
+                    metadata={**document.metadata, **extra},
+                )
+            else:
+                yield document
+
+    def _read(self, on_skip: Note | None, note: Note) -> Iterator[Document]:
         suffix = self.path.suffix.lower()
         if suffix in _TABLES and (on_skip is None or self.reading.on_error == "raise"):
             yield from self._records(suffix, refuse, note)
@@ -325,6 +339,8 @@ def _below(given: Path, passed_over: Counter[str], on_skip: Told | None) -> Iter
         raise unreadable(given, error) from error
     if not stat.S_ISDIR(mode):
         path = given.parent.resolve() / given.name
+        if is_sidecar(path.name):
+            raise InputError(f"{str(given)!r} has the metadata of another file: give that file, or the directory")
         if path.suffix.lower() not in _KNOWN:
             raise InputError(
                 f"cannot tell what kind of file {str(given)!r} is; known endings: {', '.join(_KNOWN)}"
@@ -336,6 +352,8 @@ def _below(given: Path, passed_over: Counter[str], on_skip: Told | None) -> Iter
     root = given.resolve()
     for path in _walk(root, on_skip):
         suffix = path.suffix.lower()
+        if is_sidecar(path.name):
+            continue
         if suffix not in _KNOWN:
             passed_over[suffix] += 1
         elif problem := _problem(path):
