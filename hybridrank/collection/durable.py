@@ -366,6 +366,13 @@ class Collection:
             return reader.sources()
 
     @shield
+    def holders(self, ids: SizedIterable[str]) -> dict[str, str]:
+        """The names of the sources that some documents belong to, by the documents' ids."""
+        wanted = checked_ids(ids)
+        with self._store.reading() as reader:
+            return reader.holders(wanted)
+
+    @shield
     def statistics(self) -> dict[str, Any]:
         """JSON values: the number of documents, the size on disk, and the structure of each arm."""
         with self.reading() as view, self._store.reading() as reader:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypedDict, Unpack
 
 from hybridrank.errors import InputError, MissingDependencyError
+from hybridrank.ingest.files.distinct import with_distinct_ids
 from hybridrank.ingest.files.moved import is_gone, moved, same_place
-from hybridrank.ingest.files.reading import ColumnType, OnError
-from hybridrank.ingest.files.sources import Files, Source, find_files
+from hybridrank.ingest.files.reading import ColumnType, OnError, ReadOptions
+from hybridrank.ingest.files.sources import Files, Source, list_files
 from hybridrank.ingest.user_metadata import FileMetadata, UserMetadata
 from hybridrank.types import Document, Progress
 
@@ -35,6 +36,9 @@ class SourceStore(Protocol):
 
     def sources(self) -> dict[str, str]:
         """The digests of its sources, by name."""
+
+    def holders(self, ids: Collection[str]) -> dict[str, str]:
+        """The names of the sources that some documents belong to, by the documents' ids."""
 
     def put_source(
         self,
@@ -179,7 +183,8 @@ def find(
     user = UserMetadata(metadata, metadata_csv)
     given = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     failed: dict[str, str] = {}
-    files = find_files(given, **reading, on_skip=lambda path, reason: failed.update({path.as_posix(): reason}))
+    options = ReadOptions(**{name: value for name, value in reading.items() if value is not None})  # type: ignore[arg-type]
+    files = list_files(given, options, lambda path, reason: failed.update({path.as_posix(): reason}))
     if user.table is not None:  # it is no document
         sources = tuple(source for source in files.sources if source.path != user.table)
         files = Files(sources, files.passed_over)
@@ -214,11 +219,17 @@ def sync_found(
         report.removed = vanished
     else:
         report.vanished = vanished
+    sources = with_distinct_ids(
+        files.sources,
+        holders=collection.holders,
+        known=known.keys(),
+        may_take=lambda source, holder: is_gone(holder) or _is_copy(source, known.get(holder)),
+    )
     elsewhere = {digest: name for name, digest in known.items() if name not in names}
     update = _Update(collection, known, elsewhere, user, report)
     tell = progress or _ignore
-    for number, source in enumerate(files.sources):
-        at = SyncProgress(source.name, number, len(files.sources))
+    for number, source in enumerate(sources):
+        at = SyncProgress(source.name, number, len(sources))
 
         def tell_documents(done: int, of: int, at: SyncProgress = at) -> None:
             tell(at._replace(documents_done=done, documents=of))
@@ -229,6 +240,14 @@ def sync_found(
     if (unused := user.unused()) is not None:
         report.notes[str(user.table)] = [unused]
     return report
+
+
+def _is_copy(source: Source, digest: str | None) -> bool:
+    """Whether a file has the same content and id as one whose digest is known."""
+    try:
+        return digest is not None and source.digest() == digest
+    except InputError:  # it is reported when it is read
+        return False
 
 
 def _ignore(progress: SyncProgress) -> None:

@@ -96,6 +96,38 @@ def test_what_was_stored_before_an_exception_is_kept(collection, notes):
     assert (names(again.unchanged), names(again.added)) == (["a.md"], ["rows.jsonl"])
 
 
+@pytest.fixture
+def two(tmp_path):
+    for root, text in (("docs", "Soil is rich."), ("notes", "Wood burns.")):
+        (tmp_path / "two" / root).mkdir(parents=True)
+        (tmp_path / "two" / root / "readme.md").write_text(text)
+    return tmp_path / "two" / "docs", tmp_path / "two" / "notes"
+
+
+def test_names_that_collide_get_the_name_of_their_root_and_keep_it(collection, two):
+    docs, notes = two
+    collection.sync(docs)
+    assert len(collection.sync(notes).added) == 1
+    ids = {"readme.md": "Soil is rich.", "notes/readme.md": "Wood burns."}
+    assert {doc_id: each.text for doc_id, each in collection.get(list(collection)).items()} == ids
+    for order in ([notes, docs], [docs, notes], [notes], [docs]):
+        assert len(collection.sync(order).unchanged) == len(order)
+    (docs / "readme.md").unlink()
+    assert len(collection.sync([docs, notes], prune=True).removed) == 1
+    assert collection.sync(notes).complete
+    assert list(collection) == ["notes/readme.md"]
+
+
+def test_roots_of_one_name_get_further_names(collection, tmp_path):
+    roots = [tmp_path / name / "docs" for name in ("a", "b", "c")]
+    for root in roots:
+        root.mkdir(parents=True)
+        (root / "x.md").write_text(f"of {root.parent.name}")
+    assert collection.sync(roots).complete
+    assert sorted(collection) == ["c/docs/x.md", "docs/x.md", "x.md"]
+    assert len(collection.sync(roots[::-1]).unchanged) == 3
+
+
 def test_a_path_that_does_not_exist_is_an_error(collection, tmp_path):
     with pytest.raises(InputError, match="there is no file or directory"):
         collection.sync(tmp_path / "absent")

@@ -16,6 +16,7 @@ from typing import Any
 
 from hybridrank.errors import InputError, MissingDependencyError
 from hybridrank.ingest.files import docx, html, parquet, pdf, records, tables, text
+from hybridrank.ingest.files.distinct import with_distinct_ids
 from hybridrank.ingest.files.encodings import unreadable
 from hybridrank.ingest.files.facts import file_facts
 from hybridrank.ingest.files.reading import ColumnType, Content, Note, OnBad, OnError, ReadOptions, refuse
@@ -23,7 +24,7 @@ from hybridrank.ingest.files.sidecars import is_sidecar, sidecar_bytes, sidecar_
 from hybridrank.types import Document
 from hybridrank.values.json_values import json_object
 
-__all__ = ["Files", "Source", "find_files", "load_documents"]
+__all__ = ["Files", "Source", "find_files", "list_files", "load_documents"]
 
 _log = logging.getLogger(__name__)
 
@@ -226,15 +227,22 @@ def find_files(
     to directories are not looked at; what cannot be read is reported to `on_skip`, and so is the second of two
     files whose names differ only in Unicode's normalization. `load_documents` describes the other options.
 
+    Where two files would be one document, since they lie at the same place in two of the directories, the id of
+    the second begins with the name of its directory. Records are compared where they are stored.
+
     Raises:
-        InputError: a path does not exist, or is a file of unknown kind; or two files would be one document,
-            as they lie at the same place in two of the directories (records are compared where they are stored).
+        InputError: a path does not exist, or is a file of unknown kind.
     """
     if isinstance(paths, str):
         raise InputError("paths must be a collection of paths, not one str")
     reading = ReadOptions(text_field, id_field, encoding, {} if types is None else types, quotes, on_error)
+    files = list_files(paths, reading, on_skip)
+    return replace(files, sources=tuple(with_distinct_ids(files.sources)))
+
+
+def list_files(paths: Iterable[str | Path], reading: ReadOptions, on_skip: Told | None = None) -> Files:
+    """Find the files as `find_files` does, of which several may have one id."""
     found: dict[str, Source] = {}
-    documents: dict[str, Path] = {}
     passed_over: Counter[str] = Counter()
     for given in paths:
         here: dict[str, Path] = {}
@@ -247,11 +255,6 @@ def find_files(
                     on_skip(path, f"its name differs from that of {str(other)!r} only in Unicode's normalization")
                 continue
             found[source.name] = source
-            if not source.is_table and documents.setdefault(doc_id, path) != path:
-                raise InputError(
-                    f"{str(documents[doc_id])!r} and {str(path)!r} would both be document {doc_id!r}; "
-                    "give a directory that holds both"
-                )
     return Files(tuple(found.values()), dict(passed_over))
 
 
