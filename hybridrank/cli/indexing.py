@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,8 @@ from hybridrank.cli.output import counted, err, interruptible, progresses, say, 
 from hybridrank.cli.stored import open_or_create
 
 if TYPE_CHECKING:
-    from hybridrank.ingest.sync import SyncProgress, SyncReport
+    from hybridrank.collection import Collection
+    from hybridrank.ingest.sync import OnSync, SyncProgress, SyncReport
 
 __all__ = ["index"]
 
@@ -60,6 +61,9 @@ def index(
         Path | None,
         typer.Option(help="The directory that PATHS were moved from: documents stay, under their new paths."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and index files whenever they change, until Ctrl-C.")
+    ] = False,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,32 +83,78 @@ def index(
     """
     from hybridrank.ingest.sync import find, sync_found
 
-    user = {"metadata": _fields(meta or ()), "metadata_csv": meta_csv}
+    if watch:
+        _require_watchfiles()
+    user: dict[str, Any] = {"metadata": _fields(meta or ()), "metadata_csv": meta_csv}
     found = find(paths, **user, **reading.arguments(), on_error=on_error)  # nothing is made for what is wrong here
     with (
         open_or_create(into, new, trust=trust) as collection,
-        progresses("files", "documents") as bars,
         interruptible() as interruption,
     ):
         interruption.kept = lambda: f"{counted(len(collection), 'document')} stored"
         interruption.then = "the same command goes on where it stopped"
 
-        def show(now: SyncProgress) -> None:
+        def follow(now: SyncProgress) -> None:
             interruption.kept = lambda: (
                 f"{now.files_done:,} of {counted(now.files, 'file')} done, "
                 f"{counted(len(collection), 'document')} stored"
             )
-            if now.documents:
-                bars[1](now.documents_done, now.documents)
-            bars[0](now.files_done, now.files)
 
-        report = sync_found(collection, found, prune=prune, moved_from=moved_from, progress=show)
+        with progresses("files", "documents") as bars:
+
+            def show(now: SyncProgress) -> None:
+                follow(now)
+                if now.documents:
+                    bars[1](now.documents_done, now.documents)
+                bars[0](now.files_done, now.files)
+
+            report = sync_found(collection, found, prune=prune, moved_from=moved_from, progress=show)
+        _show_report(report, as_json=as_json)
+        if watch:
+            arguments = {**user, **reading.arguments(), "on_error": on_error, "prune": prune}
+            _watch(collection, paths, arguments, follow, as_json=as_json)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def _watch(
+    collection: Collection, paths: Sequence[Path], options: Mapping[str, Any], follow: OnSync, *, as_json: bool
+) -> None:
+    """Report on every change until Ctrl-C, which ends the command in order while nothing is being stored."""
+    storing = False
+
+    def progress(now: SyncProgress) -> None:
+        nonlocal storing
+        storing = now.files_done < now.files
+        follow(now)
+
+    err(f"watching {counted(len(paths), 'path')}; Ctrl-C stops")
+    try:
+        for number, report in enumerate(collection.watch(paths, progress=progress, **options)):
+            if number or report.added or report.changed or report.moved or report.removed:
+                _show_report(report, as_json=as_json)
+    except KeyboardInterrupt:
+        if storing:
+            raise
+        err("stopped watching")
+        raise typer.Exit from None
+
+
+def _require_watchfiles() -> None:
+    """Fail before anything is indexed."""
+    from importlib.util import find_spec
+
+    from hybridrank.errors import MissingDependencyError
+
+    if find_spec("watchfiles") is None:
+        raise MissingDependencyError('--watch needs watchfiles: pip install "hybridrank[watch]"')
+
+
+def _show_report(report: SyncReport, *, as_json: bool) -> None:
     if as_json:
         say_json(report.to_dict())
     else:
         _print_report(report)
-    if not report.complete:
-        raise typer.Exit(1)
 
 
 def _fields(given: Sequence[str]) -> dict[str, Any]:

@@ -44,6 +44,8 @@ from hybridrank.types import Document, Progress
 from hybridrank.values.arguments import document_ids, text
 
 if TYPE_CHECKING:
+    from threading import Event
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -508,6 +510,28 @@ class Collection:
         from hybridrank.ingest.sync import sync
 
         return sync(self, paths, **options)
+
+    def watch(
+        self,
+        paths: Iterable[str | Path] | str | Path,
+        *,
+        stop: Event | None = None,
+        **options: Unpack[SyncOptions],
+    ) -> Iterator[SyncReport]:
+        """As `sync`, now and after every change of the files: yields a report of each time that something is new.
+
+        Changes within a fifth of a second are taken together. A file that is incomplete or cannot be read is
+        reported, and read again when it changes. It ends, at the latest half a second later, when `stop` is set.
+        It needs the extra ``watch``.
+
+        Raises:
+            MissingDependencyError: watchfiles is not installed.
+            InputError: as for `sync`, at first; later on, paths that cannot be read are waited for.
+            LockedError, StorageError: as for `add`.
+        """
+        from hybridrank.ingest.watching import watch
+
+        return watch(self, paths, stop=stop, **options)
 
     @shield
     def update_source(self, name: str, edits: Callable[[str], Mapping[str, Any]]) -> int:

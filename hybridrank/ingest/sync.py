@@ -34,6 +34,10 @@ _INCOMPLETE = "+"
 class SourceStore(Protocol):
     """A collection that keeps track of the files that its documents came from."""
 
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+
     def sources(self) -> dict[str, str]:
         """The digests of its sources, by name."""
 
