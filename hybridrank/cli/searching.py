@@ -20,7 +20,7 @@ from hybridrank.cli.options import (
     parse_filter,
 )
 from hybridrank.cli.output import err, progress, say, say_json, show
-from hybridrank.cli.stored import is_collection
+from hybridrank.cli.stored import hint_absent_fields, is_collection
 
 if TYPE_CHECKING:
     from hybridrank.pipeline.pipeline import Pipeline
@@ -121,6 +121,8 @@ def search(
             else:
                 say(f"— {asked.text}")
                 show(result, explain=explain)
+            if not result.hits:
+                hint_absent_fields(pipeline.collection, chosen)
     if False in answered:
         raise typer.Exit(_NOT_ANSWERED)
 

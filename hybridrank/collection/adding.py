@@ -13,9 +13,11 @@ from hybridrank.collection.documents import checked, normal_metadata, patched, w
 from hybridrank.collection.exporting import ExportedDocument, known_rows
 from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint, identities_of
 from hybridrank.collection.indexes.indexes import Added, Indexes
+from hybridrank.collection.indexes.layout import Layout
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.sqlite.filter_sql import dump_metadata
 from hybridrank.collection.sqlite.store import Store
+from hybridrank.collection.sqlite.writer import Writer
 from hybridrank.collection.units import split
 from hybridrank.collection.vectors import given_vectors, naming_the_arm, require_whole, unit_vectors
 from hybridrank.component.protocols import VectorIndex
@@ -37,6 +39,7 @@ _BATCH = 4096  # documents in a transaction
 BATCH_TO_EMBED = 512  # embedding is slow: a killed process loses little
 _BATCH_CHARACTERS = 1 << 26
 _CHARACTERS_TO_EMBED = 1 << 17  # some seconds of a small model on a CPU
+_CHARACTERS_KEPT = 1 << 18  # of a larger batch, vectors are stored whenever those of so many are made
 
 
 class Adder:
@@ -131,6 +134,7 @@ class Adder:
         digests: Sequence[bytes] = ()
         encoded: dict[str, Any] = {}
         used: dict[str, _Used] = {}
+        kept: list[tuple[int, range]] = []
         for name, index in indexes.arms.items():
             if isinstance(index, VectorIndex):
                 embedder = layout.embedders[name]
@@ -138,7 +142,10 @@ class Adder:
                     digests = digests or digests_of(units)
                     with naming_the_arm(name):
                         known = _known(exports, documents, passages, index, digests) if exports else {}
-                        found = embedded(self._store, index, embedder, units, digests, progress, known=known)
+                        keep = partial(self._keep, name, index, embedder, layout, kept)
+                        found = embedded(
+                            self._store, index, embedder, units, digests, progress, known=known, keep=keep
+                        )
                         vectors[embedder], _ = found
                     used[name] = _Used(embedder, index.embedder, fingerprint(index.embedder))
                 encoded[name] = vectors[embedder]
@@ -148,7 +155,24 @@ class Adder:
         ids = [unit.id for unit in units]
         made = dict.fromkeys(vectors, digests)
         made |= {layout.embedders[name]: [b""] * len(units) for name in given}  # only what was embedded is cached
-        return _Batch(documents, metadata, passages, made, vectors, used, indexes, (ids, encoded))
+        return _Batch(documents, metadata, passages, made, vectors, used, kept, indexes, (ids, encoded))
+
+    def _keep(
+        self,
+        arm: str,
+        index: VectorIndex,
+        embedder: int,
+        layout: Layout,
+        kept: list[tuple[int, range]],
+        digests: Sequence[bytes],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        """Store vectors of a batch that is not complete: if the process is killed, they are not made again."""
+        used = _Used(embedder, index.embedder, fingerprint(index.embedder))
+        with self._live.changing("storing vectors") as change:
+            if change.indexes.layout is layout:
+                _check_embedders(change.writer, {arm: used})
+                kept.append((embedder, change.writer.keep_vectors(embedder, digests, vectors)))
 
     def _put(
         self,
@@ -180,11 +204,7 @@ class Adder:
                         "name a field with distinct ids (--id-field), index a directory that holds both files, or "
                         "say that the one takes the place of the other (--moved-from, or rename_sources in Python)"
                     )
-            known = change.writer.fingerprints() if batch.used else {}
-            for arm, used in batch.used.items():
-                check_fingerprint(used.embedder, known.get(used.number), arm=arm)
-                if used.fingerprint is not None and used.number not in known:
-                    change.writer.put_fingerprint(used.number, used.fingerprint)
+            _check_embedders(change.writer, batch.used)
             documents, metadata = batch.documents, batch.metadata
             edits = {} if source is None else change.writer.edits([document.id for document in documents])
             declared = change.writer.field_types()
@@ -203,10 +223,21 @@ class Adder:
             numbers, removed = change.writer.put(documents, metadata, batch.passages, source=number, edits=edits)
             for embedder, rows in batch.vectors.items():
                 change.writer.put_vectors(embedder, numbers, batch.digests[embedder], rows)
+            for embedder, in_advance in batch.kept:
+                change.writer.drop_vectors(embedder, in_advance)
             change.removed += removed
             change.added.append(batch.added)
             change.indexes = batch.indexes
         return True
+
+
+def _check_embedders(writer: Writer, used: Mapping[str, _Used]) -> None:
+    """Refuse vectors of an embedder that has changed; `used` are the embedders by the names of the arms."""
+    known = writer.fingerprints() if used else {}
+    for arm, each in used.items():
+        check_fingerprint(each.embedder, known.get(each.number), arm=arm)
+        if each.fingerprint is not None and each.number not in known:
+            writer.put_fingerprint(each.number, each.fingerprint)
 
 
 def _known(
@@ -246,21 +277,34 @@ def embedded(
     progress: Progress,
     *,
     known: Mapping[bytes, bytes] | None = None,
+    keep: Callable[[Sequence[bytes], NDArray[np.float32]], None] | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Vectors of units, and how many were embedded: those of contents that were embedded before are reused.
 
-    `known` are further vectors, by the contents' digests.
+    `known` are further vectors, by the contents' digests. Of contents that are too many for one part, `keep` is
+    called with each part's digests and vectors, but for the last.
     """
     import numpy as np
 
     with store.reading() as reader:
         known = {**(known or {}), **reader.known_vectors(embedder, set(digests), dim=index.dim)}
     missing = {digest: unit for digest, unit in zip(digests, units, strict=True) if digest not in known}
-    if missing:
-        fresh = index.encode(list(missing.values()), progress=progress)
-        known.update(zip(missing, (row.tobytes() for row in np.asarray(fresh, np.float32)), strict=True))
+    done, contents = 0, list(missing)
+    for part in _batches(missing.values(), len(missing), _CHARACTERS_KEPT):
+        some = contents[done : done + len(part)]
+        fresh = np.asarray(
+            index.encode(part, progress=partial(_part_of, progress, done, len(missing))), np.float32
+        )
+        known.update(zip(some, (row.tobytes() for row in fresh), strict=True))
+        done += len(part)
+        if keep is not None and done < len(missing):
+            keep(some, fresh)
     matrix = np.frombuffer(b"".join(map(known.__getitem__, digests)), np.float32).reshape(len(units), -1)
     return matrix, len(missing)
+
+
+def _part_of(progress: Progress, before: int, total: int, done: int, _of: int) -> None:
+    progress(before + done, total)
 
 
 def digests_of(units: Sequence[Document]) -> list[bytes]:
@@ -289,6 +333,8 @@ class _Batch:
     digests: Mapping[int, Sequence[bytes]]
     vectors: Mapping[int, NDArray[np.float32]]
     used: Mapping[str, _Used]
+    kept: Sequence[tuple[int, range]]
+    """Vectors that were stored in advance, by embedder."""
     indexes: Indexes
     added: Added
 

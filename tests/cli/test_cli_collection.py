@@ -584,3 +584,12 @@ def test_the_default_pipeline_with_models(run, notes, col):
     code, out, _ = run("info", col, "--json")
     dense = json.loads(out)["arms"]["dense"]
     assert (dense["passages"], dense["factory"], dense["recall"]) == (3, "Flat", 1.0)
+
+
+def test_a_filter_by_a_field_that_no_document_has_gets_a_hint(index, run, notes, col):
+    index(notes)
+    for command in (["delete", col], ["export", col, os.devnull]):
+        code, _, err = run(*command, "--filter", '{"yaer": 1, "path": "x"}')
+        assert code == 0
+        assert "no document has the field 'yaer'" in err
+        assert "'path'" not in err

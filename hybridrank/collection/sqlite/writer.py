@@ -198,6 +198,21 @@ class Writer(Reader):
         rows = (row.data for row in vectors)
         self._insert(f"vectors_{embedder:d}", zip(numbers, digests, rows, strict=True))
 
+    def keep_vectors(self, embedder: int, digests: Sequence[bytes], vectors: NDArray[np.float32]) -> range:
+        """Store vectors of contents that belong to no unit yet, with the digests of the contents; returns their
+        numbers.
+        """
+        first = self._next(len(digests))
+        numbers = range(first, first + len(digests))
+        self.put_vectors(embedder, numbers, digests, vectors)
+        return numbers
+
+    def drop_vectors(self, embedder: int, numbers: range) -> None:
+        """Delete vectors that `keep_vectors` stored."""
+        self._rows(
+            f"DELETE FROM vectors_{embedder:d} WHERE unit BETWEEN ? AND ?", [numbers.start, numbers.stop - 1]
+        )
+
     def remove(self, numbers: Collection[int]) -> list[str]:
         """Remove documents by number, leaving tombstones and vectors; returns the ids of their units."""
         if not numbers:
