@@ -20,7 +20,7 @@ from hybridrank.cli.options import (
     parse_filter,
 )
 from hybridrank.cli.output import counted, err, interruptible, progress, say, say_json, say_text
-from hybridrank.cli.stored import open_documents, open_if_possible, open_or_create
+from hybridrank.cli.stored import hint_absent_fields, open_documents, open_if_possible, open_or_create
 from hybridrank.types import Document
 from hybridrank.values.printable import json_text
 
@@ -100,6 +100,8 @@ def delete(
     with open_documents(path) as collection:
         held = collection.get(ids or ())
         deleted = collection.delete(ids or (), filters=chosen)
+        if not deleted:
+            hint_absent_fields(collection, chosen)
     unknown = [doc_id for doc_id in dict.fromkeys(ids or ()) if doc_id not in held]
     for doc_id in unknown:
         err(f"there is no document {doc_id!r}")
@@ -148,6 +150,8 @@ def export_documents(
             return
         with progress("exporting") as bar:
             number = _write(Path(file), _report_progress(lines, collection.count(chosen), bar))
+        if not number:
+            hint_absent_fields(collection, chosen)
     err(f"{counted(number, 'document')} exported")
 
 

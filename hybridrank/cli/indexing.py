@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +23,8 @@ from hybridrank.cli.output import counted, err, interruptible, progresses, say, 
 from hybridrank.cli.stored import open_or_create
 
 if TYPE_CHECKING:
-    from hybridrank.ingest.sync import SyncProgress, SyncReport
+    from hybridrank.collection import Collection
+    from hybridrank.ingest.sync import OnSync, SyncProgress, SyncReport
 
 __all__ = ["index"]
 
@@ -40,10 +42,28 @@ def index(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove the documents of files under PATHS that no longer exist.")
     ] = False,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--meta",
+            help="Metadata for the documents of all files, as key=value; a value in JSON has its type, any other "
+            "is text, and null removes the field. Repeatable.",
+        ),
+    ] = None,
+    meta_csv: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file of metadata: a column path (as in the documents' metadata) or id, and one for each "
+            "field."
+        ),
+    ] = None,
     moved_from: Annotated[
         Path | None,
         typer.Option(help="The directory that PATHS were moved from: documents stay, under their new paths."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and index files whenever they change, until Ctrl-C.")
+    ] = False,
     trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,34 +77,104 @@ def index(
     is reported with its line, and the others are stored. Either sets the exit status to 1.
 
     Columns of CSV and TSV are typed: numbers, booleans and dates are recognized, and the types reported.
+
+    report.pdf.metadata.json (or .yaml) next to report.pdf has metadata of its document. --meta and --meta-csv
+    override what files say of themselves; they stay when files are indexed again. Metadata alone embeds nothing.
     """
     from hybridrank.ingest.sync import find, sync_found
 
-    found = find(paths, **reading.arguments(), on_error=on_error)  # nothing is made for what is wrong here
+    if watch:
+        _require_watchfiles()
+    user: dict[str, Any] = {"metadata": _fields(meta or ()), "metadata_csv": meta_csv}
+    found = find(paths, **user, **reading.arguments(), on_error=on_error)  # nothing is made for what is wrong here
     with (
         open_or_create(into, new, trust=trust) as collection,
-        progresses("files", "documents") as bars,
         interruptible() as interruption,
     ):
         interruption.kept = lambda: f"{counted(len(collection), 'document')} stored"
         interruption.then = "the same command goes on where it stopped"
 
-        def show(now: SyncProgress) -> None:
+        def follow(now: SyncProgress) -> None:
             interruption.kept = lambda: (
                 f"{now.files_done:,} of {counted(now.files, 'file')} done, "
                 f"{counted(len(collection), 'document')} stored"
             )
-            if now.documents:
-                bars[1](now.documents_done, now.documents)
-            bars[0](now.files_done, now.files)
 
-        report = sync_found(collection, found, prune=prune, moved_from=moved_from, progress=show)
+        with progresses("files", "documents") as bars:
+
+            def show(now: SyncProgress) -> None:
+                follow(now)
+                if now.documents:
+                    bars[1](now.documents_done, now.documents)
+                bars[0](now.files_done, now.files)
+
+            report = sync_found(collection, found, prune=prune, moved_from=moved_from, progress=show)
+        _show_report(report, as_json=as_json)
+        if watch:
+            arguments = {**user, **reading.arguments(), "on_error": on_error, "prune": prune}
+            _watch(collection, paths, arguments, follow, as_json=as_json)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def _watch(
+    collection: Collection, paths: Sequence[Path], options: Mapping[str, Any], follow: OnSync, *, as_json: bool
+) -> None:
+    """Report on every change until Ctrl-C, which ends the command in order while nothing is being stored."""
+    storing = False
+
+    def progress(now: SyncProgress) -> None:
+        nonlocal storing
+        storing = now.files_done < now.files
+        follow(now)
+
+    err(f"watching {counted(len(paths), 'path')}; Ctrl-C stops")
+    try:
+        for number, report in enumerate(collection.watch(paths, progress=progress, **options)):
+            if number or report.added or report.changed or report.moved or report.removed:
+                _show_report(report, as_json=as_json)
+    except KeyboardInterrupt:
+        if storing:
+            raise
+        err("stopped watching")
+        raise typer.Exit from None
+
+
+def _require_watchfiles() -> None:
+    """Fail before anything is indexed."""
+    from importlib.util import find_spec
+
+    from hybridrank.errors import MissingDependencyError
+
+    if find_spec("watchfiles") is None:
+        raise MissingDependencyError('--watch needs watchfiles: pip install "hybridrank[watch]"')
+
+
+def _show_report(report: SyncReport, *, as_json: bool) -> None:
     if as_json:
         say_json(report.to_dict())
     else:
         _print_report(report)
-    if not report.complete:
-        raise typer.Exit(1)
+
+
+def _fields(given: Sequence[str]) -> dict[str, Any]:
+    """Metadata from the values of ``--meta``."""
+    from hybridrank.errors import InputError
+
+    fields: dict[str, Any] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--meta is as in project=apollo, not {each!r}")
+        try:
+            fields[name.strip()] = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            fields[name.strip()] = text
+    return fields
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are text
 
 
 def _print_report(report: SyncReport) -> None:

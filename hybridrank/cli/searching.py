@@ -21,7 +21,7 @@ from hybridrank.cli.options import (
     parse_filter,
 )
 from hybridrank.cli.output import err, progress, say, say_json, say_text
-from hybridrank.cli.stored import is_collection
+from hybridrank.cli.stored import hint_absent_fields, is_collection
 
 if TYPE_CHECKING:
     from hybridrank.context import Context
@@ -149,6 +149,8 @@ def search(
             else:
                 say(f"— {asked.text}")
                 show(result, pipeline.snippets(result), explain=explain)
+            if not result.hits:
+                hint_absent_fields(pipeline.collection, chosen)
     if False in answered:
         raise typer.Exit(_NOT_ANSWERED)
 

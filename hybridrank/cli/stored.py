@@ -13,9 +13,18 @@ from hybridrank.cli.output import err, progress
 
 if TYPE_CHECKING:
     from hybridrank.collection import Collection
+    from hybridrank.collection.protocol import SearchableCollection
     from hybridrank.component.protocols import IndexedRetriever
+    from hybridrank.filters.language import Filter
 
-__all__ = ["is_collection", "open_documents", "open_if_possible", "open_indexes", "open_or_create"]
+__all__ = [
+    "hint_absent_fields",
+    "is_collection",
+    "open_documents",
+    "open_if_possible",
+    "open_indexes",
+    "open_or_create",
+]
 
 
 def is_collection(path: Path) -> bool:
@@ -112,3 +121,14 @@ def _same(name: str, wanted: Any, stored: Mapping[str, Any]) -> bool:
         return bool(built.nameable()[name] == wanted)
     except ConfigError:  # it names what may not be made, and is not what is wanted
         return False
+
+
+def hint_absent_fields(collection: SearchableCollection, filters: Filter | None) -> None:
+    """Say which fields of a filter that matched nothing no document has: they may be misspelled."""
+    from hybridrank.filters.expressions import conditions_of
+
+    if filters is None or not len(collection):
+        return
+    for name in dict.fromkeys(condition.field for condition in conditions_of(filters.expression)):
+        if not collection.count({name: {"$exists": True}}):
+            err(f"no document has the field {name!r}")

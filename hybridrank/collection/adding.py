@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from hybridrank.collection.documents import checked, normal_metadata, patched, with_metadata
 from hybridrank.collection.exporting import ExportedDocument, known_rows
 from hybridrank.collection.indexes.arms import check_fingerprint, fingerprint, identities_of
 from hybridrank.collection.indexes.indexes import Added, Indexes
+from hybridrank.collection.indexes.layout import Layout
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.collection.sqlite.filter_sql import dump_metadata
 from hybridrank.collection.sqlite.store import Store
+from hybridrank.collection.sqlite.writer import Writer
 from hybridrank.collection.units import split
 from hybridrank.collection.unread import UnreadWarning, unread_tokens
 from hybridrank.collection.vectors import given_vectors, naming_the_arm, require_whole, unit_vectors
@@ -29,12 +31,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BATCH_TO_EMBED", "Adder", "Embedded", "digests_of", "embedded", "units_of"]
+__all__ = ["BATCH_TO_EMBED", "Adder", "Edits", "Embedded", "digests_of", "embedded", "units_of"]
+
+Edits: TypeAlias = Callable[[str], Mapping[str, Any]]
+"""Metadata fields to set, by document id."""
 
 _BATCH = 4096  # documents in a transaction
 BATCH_TO_EMBED = 512  # embedding is slow: a killed process loses little
 _BATCH_CHARACTERS = 1 << 26
 _CHARACTERS_TO_EMBED = 1 << 17  # some seconds of a small model on a CPU
+_CHARACTERS_KEPT = 1 << 18  # of a larger batch, vectors are stored whenever those of so many are made
 
 
 class Adder:
@@ -52,11 +58,13 @@ class Adder:
         *,
         vectors: Mapping[str, NDArray[np.float32]] | None = None,
         source: str | None = None,
+        edits: Edits | None = None,
         exports: MutableMapping[str, ExportedDocument] | None = None,
         progress: Progress | None = None,
     ) -> int:
         """Store documents, for a source if one is named; see `Collection.add`. Returns how many.
 
+        `edits` are further changes of the metadata of a source's documents, as by `Collection.update_metadata`.
         `exports` are those documents, by id, whose vectors are known. It may grow as they are read; what has been
         used is removed.
         """
@@ -86,7 +94,7 @@ class Adder:
                 prepared = shielded(partial(self._prepared, batch, some, with_vectors), progress=report)
                 for arm, used in prepared.used.items():
                     warning.add(arm, prepared.unread.get(used.number, ()))
-                behind.call(partial(self._put, prepared, some, with_vectors, source, types))
+                behind.call(partial(self._put, prepared, some, with_vectors, source, edits, types))
                 done += len(batch)
         warning.log()
         return done
@@ -132,6 +140,7 @@ class Adder:
         encoded: dict[str, Any] = {}
         used: dict[str, _Used] = {}
         unread: dict[int, Sequence[int]] = {}
+        kept: list[tuple[int, range]] = []
         for name, index in indexes.arms.items():
             if isinstance(index, VectorIndex):
                 embedder = layout.embedders[name]
@@ -139,7 +148,10 @@ class Adder:
                     digests = digests or digests_of(units)
                     with naming_the_arm(name):
                         known = _known(exports, documents, passages, index, digests) if exports else {}
-                        found = embedded(self._store, index, embedder, units, digests, progress, known=known)
+                        keep = partial(self._keep, name, index, embedder, layout, kept)
+                        found = embedded(
+                            self._store, index, embedder, units, digests, progress, known=known, keep=keep
+                        )
                         vectors[embedder], unread[embedder] = found.vectors, found.unread
                     used[name] = _Used(embedder, index.embedder, fingerprint(index.embedder))
                 encoded[name] = vectors[embedder]
@@ -149,7 +161,24 @@ class Adder:
         ids = [unit.id for unit in units]
         made = dict.fromkeys(vectors, digests)
         made |= {layout.embedders[name]: [b""] * len(units) for name in given}  # only what was embedded is cached
-        return _Batch(documents, metadata, passages, made, vectors, used, unread, indexes, (ids, encoded))
+        return _Batch(documents, metadata, passages, made, vectors, used, unread, kept, indexes, (ids, encoded))
+
+    def _keep(
+        self,
+        arm: str,
+        index: VectorIndex,
+        embedder: int,
+        layout: Layout,
+        kept: list[tuple[int, range]],
+        digests: Sequence[bytes],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        """Store vectors of a batch that is not complete: if the process is killed, they are not made again."""
+        used = _Used(embedder, index.embedder, fingerprint(index.embedder))
+        with self._live.changing("storing vectors") as change:
+            if change.indexes.layout is layout:
+                _check_embedders(change.writer, {arm: used})
+                kept.append((embedder, change.writer.keep_vectors(embedder, digests, vectors)))
 
     def _put(
         self,
@@ -157,17 +186,18 @@ class Adder:
         given: Mapping[str, NDArray[np.float32]],
         exports: Mapping[str, ExportedDocument],
         source: str | None,
+        edits: Edits | None,
         types: FieldTypes,
     ) -> None:
         """Store a batch. If the collection was reindexed since it was prepared, prepare it again."""
-        while not self._is_put(batch, source, types):
+        while not self._is_put(batch, source, edits, types):
             layout, count = self._live.indexes.layout, len(batch.documents)
             given_vectors(given or None, self._live.indexes.arms, count=count)
             if given:
                 require_whole(batch.documents, layout.splitter)
             batch = self._prepared(batch.documents, given, exports, progress=_unseen)
 
-    def _is_put(self, batch: _Batch, source: str | None, types: FieldTypes) -> bool:
+    def _is_put(self, batch: _Batch, source: str | None, given: Edits | None, types: FieldTypes) -> bool:
         with self._live.changing("adding documents") as change:
             if change.indexes.layout is not batch.indexes.layout:
                 return False
@@ -180,14 +210,14 @@ class Adder:
                         "name a field with distinct ids (--id-field), index a directory that holds both files, or "
                         "say that the one takes the place of the other (--moved-from, or rename_sources in Python)"
                     )
-            known = change.writer.fingerprints() if batch.used else {}
-            for arm, used in batch.used.items():
-                check_fingerprint(used.embedder, known.get(used.number), arm=arm)
-                if used.fingerprint is not None and used.number not in known:
-                    change.writer.put_fingerprint(used.number, used.fingerprint)
+            _check_embedders(change.writer, batch.used)
             documents, metadata = batch.documents, batch.metadata
             edits = {} if source is None else change.writer.edits([document.id for document in documents])
             declared = change.writer.field_types()
+            if given is not None:
+                for document in documents:
+                    if fields := normal_metadata(document.id, given(document.id), declared):
+                        edits[document.id] = {**edits.get(document.id, {}), **fields}
             if edits or declared != types:  # edits by users override the source; fields may be declared meanwhile
                 documents = [
                     with_metadata(
@@ -200,10 +230,21 @@ class Adder:
             for embedder, rows in batch.vectors.items():
                 unread = batch.unread.get(embedder, ())
                 change.writer.put_vectors(embedder, numbers, batch.digests[embedder], rows, unread)
+            for embedder, in_advance in batch.kept:
+                change.writer.drop_vectors(embedder, in_advance)
             change.removed += removed
             change.added.append(batch.added)
             change.indexes = batch.indexes
         return True
+
+
+def _check_embedders(writer: Writer, used: Mapping[str, _Used]) -> None:
+    """Refuse vectors of an embedder that has changed; `used` are the embedders by the names of the arms."""
+    known = writer.fingerprints() if used else {}
+    for arm, each in used.items():
+        check_fingerprint(each.embedder, known.get(each.number), arm=arm)
+        if each.fingerprint is not None and each.number not in known:
+            writer.put_fingerprint(each.number, each.fingerprint)
 
 
 def _known(
@@ -243,21 +284,34 @@ def embedded(
     progress: Progress,
     *,
     known: Mapping[bytes, bytes] | None = None,
+    keep: Callable[[Sequence[bytes], NDArray[np.float32]], None] | None = None,
 ) -> Embedded:
     """Vectors of units: those of contents that were embedded before are reused.
 
-    `known` are further vectors, by the contents' digests.
+    `known` are further vectors, by the contents' digests. Of contents that are too many for one part, `keep` is
+    called with each part's digests and vectors, but for the last.
     """
     import numpy as np
 
     with store.reading() as reader:
         known = {**(known or {}), **reader.known_vectors(embedder, set(digests), dim=index.dim)}
     missing = {digest: unit for digest, unit in zip(digests, units, strict=True) if digest not in known}
-    if missing:
-        fresh = index.encode(list(missing.values()), progress=progress)
-        known.update(zip(missing, (row.tobytes() for row in np.asarray(fresh, np.float32)), strict=True))
+    done, contents = 0, list(missing)
+    for part in _batches(missing.values(), len(missing), _CHARACTERS_KEPT):
+        some = contents[done : done + len(part)]
+        fresh = np.asarray(
+            index.encode(part, progress=partial(_part_of, progress, done, len(missing))), np.float32
+        )
+        known.update(zip(some, (row.tobytes() for row in fresh), strict=True))
+        done += len(part)
+        if keep is not None and done < len(missing):
+            keep(some, fresh)
     matrix = np.frombuffer(b"".join(map(known.__getitem__, digests)), np.float32).reshape(len(units), -1)
     return Embedded(matrix, len(missing), unread_tokens(index.embedder, units))
+
+
+def _part_of(progress: Progress, before: int, total: int, done: int, _of: int) -> None:
+    progress(before + done, total)
 
 
 def digests_of(units: Sequence[Document]) -> list[bytes]:
@@ -295,6 +349,8 @@ class _Batch:
     vectors: Mapping[int, NDArray[np.float32]]
     used: Mapping[str, _Used]
     unread: Mapping[int, Sequence[int]]
+    kept: Sequence[tuple[int, range]]
+    """Vectors that were stored in advance, by embedder."""
     indexes: Indexes
     added: Added
 

@@ -45,6 +45,8 @@ from hybridrank.types import Document, Progress
 from hybridrank.values.arguments import document_ids, text
 
 if TYPE_CHECKING:
+    from threading import Event
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -367,6 +369,13 @@ class Collection:
             return reader.sources()
 
     @shield
+    def holders(self, ids: SizedIterable[str]) -> dict[str, str]:
+        """The names of the sources that some documents belong to, by the documents' ids."""
+        wanted = checked_ids(ids)
+        with self._store.reading() as reader:
+            return reader.holders(wanted)
+
+    @shield
     def statistics(self) -> dict[str, Any]:
         """JSON values: the number of documents, the size on disk, and the structure of each arm."""
         with self.reading() as view, self._store.reading() as reader:
@@ -456,11 +465,18 @@ class Collection:
         return done
 
     def put_source(
-        self, name: str, digest: str, documents: Iterable[Document], *, progress: Progress | None = None
+        self,
+        name: str,
+        digest: str,
+        documents: Iterable[Document],
+        *,
+        edits: Callable[[str], Mapping[str, Any]] | None = None,
+        progress: Progress | None = None,
     ) -> int:
         """Replace the documents of a source (for example a file) by these; returns how many.
 
-        An existing document, by its id, keeps the changes of `update_metadata`. `digest` is stored after all of
+        An existing document, by its id, keeps the changes of `update_metadata`. `edits` gives further ones, by the
+        document's id. `digest` is stored after all of
         them, so that the caller can detect unchanged sources.
 
         Raises:
@@ -469,7 +485,7 @@ class Collection:
         text(name, "a source's name")
         text(digest, "a source's digest")
         before = self._next_number()
-        done = self._adder.add(documents, source=name, progress=progress)
+        done = self._adder.add(documents, source=name, edits=edits, progress=progress)
         shielded(partial(self._editor.finish_source, name, digest, before))
         return done
 
@@ -482,6 +498,10 @@ class Collection:
         `paths` were moved from. `progress` receives a `SyncProgress`. The other options are those of
         `hybridrank.ingest.load_documents`.
 
+        `metadata` are fields for the documents of all files, or a function of a file's absolute path;
+        `metadata_csv` is a table of them, with the files' paths (column ``path``) or the documents' ids (``id``).
+        They are set as `update_metadata` sets them: they override those of the files, and are kept later on.
+
         An interrupted run keeps every batch that was stored; the next one skips the files that were completed,
         and does not embed again what was stored of the others.
 
@@ -492,6 +512,39 @@ class Collection:
         from hybridrank.ingest.sync import sync
 
         return sync(self, paths, **options)
+
+    def watch(
+        self,
+        paths: Iterable[str | Path] | str | Path,
+        *,
+        stop: Event | None = None,
+        **options: Unpack[SyncOptions],
+    ) -> Iterator[SyncReport]:
+        """As `sync`, now and after every change of the files: yields a report of each time that something is new.
+
+        Changes within a fifth of a second are taken together. A file that is incomplete or cannot be read is
+        reported, and read again when it changes. It ends, at the latest half a second later, when `stop` is set.
+        It needs the extra ``watch``.
+
+        Raises:
+            MissingDependencyError: watchfiles is not installed.
+            InputError: as for `sync`, at first; later on, paths that cannot be read are waited for.
+            LockedError, StorageError: as for `add`.
+        """
+        from hybridrank.ingest.watching import watch
+
+        return watch(self, paths, stop=stop, **options)
+
+    @shield
+    def update_source(self, name: str, edits: Callable[[str], Mapping[str, Any]]) -> int:
+        """As `update_metadata`, for all documents of a source: `edits` gives the fields to set, by document id.
+
+        Documents that have been edited so already stay as they are. Returns how many were changed.
+
+        Raises:
+            InputError: a value has no JSON form, or is not of its field's type. Nothing was changed.
+        """
+        return self._editor.update_source(name, edits)
 
     @shield
     def _next_number(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from hybridrank.collection.adding import Edits
 from hybridrank.collection.documents import checked_changes, normal_metadata, patched
 from hybridrank.collection.indexes.live import LiveIndexes
 from hybridrank.errors import InputError
@@ -40,6 +41,20 @@ class Editor:
                 (number,) = change.writer.numbers(ids=[doc_id])
                 change.writer.put_metadata(number, metadata, {**edits.get(doc_id, {}), **fields})
         return len(wanted)
+
+    def update_source(self, name: str, edits: Edits) -> int:
+        """Set metadata fields of a source's documents; returns how many documents were changed."""
+        with self._live.changing("updating metadata") as change:
+            types, changed = change.writer.field_types(), 0
+            for doc_id, number in change.writer.ids_of_source(name).items():
+                fields = normal_metadata(doc_id, edits(doc_id), types)
+                edited = change.writer.edits([doc_id]).get(doc_id, {}) if fields else {}
+                if all(field in edited and edited[field] == fields[field] for field in fields):
+                    continue
+                (document,) = change.writer.documents([doc_id]).values()
+                change.writer.put_metadata(number, patched(document.metadata, fields), {**edited, **fields})
+                changed += 1
+        return changed
 
     def declare_fields(self, declared: FieldTypes) -> None:
         """Store types of further fields, and convert the documents' values to the form of their types."""

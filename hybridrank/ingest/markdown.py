@@ -26,6 +26,7 @@ __all__ = [
     "front_matter_fields",
     "headings",
     "shortened",
+    "yaml_fields",
 ]
 
 MOST_HEADING = 300
@@ -109,12 +110,17 @@ def front_matter_fields(text: str) -> dict[Any, Any]:
     closing = end.search(text, opening.end(), front.end)
     block = "" if closing is None else _with_line_feeds(text[opening.end() : closing.start()])
     try:
-        return _yaml_fields(block) if opening[1] else tomllib.loads(block)
+        return yaml_fields(block) if opening[1] else tomllib.loads(block)
     except (ValueError, RecursionError):  # such as a number of thousands of digits
         return {}
 
 
-def _yaml_fields(block: str) -> dict[Any, Any]:
+def yaml_fields(block: str) -> dict[Any, Any]:
+    """The fields of a mapping in YAML, as it types them.
+
+    Raises:
+        ValueError: it is not valid, no mapping, nested too deep, or has aliases, which could multiply its size.
+    """
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -124,11 +130,13 @@ def _yaml_fields(block: str) -> dict[Any, Any]:
             depth += isinstance(event, yaml.events.CollectionStartEvent)
             depth -= isinstance(event, yaml.events.CollectionEndEvent)
             if isinstance(event, yaml.events.AliasEvent) or depth > _MOST_NESTED:
-                return {}
+                raise ValueError(f"it has aliases, or more than {_MOST_NESTED} levels")
         fields = yaml.load(block, Loader=loader)
-    except yaml.YAMLError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    if not isinstance(fields, dict):
+        raise ValueError("it is not a mapping")
+    return fields
 
 
 def _yaml_title(block: str) -> tuple[bool, str | None]:

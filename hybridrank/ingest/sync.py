@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypedDict, Unpack
 
 from hybridrank.errors import InputError, MissingDependencyError
+from hybridrank.ingest.files.distinct import with_distinct_ids
 from hybridrank.ingest.files.moved import is_gone, moved, same_place
-from hybridrank.ingest.files.reading import ColumnType, OnError
-from hybridrank.ingest.files.sources import Files, Source, find_files
+from hybridrank.ingest.files.reading import ColumnType, OnError, ReadOptions
+from hybridrank.ingest.files.sources import Files, Source, list_files
+from hybridrank.ingest.user_metadata import FileMetadata, UserMetadata
 from hybridrank.types import Document, Progress
 
 __all__ = [
@@ -32,13 +34,29 @@ _INCOMPLETE = "+"
 class SourceStore(Protocol):
     """A collection that keeps track of the files that its documents came from."""
 
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+
     def sources(self) -> dict[str, str]:
         """The digests of its sources, by name."""
 
+    def holders(self, ids: Collection[str]) -> dict[str, str]:
+        """The names of the sources that some documents belong to, by the documents' ids."""
+
     def put_source(
-        self, name: str, digest: str, documents: Iterable[Document], *, progress: Progress | None = None
+        self,
+        name: str,
+        digest: str,
+        documents: Iterable[Document],
+        *,
+        edits: Callable[[str], Mapping[str, Any]] | None = None,
+        progress: Progress | None = None,
     ) -> int:
-        """Replace the documents of a source; returns how many."""
+        """Replace the documents of a source; returns how many. `edits` are the user's metadata, by document id."""
+
+    def update_source(self, name: str, edits: Callable[[str], Mapping[str, Any]]) -> int:
+        """Set metadata of a source's documents, by id; returns how many have changed."""
 
     def rename_sources(self, names: Mapping[str, str]) -> None:
         """Rename sources, by their old names."""
@@ -115,7 +133,14 @@ class ReadingArguments(TypedDict, total=False):
     file_metadata: bool
 
 
-class SyncOptions(ReadingArguments, total=False):
+class FindArguments(ReadingArguments, total=False):
+    """The options that say what is read: those for reading files, and the user's metadata."""
+
+    metadata: FileMetadata | None
+    metadata_csv: str | Path | None
+
+
+class SyncOptions(FindArguments, total=False):
     """The options of `Collection.sync`: those for reading files, and these."""
 
     prune: bool
@@ -130,7 +155,7 @@ def sync(
     prune: bool = False,
     moved_from: str | Path | None = None,
     progress: OnSync | None = None,
-    **reading: Unpack[ReadingArguments],
+    **reading: Unpack[FindArguments],
 ) -> SyncReport:
     """Store the documents of files and of directories with all below them; see `Collection.sync`."""
     found = find(paths, **reading)
@@ -144,20 +169,33 @@ class Found(NamedTuple):
     files: Files
     failed: Mapping[str, str]
     """Those that cannot be read, as far as their names tell, and why."""
+    metadata: UserMetadata
 
 
-def find(paths: Iterable[str | Path] | str | Path, **reading: Unpack[ReadingArguments]) -> Found:
+def find(
+    paths: Iterable[str | Path] | str | Path,
+    *,
+    metadata: FileMetadata | None = None,
+    metadata_csv: str | Path | None = None,
+    **reading: Unpack[ReadingArguments],
+) -> Found:
     """List the files to synchronize, without a collection: wrong paths and options are found before one is made.
 
     Raises:
-        InputError: a path does not exist, no file can be read, or an option has no meaning.
+        InputError: a path does not exist, no file can be read, an option has no meaning, or the table of metadata
+            cannot be used.
     """
+    user = UserMetadata(metadata, metadata_csv)
     given = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     failed: dict[str, str] = {}
-    files = find_files(given, **reading, on_skip=lambda path, reason: failed.update({path.as_posix(): reason}))
+    options = ReadOptions(**{name: value for name, value in reading.items() if value is not None})  # type: ignore[arg-type]
+    files = list_files(given, options, lambda path, reason: failed.update({path.as_posix(): reason}))
+    if user.table is not None:  # it is no document
+        sources = tuple(source for source in files.sources if source.path != user.table)
+        files = Files(sources, files.passed_over)
     if not files.sources:  # a disk that is not mounted, say: nothing to prune by
         raise InputError(f"there is no file to read under {', '.join(map(str, given))}")
-    return Found(given, files, failed)
+    return Found(given, files, failed, user)
 
 
 def sync_found(
@@ -169,7 +207,7 @@ def sync_found(
     progress: OnSync | None = None,
 ) -> SyncReport:
     """Store the documents of files that were found; see `Collection.sync`."""
-    given, files, failed = found
+    given, files, failed, user = found
     report = SyncReport(failed=dict(failed), passed_over=files.passed_over)
     known = collection.sources()
     left = None if moved_from is None else Path(moved_from).resolve()
@@ -186,11 +224,17 @@ def sync_found(
         report.removed = vanished
     else:
         report.vanished = vanished
+    sources = with_distinct_ids(
+        files.sources,
+        holders=collection.holders,
+        known=known.keys(),
+        may_take=lambda source, holder: is_gone(holder) or _is_copy(source, known.get(holder)),
+    )
     elsewhere = {digest: name for name, digest in known.items() if name not in names}
-    update = _Update(collection, known, elsewhere, report)
+    update = _Update(collection, known, elsewhere, user, report)
     tell = progress or _ignore
-    for number, source in enumerate(files.sources):
-        at = SyncProgress(source.name, number, len(files.sources))
+    for number, source in enumerate(sources):
+        at = SyncProgress(source.name, number, len(sources))
 
         def tell_documents(done: int, of: int, at: SyncProgress = at) -> None:
             tell(at._replace(documents_done=done, documents=of))
@@ -198,7 +242,17 @@ def sync_found(
         tell(at)
         update.update(source, tell_documents)
         tell(at._replace(files_done=number + 1))
+    if (unused := user.unused()) is not None:
+        report.notes[str(user.table)] = [unused]
     return report
+
+
+def _is_copy(source: Source, digest: str | None) -> bool:
+    """Whether a file has the same content and id as one whose digest is known."""
+    try:
+        return digest is not None and source.digest() == digest
+    except InputError:  # it is reported when it is read
+        return False
 
 
 def _ignore(progress: SyncProgress) -> None:
@@ -218,6 +272,7 @@ class _Update:
     known: Mapping[str, str]
     elsewhere: Mapping[str, str]
     """The known files that are not among those to update, by digest."""
+    user: UserMetadata
     report: SyncReport
 
     def update(self, source: Source, progress: Progress) -> None:
@@ -227,19 +282,21 @@ class _Update:
         notes: list[str] = []
         try:
             digest = source.digest()
+            edits = self.user.edits(source)
             held = self.known.get(source.name)
             if held == digest or (held is None and self._is_held(source, digest)):
-                report.unchanged.append(source.name)
+                self._keep(source, edits)
                 return
             number = sum(1 for _ in source.documents(on_skip=left_out.append, on_note=notes.append))
             if held == digest + _INCOMPLETE:
-                report.unchanged.append(source.name)
+                self._keep(source, edits)
             else:
                 progress(0, number)
                 report.documents_stored += self.collection.put_source(
                     source.name,
                     digest + _INCOMPLETE if left_out else digest,
                     source.documents(on_skip=lambda _: None),  # reported above
+                    edits=edits,
                     progress=lambda done, _: progress(done, number),
                 )
                 (report.added if held is None else report.changed).append(source.name)
@@ -249,6 +306,11 @@ class _Update:
                 report.left_out[source.name] = left_out
         except (InputError, MissingDependencyError) as error:
             report.failed[source.name] = str(error)
+
+    def _keep(self, source: Source, edits: Callable[[str], Mapping[str, Any]] | None) -> None:
+        """Keep the documents of a file, which may have got other metadata from the user."""
+        edited = edits is not None and self.collection.update_source(source.name, edits)
+        (self.report.changed if edited else self.report.unchanged).append(source.name)
 
     def _is_held(self, source: Source, digest: str) -> bool:
         """Whether the collection has the same documents, from a copy of the file that still exists."""

@@ -8,7 +8,7 @@ from contextlib import aclosing, closing
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from hybridrank.collection.indexes.live_index import LiveIndex
 from hybridrank.collection.protocol import SearchableCollection
@@ -43,12 +43,14 @@ from hybridrank.values.arguments import real_number, true_or_false, whole_number
 
 if TYPE_CHECKING:
     from os import PathLike
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from hybridrank.collection import Collection, ReindexReport
     from hybridrank.context.snippets import Snippet
+    from hybridrank.ingest.sync import SyncOptions, SyncReport
 
 __all__ = ["Pipeline"]
 
@@ -422,6 +424,24 @@ class Pipeline:
             InputError: something is not a `Document`, two share an id, or one is outside the pipeline's scope.
         """
         return self.collection.add(self._scope.check(documents), vectors=vectors, progress=progress)
+
+    def sync(self, paths: Iterable[str | Path] | str | Path, **options: Unpack[SyncOptions]) -> SyncReport:
+        """Store the documents of files and of directories with all below them; see `Collection.sync`.
+
+        Raises:
+            InputError: as for `Collection.sync`; or the pipeline is in memory or scoped.
+        """
+        if self._scope.filters is not None:
+            raise InputError(
+                "a scoped pipeline cannot sync: it would see only some of the files' documents; sync the pipeline "
+                "that it was made from, and give metadata= what the scope asks for"
+            )
+        if "sources" not in self.collection.capabilities:
+            raise InputError(
+                "a pipeline in memory cannot sync: nothing keeps track of its files; build it with path=…, or add "
+                "what hybridrank.ingest.load_documents reads"
+            )
+        return cast("Collection", self.collection).sync(paths, **options)
 
     def reindex(
         self,

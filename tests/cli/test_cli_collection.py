@@ -250,8 +250,16 @@ def test_a_copy_of_a_folder(index, run, notes, tmp_path, col):
     shutil.copytree(notes, copy)
     assert len(index(copy)["unchanged"]) == 7
     (copy / "a.md").write_text("# Soil\nof the copy.")
-    report = index(copy, expect=1)
-    assert names(report["failed"], copy) == ["a.md"]
+    assert names(index(copy)["added"], copy) == ["a.md"]
+    assert ids(col) == sorted([*ALL, "copy/a.md"])
+    assert len(index(copy, "--moved-from", notes)["moved"]) == 6
+
+
+def test_a_folder_that_takes_the_place_of_another(index, notes, tmp_path, col):
+    index(notes)
+    copy = tmp_path / "copy"
+    shutil.copytree(notes, copy)
+    (copy / "a.md").write_text("# Soil\nof the copy.")
     report = index(copy, "--moved-from", notes)
     assert names(report["changed"], copy) == ["a.md"]
     assert len(report["moved"]) == 7
@@ -262,11 +270,9 @@ def test_another_folder_takes_nothing_over(index, notes, tmp_path, col):
     index(notes)
     other = tmp_path / "other"
     other.mkdir()
-    (other / "a.md").write_text("Another project's.")
     (other / "z.md").write_text("Its own.")
-    report = index(other, "--prune", expect=1)
-    assert names(report["failed"], other) == ["a.md"]
-    assert report["moved"] == {}
+    assert index(other, "--prune")["moved"] == {}
+    (other / "a.md").write_text("Another project's.")
     away = notes.rename(tmp_path / "away")  # a disk that is not mounted, say
     (other / "c.txt").write_text("No part of the folder that is away: that has one in a folder of its own.")
     report = index(other, "--prune", expect=1)
@@ -276,6 +282,8 @@ def test_another_folder_takes_nothing_over(index, notes, tmp_path, col):
         assert collection.get(["a.md"])["a.md"].title == "Soil"
     away.rename(notes)
     assert len(index(notes)["unchanged"]) == 7
+    assert names(index(other)["added"], other) == ["a.md"]
+    assert "other/a.md" in ids(col)
 
 
 def test_a_file_of_a_folder_that_is_gone_is_known_by_its_content(index, notes, tmp_path, col):
@@ -576,3 +584,12 @@ def test_the_default_pipeline_with_models(run, notes, col):
     code, out, _ = run("info", col, "--json")
     dense = json.loads(out)["arms"]["dense"]
     assert (dense["passages"], dense["factory"], dense["recall"]) == (3, "Flat", 1.0)
+
+
+def test_a_filter_by_a_field_that_no_document_has_gets_a_hint(index, run, notes, col):
+    index(notes)
+    for command in (["delete", col], ["export", col, os.devnull]):
+        code, _, err = run(*command, "--filter", '{"yaer": 1, "path": "x"}')
+        assert code == 0
+        assert "no document has the field 'yaer'" in err
+        assert "'path'" not in err

@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from hybridrank import Collection
+from hybridrank import Collection, Pipeline
 from hybridrank.cli.output import ProgressLines
 from hybridrank.errors import InputError
 from hybridrank.retrieval import BM25
@@ -96,6 +97,38 @@ def test_what_was_stored_before_an_exception_is_kept(collection, notes):
     assert (names(again.unchanged), names(again.added)) == (["a.md"], ["rows.jsonl"])
 
 
+@pytest.fixture
+def two(tmp_path):
+    for root, text in (("docs", "Soil is rich."), ("notes", "Wood burns.")):
+        (tmp_path / "two" / root).mkdir(parents=True)
+        (tmp_path / "two" / root / "readme.md").write_text(text)
+    return tmp_path / "two" / "docs", tmp_path / "two" / "notes"
+
+
+def test_names_that_collide_get_the_name_of_their_root_and_keep_it(collection, two):
+    docs, notes = two
+    collection.sync(docs)
+    assert len(collection.sync(notes).added) == 1
+    ids = {"readme.md": "Soil is rich.", "notes/readme.md": "Wood burns."}
+    assert {doc_id: each.text for doc_id, each in collection.get(list(collection)).items()} == ids
+    for order in ([notes, docs], [docs, notes], [notes], [docs]):
+        assert len(collection.sync(order).unchanged) == len(order)
+    (docs / "readme.md").unlink()
+    assert len(collection.sync([docs, notes], prune=True).removed) == 1
+    assert collection.sync(notes).complete
+    assert list(collection) == ["notes/readme.md"]
+
+
+def test_roots_of_one_name_get_further_names(collection, tmp_path):
+    roots = [tmp_path / name / "docs" for name in ("a", "b", "c")]
+    for root in roots:
+        root.mkdir(parents=True)
+        (root / "x.md").write_text(f"of {root.parent.name}")
+    assert collection.sync(roots).complete
+    assert sorted(collection) == ["c/docs/x.md", "docs/x.md", "x.md"]
+    assert len(collection.sync(roots[::-1]).unchanged) == 3
+
+
 def test_a_path_that_does_not_exist_is_an_error(collection, tmp_path):
     with pytest.raises(InputError, match="there is no file or directory"):
         collection.sync(tmp_path / "absent")
@@ -147,3 +180,55 @@ def test_lines_of_progress_come_every_ten_seconds(capsys):
     now = 19.0
     lines.advance("files", 3, 40)
     assert capsys.readouterr().err == ""
+
+
+def test_a_watched_folder_is_followed_until_the_event_is_set(collection, notes):
+    stop = threading.Event()
+    reports = collection.watch(notes, stop=stop, prune=True)
+    assert len(next(reports).added) == 2
+    (notes / "half.docx").write_bytes(b"PK")
+    assert names(next(reports).failed) == ["half.docx"]
+    (notes / "half.docx").unlink()
+    (notes / "b.md").write_text("Wood burns.")
+    seen = next(reports)
+    while "b.md" not in names(seen.added):
+        seen = next(reports)
+    (notes / "b.md").unlink()
+    assert names(next(reports).removed) == ["b.md"]
+    stop.set()
+    assert list(reports) == []
+
+
+def test_the_command_line_watches_until_it_is_interrupted(tmp_path, notes):
+    (tmp_path / "config.toml").write_text('[retrievers.bm25]\nuse = "bm25"\n')
+    command = [sys.executable, "-c", "from hybridrank.cli import main; main()", "index", "notes", "--into", "col"]
+    running = subprocess.Popen(
+        [*command, "--config", "config.toml", "--watch", "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert len(json.loads(running.stdout.readline())["added"]) == 2
+        assert running.stderr.readline() == "watching 1 path; Ctrl-C stops\n"
+        (notes / "new.md").write_text("Wood burns.")
+        assert names(json.loads(running.stdout.readline())["added"]) == ["new.md"]
+        os.kill(running.pid, signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+        assert (running.returncode, err) == (0, "stopped watching\n")
+    finally:
+        running.kill()
+
+
+def test_a_pipeline_syncs_unless_it_is_scoped_or_in_memory(tmp_path, notes):
+    with Pipeline.build([], path=tmp_path / "pipe", retrievers={"bm25": BM25()}, reranker=None) as pipeline:
+        assert len(pipeline.sync(notes, metadata={"tenant": "a"}).added) == 2
+        assert pipeline.scoped({"tenant": "a"}).search("worms").hits[0].id == "a.md"
+        with pytest.raises(InputError, match="scoped pipeline cannot sync"):
+            pipeline.scoped({"tenant": "a"}).sync(notes)
+    with pytest.raises(InputError, match="in memory cannot sync"):
+        Pipeline.build([], retrievers={"bm25": BM25()}, reranker=None).sync(notes)

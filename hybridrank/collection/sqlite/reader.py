@@ -188,6 +188,20 @@ class Reader:
             raise damaged("a name or digest in its table sources is no text")
         return dict(rows)
 
+    def holders(self, ids: Collection[str]) -> dict[str, str]:
+        """The names of the sources that some documents belong to, by the documents' ids."""
+        wanted = list(ids)
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), MANY):
+            some = wanted[start : start + MANY]
+            rows = self._rows(
+                "SELECT d.id, s.name FROM documents AS d JOIN sources AS s ON s.number = d.source "
+                f"WHERE d.id IN ({', '.join('?' * len(some))})",
+                some,
+            )
+            found.update(rows.fetchall())
+        return found
+
     def ids(self) -> Iterator[str]:
         """Ids of all documents, the longest unchanged first."""
         last = 0

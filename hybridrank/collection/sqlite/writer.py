@@ -206,6 +206,21 @@ class Writer(Reader):
         cut = [(unit, embedder, tokens) for unit, tokens in zip(numbers, unread, strict=False) if tokens]
         self._insert("unread", cut)
 
+    def keep_vectors(self, embedder: int, digests: Sequence[bytes], vectors: NDArray[np.float32]) -> range:
+        """Store vectors of contents that belong to no unit yet, with the digests of the contents; returns their
+        numbers.
+        """
+        first = self._next(len(digests))
+        numbers = range(first, first + len(digests))
+        self.put_vectors(embedder, numbers, digests, vectors)
+        return numbers
+
+    def drop_vectors(self, embedder: int, numbers: range) -> None:
+        """Delete vectors that `keep_vectors` stored."""
+        self._rows(
+            f"DELETE FROM vectors_{embedder:d} WHERE unit BETWEEN ? AND ?", [numbers.start, numbers.stop - 1]
+        )
+
     def remove(self, numbers: Collection[int]) -> list[str]:
         """Remove documents by number, leaving tombstones and vectors; returns the ids of their units."""
         if not numbers:
@@ -306,6 +321,14 @@ class Writer(Reader):
             [name, 2**62 if before is None else before],
         )
         return [number for (number,) in rows]
+
+    def ids_of_source(self, name: str) -> dict[str, int]:
+        """The numbers of a source's documents, by id."""
+        rows = self._rows(
+            "SELECT d.id, d.number FROM documents AS d JOIN sources AS s ON s.number = d.source WHERE s.name = ?",
+            [name],
+        )
+        return dict(rows.fetchall())
 
     def other_source(self, ids: Collection[str], source: int) -> tuple[str, str] | None:
         """One of the ids that is held for another source, and that source's name."""

@@ -10,7 +10,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,15 @@ from hybridrank.ingest.files import (
     workbooks,
     xml,
 )
+from hybridrank.ingest.files.distinct import with_distinct_ids
 from hybridrank.ingest.files.encodings import unreadable
 from hybridrank.ingest.files.facts import file_facts
 from hybridrank.ingest.files.reading import ColumnType, Content, Note, OnBad, OnError, ReadOptions, refuse
+from hybridrank.ingest.files.sidecars import is_sidecar, sidecar_bytes, sidecar_fields
 from hybridrank.types import Document
 from hybridrank.values.json_values import json_object
 
-__all__ = ["Files", "Source", "find_files", "load_documents"]
+__all__ = ["Files", "Source", "find_files", "list_files", "load_documents"]
 
 _log = logging.getLogger(__name__)
 
@@ -136,10 +138,11 @@ class Source:
         """A hash of the bytes and of everything else that determines its documents; the file is read in pieces.
 
         Raises:
-            InputError: the file cannot be read.
+            InputError: the file or its sidecar cannot be read.
         """
         chosen = json.dumps([_READING, self.id, *self.reading.choices(table=self.is_table)])
-        hasher = hashlib.sha256(chosen.encode() + b"\n")
+        sidecar = sidecar_bytes(self.path)
+        hasher = hashlib.sha256(chosen.encode() + b"\n" + (hashlib.sha256(sidecar).digest() if sidecar else b""))
         try:
             with self.path.open("rb") as file:
                 hashlib.file_digest(file, lambda: hasher)
@@ -148,7 +151,7 @@ class Source:
         return hasher.hexdigest()
 
     def documents(self, *, on_skip: Note | None = None, on_note: Note | None = None) -> Iterator[Document]:
-        """Read the documents, a table's one by one.
+        """Read the documents, a table's one by one, with the metadata of the file's sidecar.
 
         An invalid record or member, or one with a duplicate id, is left out, and reported to `on_skip` with the
         reason; if that is None, or `reading` says so, it is an error. `on_note` receives notes on assumptions and
@@ -159,7 +162,19 @@ class Source:
                 record is unusable, or all are; says which file and line or row.
             MissingDependencyError: the library that reads such files is not installed.
         """
-        note = on_note or _unheard
+        extra = sidecar_fields(self.path)
+        title = extra.pop("title", None)
+        for document in self._read(on_skip, on_note or _unheard):
+            if extra or title:
+                yield replace(
+                    document,
+                    title=title if isinstance(title, str) else document.title,
+                    metadata={**document.metadata, **extra},
+                )
+            else:
+                yield document
+
+    def _read(self, on_skip: Note | None, note: Note) -> Iterator[Document]:
         if not self.is_table:
             yield self._document(_TEXTS[self.ending], note)
         elif on_skip is None or self.reading.on_error == "raise":
@@ -310,16 +325,23 @@ def find_files(
     to directories are not looked at; what cannot be read is reported to `on_skip`, and so is the second of two
     files whose names differ only in Unicode's normalization. `load_documents` describes the other options.
 
+    Where two files would be one document, since they lie at the same place in two of the directories, the id of
+    the second begins with the name of its directory. Records are compared where they are stored.
+
     Raises:
-        InputError: a path does not exist, or is a file of unknown kind; or two files would be one document,
-            as they lie at the same place in two of the directories (records are compared where they are stored).
+        InputError: a path does not exist, or is a file of unknown kind.
     """
     if isinstance(paths, str):
         raise InputError("paths must be a collection of paths, not one str")
     named = {} if types is None else types
     reading = ReadOptions(text_field, id_field, encoding, named, quotes, on_error, file_metadata)
+    files = list_files(paths, reading, on_skip)
+    return replace(files, sources=tuple(with_distinct_ids(files.sources)))
+
+
+def list_files(paths: Iterable[str | Path], reading: ReadOptions, on_skip: Told | None = None) -> Files:
+    """Find the files as `find_files` does, of which several may have one id."""
     found: dict[str, Source] = {}
-    documents: dict[str, Path] = {}
     passed_over: Counter[str] = Counter()
     for given in paths:
         here: dict[str, Path] = {}
@@ -332,11 +354,6 @@ def find_files(
                     on_skip(path, f"its name differs from that of {str(other)!r} only in Unicode's normalization")
                 continue
             found[source.name] = source
-            if not source.is_table and documents.setdefault(doc_id, path) != path:
-                raise InputError(
-                    f"{str(documents[doc_id])!r} and {str(path)!r} would both be document {doc_id!r}; "
-                    "give a directory that holds both"
-                )
     return Files(tuple(found.values()), dict(passed_over))
 
 
@@ -427,6 +444,8 @@ def _below(given: Path, passed_over: Counter[str], on_skip: Told | None) -> Iter
         raise unreadable(given, error) from error
     if not stat.S_ISDIR(mode):
         path = given.parent.resolve() / given.name
+        if is_sidecar(path.name):
+            raise InputError(f"{str(given)!r} has the metadata of another file: give that file, or the directory")
         if _ending(path.name) not in _KNOWN:
             raise InputError(
                 f"cannot tell what kind of file {str(given)!r} is; known endings: {', '.join(_KNOWN)}"
@@ -438,6 +457,8 @@ def _below(given: Path, passed_over: Counter[str], on_skip: Told | None) -> Iter
     root = given.resolve()
     for path in _walk(root, on_skip):
         ending = _ending(path.name)
+        if is_sidecar(path.name):
+            continue
         if ending not in _KNOWN:
             passed_over[ending] += 1
         elif problem := _problem(path):
