@@ -22,6 +22,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         for normalize in ("min-max", "z-score", "dbsf")
         for combine in ("sum", "max", "mnz")
     ],
+    "splitter": [{"tokenizer": "words"}, {"tokenizer": "words", "keep_whole": 512}],
     "cross-encoder": [{"activation": "sigmoid", "max_tokens": 64}],
 }
 """Configurations besides the default one, by name."""
@@ -62,6 +63,11 @@ def test_fusion(component: Component, check: Check) -> None:
 
 @parametrize("adjuster", ADJUSTERS)
 def test_adjuster(component: Component, check: Check) -> None:
+    check(component)
+
+
+@parametrize("splitter", core("splitter"), tolerances=Tolerances(huge=100_000))
+def test_splitter(component: Component, check: Check) -> None:
     check(component)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 if TYPE_CHECKING:
+    from hybridrank.component import DocumentSplitter
     from hybridrank.evaluation import Dataset
     from hybridrank.filters.language import Filter
     from hybridrank.ingest import Splitter
@@ -153,11 +154,20 @@ IndexFieldOption = Annotated[
 ]
 
 
-def sized_splitter(before: Splitter | None, max_tokens: int | None, overlap: int | None) -> Splitter:
-    """A splitter with other sizes. A document that fits into a passage of a given size stays whole."""
+def sized_splitter(before: DocumentSplitter | None, max_tokens: int | None, overlap: int | None) -> Splitter:
+    """A splitter with other sizes. A document that fits into a passage of a given size stays whole.
+
+    Raises:
+        InputError: the splitter is not hybridrank's own.
+    """
+    from hybridrank.errors import InputError
     from hybridrank.ingest import Splitter
 
-    before = before or Splitter()
+    if before is None:
+        before = Splitter()
+    elif not isinstance(before, Splitter):
+        name = getattr(before, "use", type(before).__name__)
+        raise InputError(f'--max-tokens and --overlap are options of hybridrank\'s splitter; this one is "{name}"')
     size = before.max_tokens if max_tokens is None else max_tokens
     whole = before.keep_whole if max_tokens is None or before.keep_whole is None else size
     repeated = min(before.overlap, size // 2) if overlap is None else overlap

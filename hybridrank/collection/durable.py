@@ -26,6 +26,7 @@ from hybridrank.collection.folder import (
 from hybridrank.collection.indexes.arms import configured, default_retrievers, identities, named
 from hybridrank.collection.indexes.layout import Layout, Layouts
 from hybridrank.collection.indexes.live import LiveIndexes
+from hybridrank.collection.indexes.stored_splitter import to_stored
 from hybridrank.collection.indexes.view import View
 from hybridrank.collection.protocol import Capability
 from hybridrank.collection.reindexing import Reindexer, ReindexReport
@@ -33,12 +34,11 @@ from hybridrank.collection.sqlite.schema import FORMAT
 from hybridrank.collection.sqlite.store import Store
 from hybridrank.collection.units import passage_of
 from hybridrank.collection.unread import not_read
-from hybridrank.component.protocols import ImprovingIndex, IndexedRetriever
+from hybridrank.component.protocols import DocumentSplitter, ImprovingIndex, IndexedRetriever
 from hybridrank.errors import InputError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.ingest.splitting.auto import SplitterOption, chosen_splitter
-from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.relevance.settings import Relevance
 from hybridrank.runtime.shielding import shield, shielded
 from hybridrank.types import Document, Progress
@@ -141,7 +141,7 @@ class Collection:
             "config": {
                 **{name: value for name, value in (config or {}).items() if name != "fields"},
                 "retrievers": (config or {}).get("retrievers", {name: named(arm) for name, arm in arms.items()}),
-                "splitter": None if chosen is None else chosen.to_config(),
+                "splitter": to_stored(chosen),
                 "indexed_fields": list(dict.fromkeys(indexed_fields)),
             },
         }
@@ -285,7 +285,7 @@ class Collection:
         return dict(self._newest.retrievers)
 
     @property
-    def splitter(self) -> Splitter | None:
+    def splitter(self) -> DocumentSplitter | None:
         """The splitter of documents into passages; None if documents are indexed whole."""
         return self._newest.splitter
 

@@ -23,11 +23,10 @@ from hybridrank.collection.protocol import Capability
 from hybridrank.collection.units import check_distinct, passage_of, split
 from hybridrank.collection.unread import UnreadWarning, not_read, unread_tokens
 from hybridrank.collection.vectors import given_vectors, naming_the_arm, require_whole, unit_vectors
-from hybridrank.component.protocols import ImprovingIndex, Index, VectorIndex
+from hybridrank.component.protocols import DocumentSplitter, ImprovingIndex, Index, VectorIndex
 from hybridrank.errors import InputError, LockedError
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
-from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime import fork
 from hybridrank.runtime.cancellation import check_cancelled, committing
 from hybridrank.runtime.shielding import shield
@@ -59,7 +58,7 @@ class MemoryCollection:
         self,
         indexes: Mapping[str, Index],
         *,
-        splitter: Splitter | None = None,
+        splitter: DocumentSplitter | None = None,
         fields: Mapping[str, Any] | FieldTypes | None = None,
     ) -> None:
         self.indexes = dict(indexes)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from hybridrank.collection.indexes.view import View
+from hybridrank.component.protocols import DocumentSplitter
 from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
-from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.types import Document, Progress
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SearchableCollection(Protocol):
         ...
 
     @property
-    def splitter(self) -> Splitter | None:
+    def splitter(self) -> DocumentSplitter | None:
         """The splitter of documents into passages; None if documents are indexed whole."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from hybridrank.collection.adding import BATCH_TO_EMBED, Embedded, digests_of, e
 from hybridrank.collection.indexes.arms import check_fingerprint, configured, fingerprint, identities, named
 from hybridrank.collection.indexes.layout import Layout, Layouts
 from hybridrank.collection.indexes.live import Change, LiveIndexes
+from hybridrank.collection.indexes.stored_splitter import from_stored, to_stored
 from hybridrank.collection.sqlite.layouts import (
     OtherLayout,
     begin_layout,
@@ -30,12 +31,10 @@ from hybridrank.collection.sqlite.reader import Reader
 from hybridrank.collection.sqlite.store import OtherStore, Store
 from hybridrank.collection.units import split
 from hybridrank.collection.vectors import naming_the_arm
-from hybridrank.component.base import local_only
-from hybridrank.component.protocols import Index, IndexedRetriever, VectorIndex
+from hybridrank.component.protocols import DocumentSplitter, Index, IndexedRetriever, VectorIndex
 from hybridrank.errors import InputError
 from hybridrank.filters.language import Filter
 from hybridrank.ingest.splitting.auto import chosen_splitter
-from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime.shielding import shielded
 from hybridrank.types import Document, Progress
 
@@ -79,7 +78,7 @@ class Target(NamedTuple):
 
     config: Mapping[str, Any]
     retrievers: Mapping[str, IndexedRetriever]
-    splitter: Splitter | None
+    splitter: DocumentSplitter | None
 
 
 class Reindexer:
@@ -128,7 +127,7 @@ class Reindexer:
         stored.pop("fields", None)
         if "retrievers" in options and "retrievers" not in config:
             stored["retrievers"] = {name: named(arm) for name, arm in arms.items()}
-        stored["splitter"] = None if splitter is None else splitter.to_config()
+        stored["splitter"] = to_stored(splitter)
         stored["indexed_fields"] = list(dict.fromkeys(fields))
         return Target(json.loads(json.dumps(stored)), arms, splitter)
 
@@ -281,10 +280,7 @@ class Reindexer:
             return ReindexReport((), state.documents, state.units)
         source = f"the collection at {self._path}"
         arms = configured(other.config, source=source, trust=trust) if retrievers is None else dict(retrievers)
-        options = other.config.get("splitter")
-        with nullcontext() if trust else local_only():
-            splitter = None if options is None else Splitter.from_config(options)
-        target = Target(other.config, arms, splitter)
+        target = Target(other.config, arms, from_stored(other.config, source=source, trust=trust))
         return self._finished(other, target, self._changed(target, layout), None, progress)
 
     def _abandon(self) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
+from hybridrank.component.protocols import DocumentSplitter
 from hybridrank.errors import InputError
 from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.ingest.splitting.validation import validate_passages
 from hybridrank.types import Document, Passage
 
 __all__ = ["check_distinct", "parent_id", "passage_of", "split", "unit_ids"]
@@ -55,6 +57,13 @@ def check_distinct(taken: Iterable[tuple[str, str]]) -> None:
         )
 
 
-def split(splitter: Splitter | None, document: Document) -> Sequence[Passage]:
-    """The passages of a document; none if it stays whole."""
-    return () if splitter is None else splitter.split(document)
+def split(splitter: DocumentSplitter | None, document: Document) -> Sequence[Passage]:
+    """The passages of a document, validated; none if it stays whole.
+
+    Raises:
+        BackendResponseError: the splitter's passages are none of this document.
+    """
+    if splitter is None or type(splitter) is Splitter:
+        return () if splitter is None else splitter.split(document)
+    name = getattr(splitter, "use", type(splitter).__name__)
+    return validate_passages(splitter.split(document), document, source=f"splitter {name!r}")

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hybridrank.collection.units import split
-from hybridrank.component.protocols import Index, VectorIndex
+from hybridrank.component.protocols import DocumentSplitter, Index, VectorIndex
 from hybridrank.errors import ConfigError, InputError
-from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.types import Document
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def given_vectors(
     return given
 
 
-def require_whole(documents: Iterable[Document], splitter: Splitter | None) -> None:
+def require_whole(documents: Iterable[Document], splitter: DocumentSplitter | None) -> None:
     """Check that documents whose vectors were given stay whole.
 
     Raises:

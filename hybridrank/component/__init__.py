@@ -23,6 +23,7 @@ _HOME = {
     "Component": "base",
     "ConfidentReranker": "protocols",
     "DeclaresTrust": "protocols",
+    "DocumentSplitter": "protocols",
     "DocumentStore": "protocols",
     "Embedder": "protocols",
     "EmbedderOption": "registry",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from hybridrank.component.protocols import ChecksSetup as ChecksSetup
     from hybridrank.component.protocols import ConfidentReranker as ConfidentReranker
     from hybridrank.component.protocols import DeclaresTrust as DeclaresTrust
+    from hybridrank.component.protocols import DocumentSplitter as DocumentSplitter
     from hybridrank.component.protocols import DocumentStore as DocumentStore
     from hybridrank.component.protocols import Embedder as Embedder
     from hybridrank.component.protocols import EngineArm as EngineArm

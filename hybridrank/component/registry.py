@@ -61,6 +61,7 @@ GROUPS: Mapping[str, str] = {
     "reranker": "hybridrank.rerankers",
     "adjuster": "hybridrank.adjusters",
     "expander": "hybridrank.expanders",
+    "splitter": "hybridrank.splitters",
     "weight-model": "hybridrank.weight_models",
 }
 """What a component is -> the entry-point group that it is registered in."""
@@ -72,6 +73,7 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
     "reranker": ("score",),
     "adjuster": ("adjust",),
     "expander": ("expand",),
+    "splitter": ("split",),
     "weight-model": ("weights",),
 }
 
@@ -308,7 +310,12 @@ class PartOption:
         """Whether this is a part, or names one; else the field takes the value as it is."""
         return True
 
+    def completed(self, value: Any) -> Any:
+        """The value, with the `use` that its table may leave out."""
+        return value
+
     def _validate(self, value: Any) -> Any:
+        value = self.completed(value)
         if isinstance(value, (str, Mapping)):
             return create(self.kind, value)
         if isinstance(value, type) or not any(callable(getattr(value, m, None)) for m in _METHODS[self.kind]):

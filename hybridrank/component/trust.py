@@ -91,7 +91,7 @@ class _Builder:
             if part is not None:
                 if not part.names_part(value):
                     return value
-                return self._part(part.kind, value, path, level)
+                return self._part(part.kind, part.completed(value), path, level)
             return self._value(arguments[0], value, path, level)
         if origin in (Union, UnionType):
             if value is None or (value == "none" and type(None) in arguments):

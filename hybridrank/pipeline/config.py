@@ -15,6 +15,7 @@ from hybridrank.blend import ConfidenceBlend, confidence_range_of
 from hybridrank.component.base import config_error, dumped, refused_by_python
 from hybridrank.component.protocols import (
     Adjuster,
+    DocumentSplitter,
     Embedder,
     FieldReader,
     PointwiseReranker,
@@ -35,7 +36,7 @@ from hybridrank.filters.fields import FieldTypes
 from hybridrank.filters.language import Filter
 from hybridrank.fusion import RRF
 from hybridrank.ingest.splitting.auto import fitting_splitter
-from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.ingest.splitting.option import SplitterField
 from hybridrank.pipeline.presets import preset_config
 from hybridrank.relevance.settings import Relevance
 from hybridrank.rerank.early_stopping import EarlyStopping
@@ -115,7 +116,7 @@ class OpenOptions(ReplaceOptions, total=False):
 class ReindexOptions(OpenOptions, total=False):
     """The options of `Pipeline.reindex`: all fields of `PipelineConfig` except `fields`, which can be declared."""
 
-    splitter: Splitter | Mapping[str, Any] | Literal["auto", "none"] | None
+    splitter: DocumentSplitter | str | Mapping[str, Any] | None
     indexed_fields: Sequence[str]
 
 
@@ -183,7 +184,7 @@ class PipelineConfig(BaseModel):
     relevance: Relevance | None = None
     min_relevance: float | None = Field(default=None, ge=0.0, le=1.0)
     max_searches: int = Field(default=256, ge=1)
-    splitter: Splitter | Literal["auto"] | None = "auto"
+    splitter: SplitterField = "auto"
     indexed_fields: tuple[str, ...] = ()
     fields: Mapping[str, str] = Field(default_factory=dict)
 
@@ -333,17 +334,6 @@ class PipelineConfig(BaseModel):
         except InputError as error:
             raise ConfigError(str(error)) from None
 
-    @field_validator("splitter", mode="before")
-    @classmethod
-    def _splitter_from_table(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return Splitter.from_config(value)
-        if value in (None, "none"):
-            return None
-        if value == "auto" or isinstance(value, Splitter):
-            return value
-        raise ConfigError(f'give a Splitter, a table with its options, "auto" or "none", not {shown(value)}')
-
     @classmethod
     def load(
         cls,
@@ -435,13 +425,13 @@ class PipelineConfig(BaseModel):
         """The embedders of the arms."""
         return [arm.embedder for arm in self.retrievers.values() if isinstance(arm, VectorRetriever)]
 
-    def with_splitter(self, *, vectors: bool = False) -> tuple[Self, Splitter | None]:
+    def with_splitter(self, *, vectors: bool = False) -> tuple[Self, DocumentSplitter | None]:
         """The configuration with the splitter that fits its models, if it is to be chosen (``"auto"``), and the
         splitter.
 
         With `vectors`, documents come with vectors of their own, and stay whole.
         """
-        if self.splitter is None or isinstance(self.splitter, Splitter):
+        if self.splitter != "auto":
             return self, self.splitter
         splitter = None if vectors else fitting_splitter(self.embedders, [self.reranker])
         return self.model_copy(update={"splitter": splitter}), splitter

@@ -34,6 +34,7 @@ from hybridrank.testing import (
     remote,
     rerankers,
     retrievers,
+    splitters,
     weight_models,
 )
 from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Tolerances
@@ -74,6 +75,7 @@ _CHECKS: Mapping[str, Sequence[Callable[[Any, Tolerances], None]]] = {
     "reranker": (*rerankers.CHECKS, *components.checks("reranker")),
     "adjuster": (*adjusters.CHECKS, *components.checks("adjuster")),
     "expander": (*expanders.CHECKS, *components.checks("expander")),
+    "splitter": (*splitters.CHECKS, *components.checks("splitter")),
     "weight-model": (*weight_models.CHECKS, *components.checks("weight-model")),
     "remote reranker": remote.checks(),
     "remote retriever": loaded.checks(),

@@ -190,7 +190,5 @@ def test_nothing_is_split_on_request(tmp_path, none):
 
 
 def test_another_splitter_is_refused():
-    with pytest.raises(
-        ConfigError, match=r'^\$\.splitter: give a Splitter, a table with its options, "auto" or "none"'
-    ):
+    with pytest.raises(ConfigError, match=r'^\$\.splitter: no splitter is registered as "never"'):
         Pipeline.build([], splitter="never")

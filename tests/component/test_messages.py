@@ -50,7 +50,7 @@ FOREIGN = re.compile(
         ({"rerank_k": 2.0}, r"^\$\.rerank_k: .*not 2\.0"),
         ({"fusion": {"use": "rrf", "weights": [1]}}, r"^\$\.fusion\.weights: must be a table"),
         ({"fusion": RRF}, r"^\$\.fusion: .*RRF.* is no fusion"),
-        ({"splitter": "x"}, r"^\$\.splitter: give a Splitter"),
+        ({"splitter": "x"}, r'^\$\.splitter: no splitter is registered as "x"'),
         (
             {"reranker": {"use": "cascade", "stages": ["cross-encoder"], "keep": 5}},
             r"stages: must have at least 2 items",

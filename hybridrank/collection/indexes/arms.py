@@ -13,7 +13,7 @@ from hybridrank.component.protocols import IndexedRetriever, VectorRetriever
 from hybridrank.component.registry import RetrieverOption, create
 from hybridrank.component.trust import build_stored
 from hybridrank.errors import ConfigError
-from hybridrank.ingest.splitting.splitter import Splitter
+from hybridrank.ingest.splitting.option import SplitterField
 
 __all__ = [
     "check_fingerprint",
@@ -46,7 +46,7 @@ class _Arms(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     retrievers: Mapping[str, RetrieverOption]
-    splitter: Splitter | None = None
+    splitter: SplitterField = None
 
 
 def configured(config: Mapping[str, Any], *, source: str, trust: bool) -> dict[str, IndexedRetriever]:

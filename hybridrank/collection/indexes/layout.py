@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hybridrank.collection.indexes.arms import configured, embedder_numbers
+from hybridrank.collection.indexes.stored_splitter import from_stored
 from hybridrank.collection.sqlite.reader import Reader
-from hybridrank.component.base import local_only
-from hybridrank.component.protocols import IndexedRetriever
+from hybridrank.component.protocols import DocumentSplitter, IndexedRetriever
 from hybridrank.errors import ConfigError, StorageError, UntrustedConfigError
-from hybridrank.ingest.splitting.splitter import Splitter
 from hybridrank.runtime import fork
 
 __all__ = ["Layout", "Layouts"]
@@ -29,7 +27,7 @@ class Layout:
     number: int
     config: Mapping[str, Any]
     retrievers: Mapping[str, IndexedRetriever]
-    splitter: Splitter | None
+    splitter: DocumentSplitter | None
     embedders: Mapping[str, int]
     fingerprints: Mapping[int, str]
     lacking: Sequence[str]
@@ -45,9 +43,7 @@ class Layout:
         stored, fingerprints = reader.embedders(), reader.fingerprints()
         embedders = embedder_numbers(retrievers, stored, fingerprints)
         at_hand = set(embedders.values())
-        with nullcontext() if trust else local_only():
-            options = config.get("splitter")
-            splitter = None if options is None else Splitter.from_config(options)
+        splitter = from_stored(config, source="the collection", trust=trust)
         lacking = [name for name, number in stored.items() if number not in at_hand]
         number = reader.state().layout
         return cls(number, config, dict(retrievers), splitter, embedders, fingerprints, lacking)

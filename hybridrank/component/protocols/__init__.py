@@ -39,6 +39,7 @@ from hybridrank.component.protocols.retrievers import (
     VectorRetriever,
     VectorSource,
 )
+from hybridrank.component.protocols.splitters import DocumentSplitter
 
 __all__ = [
     "Adjuster",
@@ -51,6 +52,7 @@ __all__ = [
     "ChecksSetup",
     "ConfidentReranker",
     "DeclaresTrust",
+    "DocumentSplitter",
     "DocumentStore",
     "Embedder",
     "EngineArm",

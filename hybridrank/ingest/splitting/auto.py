@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
-from hybridrank.component.protocols import TokenLimit, TokenLimited, VectorRetriever
+from hybridrank.component.protocols import DocumentSplitter, TokenLimit, TokenLimited, VectorRetriever
 from hybridrank.errors import InputError, ModelError
 from hybridrank.ingest.splitting.splitter import WORDS, Splitter
 
@@ -19,11 +19,11 @@ _PASSAGE = 256  # tokens
 _LEAST = 32  # tokens
 
 
-SplitterOption: TypeAlias = Splitter | Literal["auto", "none"] | None
+SplitterOption: TypeAlias = DocumentSplitter | Literal["auto", "none"] | None
 """A splitter, or how to choose one: that fits the models, or none."""
 
 
-def chosen_splitter(option: SplitterOption, retrievers: Iterable[object]) -> Splitter | None:
+def chosen_splitter(option: SplitterOption, retrievers: Iterable[object]) -> DocumentSplitter | None:
     """The splitter that an option means for these retrievers.
 
     Raises:
@@ -33,8 +33,8 @@ def chosen_splitter(option: SplitterOption, retrievers: Iterable[object]) -> Spl
         return fitting_splitter(arm.embedder for arm in retrievers if isinstance(arm, VectorRetriever))
     if option is None or option == "none":
         return None
-    if not isinstance(option, Splitter):
-        raise InputError(f'splitter must be a Splitter, "auto" or "none", not {option!r}')
+    if isinstance(option, type | str | bytes) or not isinstance(option, DocumentSplitter):
+        raise InputError(f'splitter must be an object with split(), "auto" or "none", not {option!r}')
     return option
 
 
