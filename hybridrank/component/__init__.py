@@ -13,6 +13,7 @@ from hybridrank._lazy import lazy
 _HOME = {
     "Adjuster": "protocols",
     "AdjusterOption": "registry",
+    "AsyncEmbedder": "protocols",
     "AsyncExpander": "protocols",
     "AsyncMultiRetriever": "protocols",
     "AsyncReranker": "protocols",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from hybridrank.component.base import config_error as config_error
     from hybridrank.component.base import once as once
     from hybridrank.component.protocols import Adjuster as Adjuster
+    from hybridrank.component.protocols import AsyncEmbedder as AsyncEmbedder
     from hybridrank.component.protocols import AsyncExpander as AsyncExpander
     from hybridrank.component.protocols import AsyncMultiRetriever as AsyncMultiRetriever
     from hybridrank.component.protocols import AsyncReranker as AsyncReranker

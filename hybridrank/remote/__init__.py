@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hybridrank._lazy import lazy
 
 _HOME = {
+    "EmbeddingClient": "embedding",
     "Limits": "rate_limits",
     "OverFetch": "over_fetch",
     "PerLoopClient": "clients",
@@ -27,7 +28,10 @@ _HOME = {
     "scrub": "api_keys",
     "ssl_context": "clients",
     "split": "batching",
+    "split_texts": "embedding",
     "trust_needed_by_service": "calls",
+    "unit_vectors": "embedding",
+    "vectors_by_index": "embedding",
 }
 
 __all__ = [*_HOME]
@@ -47,6 +51,10 @@ if TYPE_CHECKING:
     from hybridrank.remote.calls import trust_needed_by_service as trust_needed_by_service
     from hybridrank.remote.clients import PerLoopClient as PerLoopClient
     from hybridrank.remote.clients import ssl_context as ssl_context
+    from hybridrank.remote.embedding import EmbeddingClient as EmbeddingClient
+    from hybridrank.remote.embedding import split_texts as split_texts
+    from hybridrank.remote.embedding import unit_vectors as unit_vectors
+    from hybridrank.remote.embedding import vectors_by_index as vectors_by_index
     from hybridrank.remote.http_errors import error_for_status as error_for_status
     from hybridrank.remote.http_errors import error_message as error_message
     from hybridrank.remote.http_errors import one_line as one_line

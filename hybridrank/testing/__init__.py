@@ -9,8 +9,8 @@ In a plugin's own tests, one line runs every check, each as a test of its own::
         check(component)
 
 A reranker that calls a service is a ``"remote reranker"``, checked with a server that fails in every way:
-`Served`. A retriever for a remote engine is a ``"remote retriever"``; the kit loads documents into the engine:
-`Loaded`.
+`Served`; an embedder that calls one is a ``"remote embedder"``: `ServedEmbedder`. A retriever for a remote engine
+is a ``"remote retriever"``; the kit loads documents into the engine: `Loaded`.
 
 Checks are plain functions: only `parametrize` needs pytest. `hybridrank plugins check NAME` runs them for any
 registered component.
@@ -40,7 +40,17 @@ from hybridrank.testing import (
 from hybridrank.testing.kit import SETUP_ERRORS, CheckFailed, Tolerances
 from hybridrank.testing.retrievers import loaded
 from hybridrank.testing.retrievers.loaded import Loaded
-from hybridrank.testing.served import Served, Way, ascore, everything_shown, failure, score
+from hybridrank.testing.served import (
+    Served,
+    ServedEmbedder,
+    Way,
+    aembed,
+    ascore,
+    embed,
+    everything_shown,
+    failure,
+    score,
+)
 from hybridrank.testing.server import FaultyHandler, FaultyServer, Received
 from hybridrank.values.printable import suggestion
 
@@ -56,10 +66,13 @@ __all__ = [
     "Loaded",
     "Received",
     "Served",
+    "ServedEmbedder",
     "Tolerances",
     "Way",
+    "aembed",
     "ascore",
     "checks",
+    "embed",
     "everything_shown",
     "failure",
     "parametrize",
@@ -77,7 +90,8 @@ _CHECKS: Mapping[str, Sequence[Callable[[Any, Tolerances], None]]] = {
     "expander": (*expanders.CHECKS, *components.checks("expander")),
     "splitter": (*splitters.CHECKS, *components.checks("splitter")),
     "weight-model": (*weight_models.CHECKS, *components.checks("weight-model")),
-    "remote reranker": remote.checks(),
+    "remote embedder": remote.checks("embedder"),
+    "remote reranker": remote.checks("reranker"),
     "remote retriever": loaded.checks(),
 }
 
@@ -125,8 +139,8 @@ class CheckResult:
 def checks(kind: str, *, tolerances: Tolerances = _DEFAULT) -> Sequence[Check]:
     """Every check of a `kind`: ``"retriever"``, ``"embedder"``, ``"fusion"``, ``"reranker"``, ``"adjuster"``.
 
-    Those of a ``"remote reranker"`` take a `Served`, those of a ``"remote retriever"`` a `Loaded`; they include
-    those of every reranker and of every retriever.
+    Those of a ``"remote reranker"`` take a `Served`, those of a ``"remote embedder"`` a `ServedEmbedder`, those of
+    a ``"remote retriever"`` a `Loaded`; they include those of every reranker, embedder and retriever.
 
     Raises:
         InputError: there is no such kind.

@@ -589,7 +589,7 @@ def test_the_default_pipeline_with_models(run, notes, col):
 def test_a_filter_by_a_field_that_no_document_has_gets_a_hint(index, run, notes, col):
     index(notes)
     for command in (["delete", col], ["export", col, os.devnull]):
-        code, _, err = run(*command, "--filter", '{"yaer": 1, "path": "x"}')
+        code, _, err = run(*command, "--filter", '{"yeer": 1, "path": "x"}')
         assert code == 0
-        assert "no document has the field 'yaer'" in err
+        assert "no document has the field 'yeer'" in err
         assert "'path'" not in err

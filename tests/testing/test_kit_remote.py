@@ -1,4 +1,4 @@
-"""The kit passes a right remote reranker, and catches each wrong one by the right check, over real connections."""
+"""The kit passes right remote components, and catches each wrong one by the right check, over real connections."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import time
 
 import httpx
+import numpy as np
 import pytest
 
 from hybridrank import Component
@@ -18,9 +19,10 @@ from hybridrank.remote import Limits, ServiceClient, gather_or_cancel, run_sync
 from hybridrank.remote.api_keys import api_key, scrub
 from hybridrank.remote.clients import PerLoopClient
 from hybridrank.remote.http_errors import error_for_status, error_message, retry_after
-from hybridrank.testing import Served, Tolerances, checks, parametrize
+from hybridrank.testing import Served, ServedEmbedder, Tolerances, checks, parametrize
 from hybridrank.testing.remote import CHECKS
 from hybridrank.testing.server import FaultyHandler, FaultyServer
+from hybridrank.types import Candidates, Document, Query
 
 WORDS = Tolerances(huge=10_000)
 
@@ -345,7 +347,7 @@ BROKEN = [
     ("key_is_read_at_every_call", RemembersItsKey, "after its key had changed"),
     ("key_is_never_shown", HoldsItsKey, "the key is in the error of score() after '400'"),
     ("key_is_never_shown", RepeatsWhatItHears, "the key is in the error of score() after 'echo'"),
-    ("key_is_never_shown", KeepsItsKey, "the key is in the reranker"),
+    ("key_is_never_shown", KeepsItsKey, "the key is in the component"),
     ("slow_service_is_abandoned", LetsRequestsRun, "its request was not"),
     ("slow_service_is_abandoned", CallsLateUnavailable, "expected a BackendTimeoutError"),
     ("no_request_after_the_deadline", AsksFirst, "sent 1 requests"),
@@ -363,8 +365,39 @@ def served(kind):
     return Served(server=Server, reranker=lambda url, **options: kind(url=url, **options))
 
 
+def served_embedder(kind):
+    """The same, as an embedder: its vectors have the angles of which the scores are the cosines."""
+
+    class Embeds(kind):
+        def embed(self, texts, *, role):
+            return vectors_of(self.score(batch_of(texts)))
+
+    class EmbedsAsync(Embeds):
+        async def aembed(self, texts, *, role):
+            return vectors_of(await self.ascore(batch_of(texts)))
+
+    embeds = EmbedsAsync if hasattr(kind, "ascore") else Embeds
+    return ServedEmbedder(server=Server, embedder=lambda url, **options: embeds(url=url, **options))
+
+
+def batch_of(texts):
+    """Three texts a request."""
+    documents = [Document(f"d{number}", text) for number, text in enumerate(texts)]
+    return [Candidates(Query("organic air"), documents[at : at + 3]) for at in range(0, len(documents), 3)]
+
+
+def vectors_of(answers):
+    cosines = np.array([score for scores in answers for score in scores], np.float32)
+    return np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
+
+
 @parametrize("remote reranker", [served(Right), served(RightPlain)], tolerances=WORDS)
 def test_right(component, check):
+    check(component)
+
+
+@parametrize("remote embedder", [served_embedder(Right), served_embedder(RightPlain)], tolerances=WORDS)
+def test_right_embedder(component, check):
     check(component)
 
 
@@ -387,12 +420,24 @@ def test_broken_is_caught(name, broken, says, impatient):
     gc.collect()
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(("name", "broken", "says"), BROKEN, ids=[f"{c.__name__}-{n}" for n, c, _ in BROKEN])
+def test_broken_embedder_is_caught(name, broken, says, impatient):
+    (check,) = (check for check in checks("remote embedder") if check.name == name)
+    with pytest.raises(AssertionError) as caught:
+        check(served_embedder(broken))
+    assert says.replace("score()", "embed()") in str(caught.value)
+    del caught
+    gc.collect()
+
+
 def test_every_check_can_fail():
     assert {name for name, _, _ in BROKEN} == {function.__name__ for function in CHECKS}
 
 
-def test_the_checks_of_a_reranker_are_among_them():
-    assert {check.name for check in checks("reranker")} < {check.name for check in checks("remote reranker")}
+def test_the_checks_of_the_kind_are_among_them():
+    for kind in ("reranker", "embedder"):
+        assert {check.name for check in checks(kind)} < {check.name for check in checks(f"remote {kind}")}
 
 
 def test_the_environment_is_as_it_was():

@@ -12,7 +12,7 @@ from hybridrank.component.protocols.components import (
     TokenLimit,
     TokenLimited,
 )
-from hybridrank.component.protocols.embedders import Embedder
+from hybridrank.component.protocols.embedders import AsyncEmbedder, Embedder
 from hybridrank.component.protocols.expanders import AsyncExpander, Expander
 from hybridrank.component.protocols.fusions import BatchedFusion, Fusion, WeightedFusion, WeightModel
 from hybridrank.component.protocols.rerankers import (
@@ -43,6 +43,7 @@ from hybridrank.component.protocols.splitters import DocumentSplitter
 
 __all__ = [
     "Adjuster",
+    "AsyncEmbedder",
     "AsyncExpander",
     "AsyncMultiRetriever",
     "AsyncReranker",

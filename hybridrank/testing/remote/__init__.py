@@ -1,4 +1,4 @@
-"""Checks of a reranker that calls a service: its connections, failures and key, and how it stops."""
+"""Checks of a component that calls a service: its connections, failures and key, and how it stops."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from hybridrank.testing import components, rerankers
+from hybridrank.testing import components, embedders, rerankers
 from hybridrank.testing.kit import Tolerances
 from hybridrank.testing.remote import connections, failures, key, stopping
-from hybridrank.testing.served import Served
+from hybridrank.testing.served import ServedComponent
 
 __all__ = ["CHECKS", "checks"]
 
-CHECKS: Sequence[Callable[[Served, Tolerances], None]] = (
-    connections.threads_and_loops_at_once,  # first, so that a reranker is first used by many at once
+CHECKS: Sequence[Callable[[ServedComponent, Tolerances], None]] = (
+    connections.threads_and_loops_at_once,  # first, so that a component is first used by many at once
     connections.connections_are_kept,
     connections.calls_run_in_parallel,
     connections.closed_loops_are_released,
@@ -37,14 +37,15 @@ CHECKS: Sequence[Callable[[Served, Tolerances], None]] = (
 )
 
 
-def checks() -> Sequence[Callable[[Served, Tolerances], None]]:
-    """The checks here, and those of every reranker, with a server that works correctly."""
-    return (*CHECKS, *map(_while_all_is_right, (*rerankers.CHECKS, *components.checks("reranker"))))
+def checks(kind: str) -> Sequence[Callable[[ServedComponent, Tolerances], None]]:
+    """The checks here, and those of every component of this kind, with a server that works correctly."""
+    own: Sequence[Callable[[Any, Tolerances], None]] = embedders.CHECKS if kind == "embedder" else rerankers.CHECKS
+    return (*CHECKS, *map(_while_all_is_right, (*own, *components.checks(kind))))
 
 
-def _while_all_is_right(check: Callable[[Any, Tolerances], None]) -> Callable[[Served, Tolerances], None]:
+def _while_all_is_right(check: Callable[[Any, Tolerances], None]) -> Callable[[ServedComponent, Tolerances], None]:
     @wraps(check)
-    def on_served(served: Served, tolerances: Tolerances) -> None:
+    def on_served(served: ServedComponent, tolerances: Tolerances) -> None:
         with served.start() as (_, make):
             check(make(), tolerances)
 

@@ -1,4 +1,4 @@
-"""Checks of how a remote reranker handles a service's failures."""
+"""Checks of how a remote component handles a service's failures."""
 
 # ruff: noqa: ARG001  (every check takes what is served and the tolerances)
 
@@ -21,11 +21,11 @@ from hybridrank.errors import (
 )
 from hybridrank.testing.kit import Tolerances, require
 from hybridrank.testing.served import (
-    BATCH,
     KEY,
-    Served,
+    ServedComponent,
     Way,
     answer,
+    batch_of,
     everything_shown,
     failure,
     kind_of,
@@ -75,7 +75,7 @@ SLOW = ("silence", "trickle")
 
 
 def _fails(
-    way: Way, served: Served, fault: str, expected: type[BackendError], *, requests: int, **limits: Any
+    way: Way, served: ServedComponent, fault: str, expected: type[BackendError], *, requests: int, **limits: Any
 ) -> None:
     with served.start() as (server, make):
         server.fault = fault
@@ -92,14 +92,14 @@ def _fails(
         )
 
 
-def client_errors_are_final(served: Served, tolerances: Tolerances) -> None:
+def client_errors_are_final(served: ServedComponent, tolerances: Tolerances) -> None:
     """An error that a retry cannot fix is raised at once, as the right class."""
     for way in served.ways():
         for fault, expected in FINAL.items():
             _fails(way, served, fault, expected, requests=1)
 
 
-def transient_failures_are_retried(served: Served, tolerances: Tolerances) -> None:
+def transient_failures_are_retried(served: ServedComponent, tolerances: Tolerances) -> None:
     """A transient error is retried, up to `limits.retries` times, and then raised as the right class."""
     for way in served.ways():
         for fault, expected in PASSING.items():
@@ -120,7 +120,7 @@ def transient_failures_are_retried(served: Served, tolerances: Tolerances) -> No
         _fails(way, served, "500", BackendUnavailableError, requests=1, retries=0)
 
 
-def unreachable_service(served: Served, tolerances: Tolerances) -> None:
+def unreachable_service(served: ServedComponent, tolerances: Tolerances) -> None:
     """A refused connection raises BackendUnavailableError, caused by the client's exception, without the key."""
     for way in served.ways():
         with served.start() as (server, make), socket.socket() as unused:
@@ -136,18 +136,18 @@ def unreachable_service(served: Served, tolerances: Tolerances) -> None:
         require(KEY not in shown, f"where nobody listens, the error of {way.__name__}() or a frame shows the key")
 
 
-def one_failure_stops_the_batch(served: Served, tolerances: Tolerances) -> None:
+def one_failure_stops_the_batch(served: ServedComponent, tolerances: Tolerances) -> None:
     """If one of several calls fails, the batch fails at once, and the other calls are stopped."""
     for way in served.ways():
         with served.start() as (server, make):
             server.faults.extend(["silence", "400"])
-            error = failure(way, make(), [*BATCH] * 2, what="one call of two that is refused")
+            error = failure(way, make(), batch_of(way, requests=2), what="one call of two that is refused")
             require(kind_of(error) is BackendError, f"of two calls one answered 400, and came {error!r}")
             what = f"one call failed, and the others of {way.__name__}() went on"
             require(soon(lambda: server.left == 1), f"{what}: the search has failed")
 
 
-def retry_after_is_honored(served: Served, tolerances: Tolerances) -> None:
+def retry_after_is_honored(served: ServedComponent, tolerances: Tolerances) -> None:
     """The delay that a service requests, in seconds or as a date, is respected in full, or the search fails."""
     for way in served.ways():
         for status in ("429", "503"):

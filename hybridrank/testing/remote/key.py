@@ -1,4 +1,4 @@
-"""Checks of how a remote reranker protects its key."""
+"""Checks of how a remote component protects its key."""
 
 # ruff: noqa: ARG001  (every check takes what is served and the tolerances)
 
@@ -15,7 +15,7 @@ from hybridrank.testing.served import (
     KEY,
     VARIABLE,
     Make,
-    Served,
+    ServedComponent,
     Way,
     answer,
     environment,
@@ -36,7 +36,7 @@ NO_KEYS = ("secret key", "secret\nkey", "sécret", '"secret"')
 """What people export by mistake, and no header may hold."""
 
 
-def missing_key_names_its_variable(served: Served, tolerances: Tolerances) -> None:
+def missing_key_names_its_variable(served: ServedComponent, tolerances: Tolerances) -> None:
     """Without a key in the environment, the error names the variable, and nothing is sent."""
     for way in served.ways():
         for key in (None, "", " \n"):
@@ -45,7 +45,7 @@ def missing_key_names_its_variable(served: Served, tolerances: Tolerances) -> No
                 _no_key(error, server, f"the key is {key!r}")
 
 
-def invalid_key_is_not_sent(served: Served, tolerances: Tolerances) -> None:
+def invalid_key_is_not_sent(served: ServedComponent, tolerances: Tolerances) -> None:
     """An invalid key is rejected before it is sent, and not shown, since part of it may be a key."""
     for way in served.ways():
         for key in NO_KEYS:
@@ -68,25 +68,25 @@ def _no_key(error: BackendError, server: FaultyServer, what: str) -> None:
     )
 
 
-def key_is_read_at_every_call(served: Served, tolerances: Tolerances) -> None:
+def key_is_read_at_every_call(served: ServedComponent, tolerances: Tolerances) -> None:
     """A changed key takes effect, also one with a newline; a missing one is an error that names its variable."""
     for way in served.ways():
         with served.start() as (server, make):
-            reranker = make()
-            answer(way, reranker)
+            component = make()
+            answer(way, component)
             server.key = "another-key"
-            error = failure(way, reranker, what="a key that is refused")
+            error = failure(way, component, what="a key that is refused")
             require(
                 kind_of(error) is AuthenticationError and VARIABLE in str(error),
                 f"a refused key made {way.__name__}() raise {error!r}, expected an AuthenticationError that names "
                 f"{VARIABLE}",
             )
             with environment(**{VARIABLE: "another-key\n"}):
-                answer(way, reranker, what="after its key had changed: read the environment at every call")
+                answer(way, component, what="after its key had changed: read the environment at every call")
 
 
-def key_is_never_shown(served: Served, tolerances: Tolerances) -> None:
-    """The key is in no error, however a service fails, in none of its frames, and not in the reranker."""
+def key_is_never_shown(served: ServedComponent, tolerances: Tolerances) -> None:
+    """The key is in no error, however a service fails, in none of its frames, and not in the component."""
     for way in served.ways():
         for fault in (*FINAL, *PASSING, *SLOW):
             with served.start() as (server, make):
@@ -99,13 +99,15 @@ def key_is_never_shown(served: Served, tolerances: Tolerances) -> None:
                 server.fault = fault
                 _require_hidden(everything_shown(late(way, make())), f"the error of {way.__name__}() that is late")
     with served.start() as (_, make):
-        reranker = make()
+        component = make()
         for way in served.ways():
-            answer(way, reranker)
-        shown = [repr(reranker), str(reranker), repr(vars(reranker))]
-        if isinstance(reranker, Component):
-            shown += [repr(reranker.to_config()), repr(pickle.dumps(reranker))]
-        _require_hidden("".join(shown), "the reranker, its repr, its attributes or its configuration")
+            answer(way, component)
+        shown = [repr(component), str(component), repr(vars(component))]
+        if isinstance(component, Component):
+            shown.append(repr(component.to_config()))
+            if "<locals>" not in type(component).__qualname__:  # pickle finds classes by name
+                shown.append(repr(pickle.dumps(component)))
+        _require_hidden("".join(shown), "the component, its repr, its attributes or its configuration")
 
 
 def _require_hidden(shown: str, what: str) -> None:

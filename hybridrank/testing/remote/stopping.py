@@ -1,4 +1,4 @@
-"""Checks of a remote reranker under a deadline, a rate limit, or cancellation."""
+"""Checks of a remote component under a deadline, a rate limit, or cancellation."""
 
 # ruff: noqa: ARG001  (every check takes what is served and the tolerances)
 
@@ -12,16 +12,14 @@ from hybridrank.runtime.deadline import limited
 from hybridrank.testing.kit import CheckFailed, Tolerances, require
 from hybridrank.testing.remote.failures import SLOW, require_rate_limited
 from hybridrank.testing.served import (
-    BATCH,
     PATIENCE,
-    Served,
+    ServedComponent,
     Way,
     answer,
-    ascore,
     failure,
     in_own_thread,
     kind_of,
-    needs_ascore,
+    needs_async,
     same,
     soon,
 )
@@ -37,13 +35,13 @@ __all__ = [
 ]
 
 
-def late(way: Way, reranker: Any, *, deadline: float = 1.0) -> BackendError:
+def late(way: Way, component: Any, *, deadline: float = 1.0) -> BackendError:
     """Search with this number of seconds left, and return the error."""
     with limited(deadline):
-        return failure(way, reranker, what=f"a deadline in {deadline:g} s")
+        return failure(way, component, what=f"a deadline in {deadline:g} s")
 
 
-def slow_service_is_abandoned(served: Served, tolerances: Tolerances) -> None:
+def slow_service_is_abandoned(served: ServedComponent, tolerances: Tolerances) -> None:
     """A service that never responds, or never finishes, is abandoned at the deadline and at the attempt's
     timeout.
     """
@@ -68,7 +66,7 @@ def slow_service_is_abandoned(served: Served, tolerances: Tolerances) -> None:
                     )
 
 
-def no_request_after_the_deadline(served: Served, tolerances: Tolerances) -> None:
+def no_request_after_the_deadline(served: ServedComponent, tolerances: Tolerances) -> None:
     """Without remaining time, no request is sent."""
     for way in served.ways():
         with served.start() as (server, make):
@@ -80,7 +78,7 @@ def no_request_after_the_deadline(served: Served, tolerances: Tolerances) -> Non
             )
 
 
-def no_pause_beyond_the_deadline(served: Served, tolerances: Tolerances) -> None:
+def no_pause_beyond_the_deadline(served: ServedComponent, tolerances: Tolerances) -> None:
     """A pause that would exceed the deadline is not started: the search ends at once."""
     for way in served.ways():
         for status in ("429", "503"):
@@ -93,32 +91,32 @@ def no_pause_beyond_the_deadline(served: Served, tolerances: Tolerances) -> None
                 require_rate_limited(error, 3600.0, server, f"{status} asked to wait beyond the deadline")
 
 
-def rate_limit_is_honored(served: Served, tolerances: Tolerances) -> None:
+def rate_limit_is_honored(served: ServedComponent, tolerances: Tolerances) -> None:
     """`limits.per_minute` applies across threads and loops; a search that cannot wait for it sends nothing."""
     ways = served.ways()
     with served.start() as (server, make):
-        reranker = make(per_minute=2)
-        answer(ways[0], reranker)
-        answer(ways[-1], reranker)
+        component = make(per_minute=2)
+        answer(ways[0], component)
+        answer(ways[-1], component)
         with limited(20.0):  # far less than the minute
-            error = failure(ways[0], reranker, what="the third call of two a minute")
+            error = failure(ways[0], component, what="the third call of two a minute")
         require(
             kind_of(error) is RateLimitedError and len(server.received) == 2,
             f"with per_minute = 2, the third search sent a request or raised {error!r}, expected RateLimitedError",
         )
 
 
-def cancelling_stops_the_request(served: Served, tolerances: Tolerances) -> None:
+def cancelling_stops_the_request(served: ServedComponent, tolerances: Tolerances) -> None:
     """A cancelled search closes its request, and the next search succeeds."""
-    needs_ascore(served)
+    needs_async(served)
     with served.start() as (server, make):
-        reranker = make()
-        sound = answer(ascore, reranker)
+        component = make()
+        sound = answer(served.ways()[-1], component)
         server.received.clear()
         server.faults.append("silence")
 
         async def search() -> Any:
-            task = asyncio.create_task(reranker.ascore(BATCH))
+            task = asyncio.create_task(served.await_answer(component))
             while not server.received:
                 await asyncio.sleep(0.001)
             task.cancel()
@@ -126,23 +124,23 @@ def cancelling_stops_the_request(served: Served, tolerances: Tolerances) -> None
             require(task.cancelled(), "a search that was cancelled went on: let CancelledError through")
             left = await asyncio.to_thread(soon, lambda: server.left == 1)
             require(left, "a search was cancelled, and its request was not: close the connection")
-            return await reranker.ascore(BATCH)
+            return await served.await_answer(component)
 
         rows = in_own_thread(lambda: asyncio.run(search()), searches=3)
         same(rows, sound, tolerances, "after a search that was cancelled")
 
 
-def cancellation_leaves_nothing_running(served: Served, tolerances: Tolerances) -> None:
+def cancellation_leaves_nothing_running(served: ServedComponent, tolerances: Tolerances) -> None:
     """Wherever a search is cancelled, no task remains, its slot is free, and the next search succeeds."""
-    needs_ascore(served)
+    needs_async(served)
     with served.start() as (server, make):
-        reranker = make(concurrency=1)
+        component = make(concurrency=1)
 
         async def at_every_step() -> None:
-            expected = await reranker.ascore(BATCH)
+            expected = await served.await_answer(component)
             for steps in range(60):
                 server.faults.append("503")
-                task = asyncio.create_task(reranker.ascore([*BATCH] * 2))
+                task = asyncio.create_task(served.await_answer(component, requests=2))
                 for _ in range(steps):
                     await asyncio.sleep(0)
                 early = task.cancel()
@@ -155,17 +153,22 @@ def cancellation_leaves_nothing_running(served: Served, tolerances: Tolerances) 
                     not left, f"a search was cancelled after {steps} turns of the loop, and these run on: {left}"
                 )
                 server.faults.clear()
-                same(await _next(reranker, steps), expected, tolerances, "after a search that was cancelled")
+                same(
+                    await _next(served, component, steps),
+                    expected,
+                    tolerances,
+                    "after a search that was cancelled",
+                )
                 if not early:
                     return
 
         in_own_thread(lambda: asyncio.run(at_every_step()), searches=60)
 
 
-async def _next(reranker: Any, steps: int) -> Any:
+async def _next(served: ServedComponent, component: Any, steps: int) -> Any:
     try:
         async with asyncio.timeout(PATIENCE):
-            return await reranker.ascore(BATCH)
+            return await served.await_answer(component)
     except (TimeoutError, BackendError) as error:
         problem = f"a search was cancelled after {steps} turns of the loop, and the next one was not answered"
         raise CheckFailed(f"{problem} ({type(error).__name__}: {error})") from error

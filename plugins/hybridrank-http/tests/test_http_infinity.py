@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import torch
 from hybridrank_http import HttpReranker
@@ -20,16 +15,9 @@ from hybridrank.errors import AuthenticationError, BackendError
 from hybridrank.testing import checks
 from hybridrank.types import Candidates, Document, Query
 
-SERVER = Path(__file__).parents[3] / ".venv-infinity" / "bin" / "infinity_emb"
-KEY = "inf-S3cret.key_for-tests"
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] organic waste compost soil plastic storm is the a to how process . ?"
 VOCABULARY = WORDS.split()  # BERT's five special tokens first
 WINDOW = 64  # tokens
-STARTS = 300  # seconds that the server may take to start, on a busy machine
-
-pytestmark = pytest.mark.skipif(
-    not SERVER.exists(), reason="infinity is not installed: `make infinity` makes its environment"
-)
 
 
 @pytest.fixture(scope="module")
@@ -54,43 +42,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(model: Path, infinity) -> Iterator[str]:
     """Where infinity serves `model`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("infinity") / "log"
-    settings = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1", "INFINITY_API_KEY": KEY}
-    command = [SERVER, "v2", "--model-id", model, "--served-model-name", "tiny", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--engine", "torch", "--device", "cpu", "--dtype", "float32"]
-    command += ["--no-bettertransformer", "--no-model-warmup"]
-    with log.open("w") as written:
-        process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=written, stderr=written)
-    try:
-        give_up = time.monotonic() + STARTS
-        while not answers(f"http://127.0.0.1:{port}/health"):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < give_up, log.read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=10, trust_env=False).is_success
-    except httpx.TransportError:
-        return False
+    with infinity(model) as url:
+        yield url
 
 
 @pytest.fixture
-def make(url: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("INFINITY_KEY", KEY)
+def make(url: str, infinity, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("INFINITY_KEY", infinity.key)
 
     def make(**options: object) -> HttpReranker:
         defaults = {"url": url, "flavor": "infinity", "model": "tiny", "api_key_env": "INFINITY_KEY"}

@@ -1,5 +1,6 @@
-"""Cohere's rerank API as a reranker for hybridrank."""
+"""Cohere's rerank and embed APIs as a reranker and an embedder for hybridrank."""
 
+from hybridrank_cohere.embedder import CohereEmbedder
 from hybridrank_cohere.reranker import CohereReranker
 
-__all__ = ["CohereReranker"]
+__all__ = ["CohereEmbedder", "CohereReranker"]

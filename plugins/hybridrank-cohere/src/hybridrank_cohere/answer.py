@@ -9,7 +9,7 @@ from hybridrank.errors import BackendResponseError
 from hybridrank.remote import Response, by_index, is_finite
 from hybridrank.types import Span
 
-__all__ = ["read"]
+__all__ = ["billed", "read"]
 
 
 def read(response: Any, texts: Sequence[str], *, retries: int) -> Response:
@@ -33,7 +33,7 @@ def read(response: Any, texts: Sequence[str], *, retries: int) -> Response:
         spans[each.index] = [
             _span(span, texts[each.index]) for span in getattr(each, "relevant_spans", None) or ()
         ]
-    return Response(scores, retries, _billed(getattr(meta, "billed_units", None)), notes, spans)
+    return Response(scores, retries, billed(getattr(meta, "billed_units", None)), notes, spans)
 
 
 def _span(given: Any, text: str) -> Span:
@@ -46,6 +46,7 @@ def _span(given: Any, text: str) -> Span:
     return Span(start, end, float(score))
 
 
-def _billed(units: Any) -> dict[str, float]:
+def billed(units: Any) -> dict[str, float]:
+    """The units that Cohere bills for a call, if they are numbers."""
     named = vars(units) if hasattr(units, "__dict__") else {}
     return {name: amount for name, amount in named.items() if is_finite(amount)}

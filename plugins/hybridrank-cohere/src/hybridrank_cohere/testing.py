@@ -1,4 +1,4 @@
-"""A local server that implements Cohere's rerank protocol, and fails on request.
+"""Local servers that implement Cohere's rerank and embed protocols, and fail on request.
 
 For tests of clients of the API: no key, no network, no cost. It really scores, by the share of words that query
 and document have in common, and rejects what the API rejects.
@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 import uuid
+import zlib
 from typing import Any
 
 from hybridrank.testing import FaultyHandler, FaultyServer, Received
 
-__all__ = ["FAULTS", "Received", "RerankServer"]
+__all__ = ["FAULTS", "EmbedServer", "Received", "RerankServer"]
 
 FAULTS = (
     "400",  # a status: any number from 400 to 599
@@ -86,6 +87,101 @@ class RerankServer(FaultyServer):
 
     def __init__(self, *, key: str = "test-key") -> None:
         super().__init__(key=key)
+
+
+_EMBED_FIELDS = {
+    "model": str,
+    "input_type": str,
+    "texts": list,
+    "embedding_types": list,
+    "output_dimension": int,
+    "truncate": str,
+    "stream": bool,
+}
+
+
+class _EmbedHandler(FaultyHandler):
+    def respond(self, body: dict[str, Any], fault: str | None) -> None:
+        """Answer as the API does, or misbehave."""
+        if fault is None:
+            status, answer = self._refused(body) or (200, _embedded(body))
+            self.send(status, answer)
+        elif not self.fails(fault):
+            self.send(200, _malformed_vectors(body, fault))
+
+    def _refused(self, body: dict[str, Any]) -> tuple[int, dict[str, str]] | None:
+        """What the API would refuse, and how."""
+        if self.path != "/v2/embed":
+            return 404, {"message": f"no such endpoint: {self.path}"}
+        if not self.authorized:
+            return 401, {"message": "invalid api token"}
+        wrong = [name for name, value in body.items() if not isinstance(value, _EMBED_FIELDS.get(name, ()))]
+        if wrong or body.get("input_type") not in ("search_query", "search_document"):
+            return 422, {"message": f"unknown or wrongly typed fields: {', '.join(wrong) or 'input_type'}"}
+        texts = body.get("texts")
+        if not body.get("model") or not texts or len(texts) > 96:
+            return 400, {"message": "invalid request: model and texts must not be empty, nor exceed 96"}
+        if not all(text.strip() for text in texts):
+            return 400, {"message": "invalid request: a text is blank"}
+        if body.get("truncate", "END") == "NONE" and max(map(len, texts)) > self.owner.maximum:
+            return 400, {"message": "too many tokens: a text exceeds the maximum length"}
+        return None
+
+
+class EmbedServer(FaultyServer):
+    """``POST /v2/embed``; its `url` is for `CohereEmbedder(base_url=…)`.
+
+    Its vectors count words, by a hash. It rejects texts of more than `maximum` characters, or with `truncate`
+    reads all of them.
+    """
+
+    handler = _EmbedHandler
+
+    def __init__(self, *, key: str = "test-key", maximum: int = 10_000_000) -> None:
+        super().__init__(key=key)
+        self.maximum = maximum
+
+
+def _embedded(body: dict[str, Any]) -> dict[str, Any]:
+    vectors, tokens = [], 0
+    for text in body["texts"]:
+        vector = [0.0] * body.get("output_dimension", 64)
+        for word in re.findall(r"\w+", text.lower()) or ["."]:
+            vector[zlib.crc32(word.encode("utf-8", "replace")) % len(vector)] += 1.0
+            tokens += 1
+        vectors.append(vector)
+    return {
+        "id": str(uuid.uuid4()),
+        "response_type": "embeddings_by_type",
+        "embeddings": {"float": vectors},
+        "texts": body["texts"],
+        "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": tokens}},
+    }
+
+
+def _malformed_vectors(body: dict[str, Any], fault: str) -> Any:
+    answer = _embedded(body)
+    vectors = answer["embeddings"]["float"]
+    match fault:
+        case "list":
+            return [answer]
+        case "no vectors":
+            answer["embeddings"] = {}
+        case "short":
+            vectors.pop()
+        case "null vector":
+            vectors[-1] = None
+        case "null number":
+            vectors[-1][0] = None
+        case "nan":
+            vectors[-1][0] = float("nan")
+        case "zeros":
+            vectors[-1] = [0.0] * len(vectors[-1])
+        case "another dimension":
+            vectors[-1].append(1.0)
+        case _:
+            raise ValueError(f"no such fault: {fault!r}")
+    return answer
 
 
 def _words(text: str, limit: int | None = None) -> set[str]:

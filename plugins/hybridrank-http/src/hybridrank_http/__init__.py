@@ -1,5 +1,6 @@
-"""Any rerank server that speaks JSON over HTTP, as a reranker for hybridrank."""
+"""Any rerank or embedding server that speaks JSON over HTTP, as a reranker or an embedder for hybridrank."""
 
+from hybridrank_http.embedder import HttpEmbedder
 from hybridrank_http.reranker import HttpReranker
 
-__all__ = ["HttpReranker"]
+__all__ = ["HttpEmbedder", "HttpReranker"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +24,10 @@ from hybridrank.remote import (
 if TYPE_CHECKING:
     from httpx import AsyncClient, Request, Response
 
-__all__ = ["Reply", "clients", "post"]
+__all__ = ["Reply", "clients", "on_loopback", "post"]
 
 _ANSWER = 1 << 20  # bytes of an answer, besides four times the request's, which it may repeat
+_LOOPBACK = re.compile(r"^https?://(localhost|127\.[0-9.]+|\[::1\])(:|/|$)")
 _SECRET = 8  # characters; a shorter key is no secret, and could be part of any answer
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
 
@@ -57,18 +59,35 @@ def _client(*, keep: int, proxies: bool) -> AsyncClient:
     )
 
 
-async def post(client: AsyncClient, url: str, body: bytes, *, who: str, variable: str | None) -> Reply:
+def on_loopback(url: str) -> bool:
+    """Whether `url` is on this machine, to which no proxy leads."""
+    return bool(_LOOPBACK.match(url))
+
+
+async def post(
+    client: AsyncClient,
+    url: str,
+    body: bytes,
+    *,
+    who: str,
+    variable: str | None,
+    header: str = "Authorization",
+    more: int = 0,
+) -> Reply:
     """Send one request, with the key in the environment `variable` if one is named, and follow no redirect.
+
+    The key is sent in `header`, as a bearer token if that is ``Authorization``. The answer may have a megabyte,
+    four times the request, and `more` bytes.
 
     Raises:
         BackendError: the answer did not come, is a refusal, or cannot be read; its class says which.
     """
     import httpx
 
-    auth = partial(_authorised, variable=variable, who=who) if variable else None
+    auth = partial(_authorised, variable=variable, who=who, header=header) if variable else None
     try:
         async with client.stream("POST", url, content=body, headers=_HEADERS, auth=auth) as response:
-            text = await _text(response, most=_ANSWER + 4 * len(body), variable=variable)
+            text = await _text(response, most=_ANSWER + 4 * len(body) + more, variable=variable)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # a host that no host can be is the last
         failure = _unreachable(error, who=who, variable=variable)
         scrub(error, variable)
@@ -76,15 +95,15 @@ async def post(client: AsyncClient, url: str, body: bytes, *, who: str, variable
     if response.headers.get("content-encoding", "identity") != "identity":  # a few bytes may be gigabytes
         raise BackendResponseError(f"{who} compressed its answer, which was not asked for")
     if text is None:
-        raise BackendResponseError(f"{who} answered more than a reranker has to say")
+        raise BackendResponseError(f"{who} answered more than it has to say")
     if not response.is_success:
         wait = retry_after(response.headers.get("retry-after"))
         raise error_for_status(response.status_code, error_message(text), who=who, wait=wait, variable=variable)
     return Reply(text, response.headers)
 
 
-def _authorised(request: Request, *, variable: str, who: str) -> Request:
-    request.headers["Authorization"] = "Bearer " + api_key(variable, who=who)
+def _authorised(request: Request, *, variable: str, who: str, header: str) -> Request:
+    request.headers[header] = ("Bearer " if header == "Authorization" else "") + api_key(variable, who=who)
     return request
 
 

@@ -11,7 +11,7 @@ from hybridrank.remote import Request, Response, by_index, error_message, is_fin
 from hybridrank_http.client import Reply
 from hybridrank_http.flavors import Flavor
 
-__all__ = ["body", "read"]
+__all__ = ["body", "read", "results_in", "units_in"]
 
 
 def body(part: Request, flavor: Flavor, *, model: str | None, instruction: str | None = None) -> bytes:
@@ -32,19 +32,29 @@ def read(reply: Reply, count: int, flavor: Flavor, *, who: str, variable: str | 
         BackendResponseError: it is no JSON, has no list of results, or doesn't give every document one finite
             score.
     """
+    answer, results = results_in(reply, flavor.results, who=who, variable=variable)
+    named = [result if isinstance(result, dict) else {} for result in results]
+    scores = by_index([(each.get(flavor.index), each.get(flavor.score)) for each in named], count, who=who)
+    return Response(scores, units=units_in(answer, reply.headers, flavor.usage, flavor.usage_headers))
+
+
+def results_in(reply: Reply, path: str, *, who: str, variable: str | None) -> tuple[Any, list[Any]]:
+    """Read a response, and the list of results at `path` in it: keys with dots between, or "" for the response.
+
+    Raises:
+        BackendResponseError: it is no JSON, or has no list of results.
+    """
     try:
         answer = json.loads(reply.text)
     except (ValueError, RecursionError):
         kind = one_line(reply.headers.get("content-type", "of no type"), variable)
         raise BackendResponseError(f"{who} answered what is no JSON ({kind})") from None
-    results = _within(answer, flavor.results)
+    results = _within(answer, path)
     if not isinstance(results, list):
-        where = f'under "{flavor.results}"' if flavor.results else "in its answer"
+        where = f'under "{path}"' if path else "in its answer"
         words = f": {one_line(error_message(answer), variable)}" if isinstance(answer, dict) and answer else ""
         raise BackendResponseError(f"{who} gave no list {where}, but {type(results).__name__}{words}")
-    named = [result if isinstance(result, dict) else {} for result in results]
-    scores = by_index([(each.get(flavor.index), each.get(flavor.score)) for each in named], count, who=who)
-    return Response(scores, units=_units(answer, reply.headers, flavor))
+    return answer, results
 
 
 def _within(answer: Any, path: str) -> Any:
@@ -53,12 +63,14 @@ def _within(answer: Any, path: str) -> Any:
     return answer
 
 
-def _units(answer: Any, headers: Mapping[str, str], flavor: Flavor) -> dict[str, float]:
-    """The usage that the server reports, if it is a number."""
-    usage = _within(answer, flavor.usage) if flavor.usage else None
+def units_in(
+    answer: Any, headers: Mapping[str, str], path: str, usage_headers: Mapping[str, str]
+) -> dict[str, float]:
+    """The usage that the server reports, at `path` in its response and in its headers, if it is a number."""
+    usage = _within(answer, path) if path else None
     named = usage if isinstance(usage, dict) else {}
     units = {name: amount for name, amount in named.items() if is_finite(amount)}
-    for header, name in flavor.usage_headers.items():
+    for header, name in usage_headers.items():
         if (amount := headers.get(header, "")).isdecimal():
             units[name] = int(amount)
     return units

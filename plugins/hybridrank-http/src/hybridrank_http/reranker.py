@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -25,7 +24,7 @@ from hybridrank.remote import (
     trust_needed_by_service,
 )
 from hybridrank.types import Candidates, Scores
-from hybridrank_http.client import clients, post
+from hybridrank_http.client import clients, on_loopback, post
 from hybridrank_http.exchange import body, read
 from hybridrank_http.flavors import FLAVORS, Fields, Flavor, FlavorName, OnLong
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpReranker"]
 
-_LOOPBACK = re.compile(r"^https?://(localhost|127\.[0-9.]+|\[::1\])(:|/|$)")
 _BLANK = -100.0  # of a blank document where scores must not depend on each other: below what models give
 
 
@@ -199,5 +197,4 @@ class HttpReranker(Component):
 
     @once
     def _clients(self) -> PerLoopClient[AsyncClient]:
-        # No proxy leads to this machine.
-        return clients(keep=self.limits.concurrency, proxies=not _LOOPBACK.match(self.url), name=self._who)
+        return clients(keep=self.limits.concurrency, proxies=not on_loopback(self.url), name=self._who)
