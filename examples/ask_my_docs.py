@@ -2,7 +2,7 @@
 
     python examples/ask_my_docs.py my-folder "How is organic waste processed?"
 
-The index is kept beside the folder, in `my-folder.index`, and brought up to date each time. Any endpoint that
+The index is kept next to the folder, in `my-folder.index`, and brought up to date each time. Any endpoint that
 speaks OpenAI's chat completions can answer: a service, vLLM, Ollama, llama.cpp. Environment variables name it:
 
     CHAT_URL     such as http://localhost:11434/v1
