@@ -21,7 +21,7 @@ class Citation:
 
     The source is the part of the document `id` from `start` to `end`, in characters of its text; `text` is that
     part, unescaped. `hits` are the ids of the hits that it holds, best first. `place` has the labels of its pages,
-    slides or sheets: ``{"page": 3, "page_end": 4}``.
+    slides or sheets: ``{"page": 3, "page_end": 4}``. `relevance` is that of the best hit.
     """
 
     number: int
@@ -34,6 +34,7 @@ class Citation:
     end: int
     text: str
     hits: tuple[str, ...]
+    relevance: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The citation as JSON values."""
@@ -48,6 +49,7 @@ class Citation:
             "end": self.end,
             "text": self.text,
             "hits": list(self.hits),
+            "relevance": self.relevance,
         }
 
 
@@ -72,7 +74,8 @@ class Context:
     """Passages for a prompt: `text` of `tokens` tokens, with numbered `citations`.
 
     `dropped` are the hits that are not in it. `cut` is true where the first passage alone was too long, and only
-    its beginning is in the context.
+    its beginning is in the context. `answered` is that of the search: if it is False, these are probably not the
+    sources of an answer.
     """
 
     text: str
@@ -80,6 +83,7 @@ class Context:
     tokens: int
     dropped: tuple[Dropped, ...] = ()
     cut: bool = False
+    answered: bool | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -104,6 +108,7 @@ class Context:
             "text": self.text,
             "tokens": self.tokens,
             "cut": self.cut,
+            "answered": self.answered,
             "citations": [each.to_dict() for each in self.citations],
             "dropped": [{"id": each.id, "reason": each.reason} for each in self.dropped],
         }

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from hybridrank.context.citations import Citation, Context, Dropped
-from hybridrank.context.places import KINDS, divisions_of
+from hybridrank.context.places import KINDS, divisions_of, path_of
 from hybridrank.context.sentences import sentence_ends
-from hybridrank.context.templates import Template, block, join
+from hybridrank.context.templates import Template, block, block_body, block_label, join
 from hybridrank.context.token_counts import Tokenizer, token_counter
 from hybridrank.errors import InputError
-from hybridrank.result.hits import Hit
+from hybridrank.result.hits import Hit, SearchResult
 from hybridrank.types import Document, Passage
 from hybridrank.values.arguments import whole_number
 from hybridrank.values.divisions import divisions_at
@@ -25,7 +26,12 @@ Order: TypeAlias = Literal["relevance", "document", "edges"]
 
 _SHINGLE = 5  # words
 _DUPLICATE = 0.8  # of the shingles
-_LOOK = 2000  # characters before and after a passage that are read for its neighbors
+_ASCII_WORD = re.compile(r"\w+", re.ASCII)
+_NEAR = 400
+_LOOK = (
+    2000  # characters before and after a passage that are read for its neighbors, if the nearest are not enough
+)
+_NO_ROOM = "does not fit into max_tokens"
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 
@@ -44,13 +50,14 @@ class _Piece:
     rank: int
     document: str
     title: str | None
-    metadata: Mapping[str, Any]
+    path: str | None
     place: Mapping[str, Any]
     headings: tuple[str, ...]
     start: int
     end: int
     text: str
     hits: tuple[str, ...]
+    relevance: float | None
 
 
 def pack(
@@ -86,55 +93,84 @@ def pack(
     _one_of(order, Order, "order")
     _one_of(template, Template, "template")
     counter = token_counter(tokenizer)
-    cores = [_core(rank, hit.document) for rank, hit in enumerate(result)]
+    cores = [_core(rank, hit) for rank, hit in enumerate(result)]
     parents = collection.get({each.document for each in cores}) if collection and neighbors and cores else {}
+    answered = result.answered if isinstance(result, SearchResult) else None
+    writer = _Writer(template, counter, widest=len(cores))
     placed: list[_Piece] = []
     dropped: list[Dropped] = []
     seen = _Seen()
-
-    def written(pieces: Sequence[_Piece]) -> str:
-        return join(template, [_block(template, number, each) for number, each in enumerate(pieces, 1)])
-
-    sizes: dict[_Key, int] = {}
-
-    def size(pieces: Sequence[_Piece]) -> int:
-        """The tokens of these sources: an upper estimate, from the tokens of each."""
-        total = counter(join(template, [" "])) + 1
-        for each in pieces:
-            if (key := (each.document, each.start, each.end)) not in sizes:
-                sizes[key] = counter(_block(template, len(cores), each) + "\n\n") + 1
-            total += sizes[key]
-        return total
-
     for core in cores:
-        if (better := seen.duplicated(core)) is not None:
+        shingles = _shingles(core.text)
+        if (better := seen.owner(shingles)) is not None:
             dropped.append(Dropped(core.hits[0], f"near-duplicate of {better}"))
             continue
         for candidate in (_extended(core, parents.get(core.document), neighbors), core):
             merged = _merged(placed, candidate)
-            if size(merged) <= max_tokens:
+            if writer.most(merged) <= max_tokens:
                 placed = merged
-                seen.add(core)
+                seen.add(shingles, core.hits[0])
                 break
         else:
             if core.rank > 0:
-                dropped.append(Dropped(core.hits[0], "does not fit into max_tokens"))
+                dropped.append(Dropped(core.hits[0], _NO_ROOM))
                 continue
-            placed = [_cut(core, lambda piece: counter(written([piece])) <= max_tokens, max_tokens)]
-            seen.add(core)
-    placed.sort(key=lambda each: each.rank)
-    while len(placed) > 1 and counter(written(_ordered(placed, order))) > max_tokens:
-        dropped += (Dropped(each, "does not fit into max_tokens") for each in placed.pop().hits)
-    if placed and counter(written(placed)) > max_tokens:
-        placed = [_cut(placed[0], lambda piece: counter(written([piece])) <= max_tokens, max_tokens)]
-    cut = bool(cores) and len(placed) > 0 and any(each.rank == 0 and not _holds(each, cores[0]) for each in placed)
-    placed = _ordered(placed, order)
-    text = written(placed)
-    citations = tuple(_citation(number, each) for number, each in enumerate(placed, 1))
-    return Context(text, citations, counter(text), tuple(dropped), cut)
+            placed = [_cut(core, writer, max_tokens)]
+            seen.add(shingles, core.hits[0])
+    text, tokens = writer.write(_ordered(placed, order))
+    while tokens > max_tokens and len(placed) > 1:  # rare: the whole has more tokens than its parts
+        over = tokens - max_tokens
+        while over > 0 and len(placed) > 1:
+            gone = placed.pop()
+            over -= writer.most([gone])
+            dropped += (Dropped(each, _NO_ROOM) for each in gone.hits)
+        text, tokens = writer.write(_ordered(placed, order))
+    if tokens > max_tokens:
+        placed = [_cut(placed[0], writer, max_tokens)]
+        text, tokens = writer.write(placed)
+    cut = any(each.rank == 0 and not _holds(each, cores[0]) for each in placed)
+    citations = tuple(_citation(number, each) for number, each in enumerate(_ordered(placed, order), 1))
+    return Context(text, citations, tokens, tuple(dropped), cut, answered)
 
 
-_Key: TypeAlias = tuple[str, int, int]
+class _Writer:
+    """Writes sources, and counts their tokens; label and body of each are written once."""
+
+    def __init__(self, template: Template, counter: Callable[[str], int], *, widest: int) -> None:
+        self._template: Template = template
+        self._counter = counter
+        self._widest = widest
+        self._frame = counter(join(template, [" "])) + 1
+        self._parts: dict[tuple[str, int, int], tuple[str, str]] = {}
+        self._sizes: dict[tuple[str, int, int], int] = {}
+
+    def write(self, pieces: Sequence[_Piece]) -> tuple[str, int]:
+        """The text of these sources, and its tokens."""
+        text = join(self._template, [self._block(number, each) for number, each in enumerate(pieces, 1)])
+        return text, self._counter(text)
+
+    def most(self, pieces: Sequence[_Piece]) -> int:
+        """The tokens of these sources: an upper estimate, from the tokens of each."""
+        total = self._frame
+        for each in pieces:
+            key = each.document, each.start, each.end
+            if (size := self._sizes.get(key)) is None:
+                size = self._sizes[key] = self._counter(self._block(self._widest, each) + "\n\n") + 1
+            total += size
+        return total
+
+    def _block(self, number: int, piece: _Piece) -> str:
+        key = piece.document, piece.start, piece.end
+        if (parts := self._parts.get(key)) is None:
+            label = block_label(
+                self._template,
+                title=piece.title,
+                path=piece.path or (None if piece.title else piece.document),
+                place=piece.place,
+                headings=piece.headings,
+            )
+            parts = self._parts[key] = label, block_body(self._template, piece.text)
+        return block(self._template, number, *parts)
 
 
 def _one_of(value: Any, among: Any, name: str) -> None:
@@ -142,20 +178,22 @@ def _one_of(value: Any, among: Any, name: str) -> None:
         raise InputError(f"{name} must be one of {', '.join(map(repr, get_args(among)))}, not {value!r:.80}")
 
 
-def _core(rank: int, document: Document) -> _Piece:
+def _core(rank: int, hit: Hit) -> _Piece:
+    document = hit.document
     part = document if isinstance(document, Passage) else None
     start, end = (part.start, part.start + len(part.text)) if part else (0, len(document.text))
     return _Piece(
         rank,
         part.parent if part else document.id,
         document.title,
-        document.metadata,
+        path_of(document),
         divisions_of(document, start, end),
         part.headings if part else (),
         start,
         end,
         document.text,
         (document.id,),
+        hit.relevance,
     )
 
 
@@ -163,14 +201,24 @@ def _extended(piece: _Piece, parent: Document | None, neighbors: int) -> _Piece:
     """The piece with this many sentences before and after it, if its document still has it there."""
     if parent is None or parent.text[piece.start : piece.end] != piece.text:
         return piece
-    first = max(0, piece.start - _LOOK)
-    before = parent.text[first : piece.start]
-    starts = [0 if first == 0 else len(before), *sentence_ends(before)][:-1] or [len(before)]
-    ends = list(sentence_ends(parent.text[piece.end : piece.end + _LOOK])) or [0]
-    start = first + starts[-neighbors:][0]
-    end = piece.end + ends[:neighbors][-1]
+    start = _start_before(parent.text, piece.start, neighbors)
+    ends = islice(sentence_ends(parent.text[piece.end : piece.end + _LOOK]), neighbors)
+    end = piece.end + max(ends, default=0)
     place = divisions_at(parent.metadata, start, end) or piece.place
     return replace(piece, start=start, end=end, text=parent.text[start:end], place=place)
+
+
+def _start_before(text: str, at: int, sentences: int) -> int:
+    """Where this many sentences before a place start, or as many as are near."""
+    starts: list[int] = []
+    for look in (_NEAR, _LOOK):
+        first = max(0, at - look)
+        starts = [first + end for end in sentence_ends(text[first:at])][:-1]
+        if first == 0:
+            starts.insert(0, 0)
+        if first == 0 or len(starts) >= sentences:
+            break
+    return starts[-sentences:][0] if starts else at
 
 
 def _merged(placed: Sequence[_Piece], piece: _Piece) -> list[_Piece]:
@@ -205,29 +253,35 @@ class _Seen:
     """Which sequences of words the placed hits have, to find near-duplicates in linear time."""
 
     def __init__(self) -> None:
-        self._owners: dict[tuple[str, ...], str] = {}
+        self._owners: dict[int, str] = {}
 
-    def duplicated(self, piece: _Piece) -> str | None:
-        shingles = _shingles(piece.text)
-        owners = Counter(owner for each in shingles if (owner := self._owners.get(each)) is not None)
-        best = owners.most_common(1)
-        return best[0][0] if best and owners.total() >= _DUPLICATE * len(shingles) else None
+    def owner(self, shingles: Set[int]) -> str | None:
+        """The hit that has most of these sequences, if together the placed hits have nearly all."""
+        known = self._owners.keys() & shingles
+        if not known or len(known) < _DUPLICATE * len(shingles):
+            return None
+        return Counter(self._owners[each] for each in sorted(known)).most_common(1)[0][0]
 
-    def add(self, piece: _Piece) -> None:
-        for each in _shingles(piece.text):
-            self._owners.setdefault(each, piece.hits[0])
-
-
-def _shingles(text: str) -> set[tuple[str, ...]]:
-    words = _WORD.findall(text.casefold())
-    return {tuple(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1))}
+    def add(self, shingles: Set[int], hit: str) -> None:
+        self._owners.update(dict.fromkeys(shingles - self._owners.keys(), hit))
 
 
-def _cut(piece: _Piece, fits: Callable[[_Piece], bool], max_tokens: int) -> _Piece:
+def _shingles(text: str) -> set[int]:
+    """The hashes of the sequences of words of a text: numbers take a third of the time of tuples."""
+    words = (_ASCII_WORD if text.isascii() else _WORD).findall(text.casefold())
+    if len(words) < _SHINGLE:
+        return {hash(tuple(words))}
+    return set(map(hash, zip(*(words[at:] for at in range(_SHINGLE)), strict=False)))
+
+
+def _cut(piece: _Piece, writer: _Writer, max_tokens: int) -> _Piece:
     """The longest beginning of a piece that fits, to the end of a sentence if one is in its second half."""
 
     def beginning(length: int) -> _Piece:
         return replace(piece, text=piece.text[:length], end=piece.start + length)
+
+    def fits(part: _Piece) -> bool:
+        return writer.write([part])[1] <= max_tokens
 
     low, high = 0, min(len(piece.text), 64 * max_tokens)  # no token of prose is longer
     while low < high:
@@ -256,33 +310,17 @@ def _ordered(placed: Sequence[_Piece], order: Order) -> list[_Piece]:
     return list(placed)
 
 
-def _path(piece: _Piece) -> str | None:
-    path = piece.metadata.get("path")
-    return path if isinstance(path, str) else None
-
-
-def _block(template: Template, number: int, piece: _Piece) -> str:
-    return block(
-        template,
-        number,
-        title=piece.title,
-        path=_path(piece) or (None if piece.title else piece.document),
-        place=piece.place,
-        headings=piece.headings,
-        text=piece.text,
-    )
-
-
 def _citation(number: int, piece: _Piece) -> Citation:
     return Citation(
         number,
         piece.document,
         piece.title,
-        _path(piece),
+        piece.path,
         piece.place,
         piece.headings,
         piece.start,
         piece.end,
         piece.text,
         piece.hits,
+        piece.relevance,
     )

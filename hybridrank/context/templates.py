@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from hybridrank.context.citations import MARK
 from hybridrank.values.printable import markdown_text, printable
 
-__all__ = ["Template", "block", "join"]
+__all__ = ["Template", "block", "block_body", "block_label", "join"]
 
 Template: TypeAlias = Literal["text", "markdown", "xml"]
 """How a context is written."""
@@ -24,18 +24,19 @@ _LONGEST = 200  # characters of a title, a path, a heading path
 _SHORT = {"page": "p. {}", "slide": "slide {}", "sheet": "sheet {}"}
 
 
-def block(
-    template: Template,
-    number: int,
-    *,
-    title: str | None,
-    path: str | None,
-    place: Mapping[str, Any],
-    headings: Sequence[str],
-    text: str,
+def block(template: Template, number: int, label: str, body: str) -> str:
+    """One source as the template writes it, of its `block_label` and its `block_body`."""
+    if template == "xml":
+        return f'<source number="{number}"{label}>\n{body}\n</source>'
+    if template == "markdown":
+        return f"**[{number}]** {label}".strip() + f"\n\n{body}"
+    return f"[{number}] {label}".strip() + f"\n{body}"
+
+
+def block_label(
+    template: Template, *, title: str | None, path: str | None, place: Mapping[str, Any], headings: Sequence[str]
 ) -> str:
-    """One source as the template writes it."""
-    body = _unmarked(printable(text, lines=True))
+    """The title and the place of a source as the template writes them: attributes in XML."""
     labels = {
         "title": title or "",
         "path": path or "",
@@ -44,14 +45,20 @@ def block(
     }
     labels = {name: _unmarked(printable(value)[:_LONGEST]) for name, value in labels.items() if value}
     if template == "xml":
-        attributes = "".join(f' {name}="{escape(value)}"' for name, value in labels.items())
-        return f'<source number="{number}"{attributes}>\n{escape(body, quote=False)}\n</source>'
+        return "".join(f' {name}="{escape(value)}"' for name, value in labels.items())
     shown = [_SHORT[name].format(value) if name in _SHORT else value for name, value in labels.items()]
     if template == "markdown":
-        header = " ".join([f"**[{number}]**", ", ".join(map(markdown_text, shown))]).strip()
-        return "\n".join([header, "", *(f"> {line}" for line in body.split("\n"))])
-    header = f"[{number}] {_unmarked(', '.join(shown))}".strip()
-    return "\n".join([header, *(f"    {line}" for line in body.split("\n"))])
+        return ", ".join(map(markdown_text, shown))
+    return _unmarked(", ".join(shown))
+
+
+def block_body(template: Template, text: str) -> str:
+    """The text of a source as the template writes it."""
+    body = _unmarked(printable(text, lines=True))
+    if template == "xml":
+        return escape(body, quote=False)
+    prefix = "> " if template == "markdown" else "    "
+    return prefix + body.replace("\n", f"\n{prefix}")
 
 
 def join(template: Template, blocks: Sequence[str]) -> str:
@@ -62,7 +69,7 @@ def join(template: Template, blocks: Sequence[str]) -> str:
 
 
 def _unmarked(text: str) -> str:
-    return MARK.sub(r"(\g<1>)", text)
+    return MARK.sub(r"(\g<1>)", text) if "[" in text else text
 
 
 def _division(place: Mapping[str, Any], kind: str) -> str:

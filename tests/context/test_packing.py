@@ -82,6 +82,25 @@ def test_what_does_not_fit_is_dropped_and_smaller_ones_follow() -> None:
     assert not context.cut
 
 
+def test_relevance_and_answered_are_kept() -> None:
+    first = Hit(1, 2.0, passage(0, 0, 22), "rerank", relevance=0.8)
+    second = Hit(2, 1.0, passage(1, 10, 42), "rerank", relevance=0.4)
+    (only,) = pack([first, second], max_tokens=100).citations
+    assert only.relevance == only.to_dict()["relevance"] == 0.8
+    pipeline = Pipeline.build([Document("b", "Bees.")], retrievers={"bm25": "bm25"}, reranker=None)
+    context = pack(pipeline.search("zebra"), max_tokens=100)
+    assert context.answered is context.to_dict()["answered"] is False
+    assert pack([first], max_tokens=100).answered is None
+
+
+def test_a_tokenizer_that_counts_the_whole_higher_is_obeyed() -> None:
+    found = hits(*(Document(str(at), f"{at} " * 20) for at in range(9)))
+    context = pack(found, max_tokens=2000, tokenizer=lambda text: len(text) ** 2 // 100)
+    assert context.tokens <= 2000
+    assert sorted(each.id for each in (*context.citations, *context.dropped)) == [each.id for each in found]
+    assert len(context.citations) > 1
+
+
 def test_order() -> None:
     found = hits(passage(3, 43, 61), Document("b", "Bees."), passage(0, 0, 22), Document("d", "Dogs."))
 
