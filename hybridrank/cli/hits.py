@@ -26,7 +26,6 @@ _LONGEST = 200  # characters of a title, a path, a heading path
 def show(result: SearchResult, snippets: Sequence[Snippet], *, explain: bool) -> None:
     """Print the results of a search: on a terminal within its width, matches in bold; otherwise a line each."""
     from rich.console import Console
-    from rich.padding import Padding
     from rich.text import Text
 
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ  # then a line is as long as what it says
@@ -43,7 +42,9 @@ def show(result: SearchResult, snippets: Sequence[Snippet], *, explain: bool) ->
         worth = f"{hit.score:.3g} ({hit.scored_by})" if hit.relevance is None else f"relevance {hit.relevance:.2f}"
         console.print(Text.assemble(f"{hit.rank:>3}  ", (name, "bold"), "  ", (worth, "cyan")), width=width)
         for body in [Text(place, style="dim")] * bool(place) + [_marked(hit, snippet)]:
-            console.print(Text.assemble("     ", body) if wide else Padding(body, (0, 0, 0, 5)), width=width)
+            for line in [body] if wide else body.wrap(console, width - 5):
+                line.rstrip()
+                console.print(Text.assemble("     ", line))
     if explain and result.hits:
         say()
         say_text(result.explain(width=100 if wide else max(console.width, 40)))

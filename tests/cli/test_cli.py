@@ -257,7 +257,8 @@ def guide(tmp_path):
     return folder
 
 
-def test_a_hit_has_its_name_its_place_and_its_best_sentence(run, guide, words_only):
+def test_a_hit_has_its_name_its_place_and_its_best_sentence(run, guide, words_only, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # then lines are not wrapped
     code, out, _ = run("search", guide, "worm", "--config", words_only)
     assert code == 0
     _, head, place, text = out.splitlines()
