@@ -40,11 +40,13 @@ def show(result: SearchResult, snippets: Sequence[Snippet], *, explain: bool) ->
     for hit, snippet in zip(result.hits, snippets, strict=True):
         name, place = _name_and_place(hit, snippet)
         worth = f"{hit.score:.3g} ({hit.scored_by})" if hit.relevance is None else f"relevance {hit.relevance:.2f}"
-        console.print(Text.assemble(f"{hit.rank:>3}  ", (name, "bold"), "  ", (worth, "cyan")), width=width)
-        for body in [Text(place, style="dim")] * bool(place) + [_marked(hit, snippet)]:
-            for line in [body] if wide else body.wrap(console, width - 5):
+        head = Text.assemble((name, "bold"), "  ", (worth, "cyan"))
+        margin = f"{hit.rank:>3}  "
+        for body in [head, *[Text(place, style="dim")] * bool(place), _marked(hit, snippet)]:
+            for line in [body] if wide else body.wrap(console, width - len(margin)):
                 line.rstrip()
-                console.print(Text.assemble("     ", line))
+                console.print(Text.assemble(margin, line))
+                margin = "     "
     if explain and result.hits:
         say()
         say_text(result.explain(width=100 if wide else max(console.width, 40)))

@@ -36,6 +36,7 @@ STEPS_BACK = (
     # to format 5, which knew one layout
     "DROP TABLE layouts",
     "DROP TABLE other_units",
+    "DROP TABLE unread",
     "ALTER TABLE tombstones DROP COLUMN other",
     "ALTER TABLE embedders DROP COLUMN current",
     "ALTER TABLE state DROP COLUMN layout",

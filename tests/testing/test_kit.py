@@ -38,8 +38,8 @@ def test_every_kind_has_checks_with_names_and_descriptions(kind):
 
 
 def test_unknown_kind_names_those_that_exist():
-    kinds = "retriever, embedder, fusion, reranker, adjuster, expander, weight-model"
-    kinds = f"{kinds}, remote reranker, remote retriever"
+    kinds = "retriever, embedder, fusion, reranker, adjuster, expander, splitter, weight-model"
+    kinds = f"{kinds}, remote embedder, remote reranker, remote retriever"
     with pytest.raises(InputError, match=rf"\(kinds: {kinds}\)"):
         checks("generator")
 

@@ -76,7 +76,7 @@ def test_every_fault_of_the_server_is_covered():
         ("404", "answered 404: told to answer 404"),
         ("401", "(the key is the one in RERANK_KEY)"),
         ("echo", "answered 401: invalid api token: Bearer <RERANK_KEY>"),
-        ("endless", "answered more than a reranker has to say"),
+        ("endless", "answered more than it has to say"),
         ("compressed", "compressed its answer"),
     ],
 )

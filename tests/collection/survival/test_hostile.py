@@ -211,7 +211,7 @@ def test_documents_of_ten_megabytes(tmp_path: Path) -> None:
         f"d{n}": Document(f"d{n}", f"copy d{n} " + "wing flap slat tail " * times(500_000, 120_000))
         for n in range(3)
     }
-    with Collection.create(tmp_path / "collection", arms()) as collection:
+    with Collection.create(tmp_path / "collection", arms(), splitter=None) as collection:
         collection.add(list(documents.values()), vectors=vectors)
         assert collection.get(documents) == documents
     with Collection.open(tmp_path / "collection", arms()) as collection:
