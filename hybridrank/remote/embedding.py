@@ -7,11 +7,11 @@ import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hybridrank.errors import BackendResponseError, InputError
+from hybridrank.errors import BackendResponseError
 from hybridrank.remote.calls import ServiceClient, gather_or_cancel
 from hybridrank.remote.rate_limits import Limits
+from hybridrank.result.usage import with_cost
 from hybridrank.runtime import fork
-from hybridrank.values.arguments import prices_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,11 +169,4 @@ class EmbeddingClient:
         """
         with self._lock:
             sums = dict(self._sums)
-        if prices is not None:
-            prices = prices_of(prices)
-            if unknown := [name for name in prices if name not in sums]:
-                raise InputError(
-                    f"nothing was counted as {', '.join(map(repr, unknown))} (counted: {', '.join(sums)})"
-                )
-            sums["cost"] = sum(price * sums[name] for name, price in prices.items())
-        return sums
+        return with_cost(sums, prices)

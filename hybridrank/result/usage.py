@@ -10,7 +10,7 @@ from hybridrank.result.trace import Stage
 from hybridrank.runtime import fork
 from hybridrank.values.arguments import prices_of
 
-__all__ = ["Usage"]
+__all__ = ["Usage", "with_cost"]
 
 
 class Usage:
@@ -49,11 +49,18 @@ class Usage:
         """
         with self._lock:
             sums = dict(self._sums)
-        if prices is not None:
-            prices = prices_of(prices)
-            if unknown := [name for name in prices if name not in sums]:
-                raise InputError(
-                    f"nothing was counted as {', '.join(map(repr, unknown))} (counted: {', '.join(sums)})"
-                )
-            sums["cost"] = sum(price * sums[name] for name, price in prices.items())
+        return with_cost(sums, prices)
+
+
+def with_cost(sums: dict[str, float], prices: Mapping[str, float] | None) -> dict[str, float]:
+    """The sums; with `prices` per unit, also their ``cost``, in the currency of the prices.
+
+    Raises:
+        InputError: a price is for what was never counted, and `cost` would be silently too low.
+    """
+    if prices is None:
         return sums
+    prices = prices_of(prices)
+    if unknown := [name for name in prices if name not in sums]:
+        raise InputError(f"nothing was counted as {', '.join(map(repr, unknown))} (counted: {', '.join(sums)})")
+    return {**sums, "cost": sum(price * sums[name] for name, price in prices.items())}
