@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from hybridrank.component import Component, once
-from hybridrank.errors import BackendResponseError, HybridrankError
-from hybridrank.remote import EmbeddingClient, Limits, api_key, run_sync, scrub, trust_needed_by_service
+from hybridrank.errors import BackendResponseError
+from hybridrank.remote import EmbeddingClient, Limits, api_key, run_sync, trust_needed_by_service
 from hybridrank.types import Role
 from hybridrank_cohere.answer import billed
 from hybridrank_cohere.clients import clients
-from hybridrank_cohere.failures import backend_error
+from hybridrank_cohere.failures import translated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,7 +117,7 @@ class CohereEmbedder(Component):
         options: dict[str, Any] = {}
         if self.dimensions is not None:
             options["output_dimension"] = self.dimensions
-        try:
+        with translated(self.api_key_env):
             return await client.embed(
                 model=self.model,
                 input_type=input_type,
@@ -127,12 +127,6 @@ class CohereEmbedder(Component):
                 request_options={"max_retries": 0},  # the SDK's own would multiply ours
                 **options,
             )
-        except HybridrankError:
-            raise
-        except Exception as error:
-            failure = backend_error(error, variable=self.api_key_env)
-            scrub(error, self.api_key_env)
-            raise failure from error
 
     @once
     def _calls(self) -> EmbeddingClient:

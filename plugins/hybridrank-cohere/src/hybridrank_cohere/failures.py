@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError
-from hybridrank.remote import error_for_status, error_message, one_line, retry_after
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["backend_error"]
+from hybridrank.errors import BackendError, BackendResponseError, BackendUnavailableError, HybridrankError
+from hybridrank.remote import error_for_status, error_message, one_line, retry_after, scrub
+
+__all__ = ["backend_error", "translated"]
 
 
 def backend_error(error: Exception, *, variable: str) -> BackendError:
@@ -24,3 +27,16 @@ def backend_error(error: Exception, *, variable: str) -> BackendError:
     if isinstance(error, httpx.TransportError):
         return BackendUnavailableError(f"the connection to Cohere failed ({reason})")
     return BackendResponseError(f"Cohere's answer cannot be read ({reason})")
+
+
+@contextmanager
+def translated(variable: str) -> Iterator[None]:
+    """Raise the SDK's exceptions as hybridrank's errors, without the key that the environment `variable` has."""
+    try:
+        yield
+    except HybridrankError:
+        raise
+    except Exception as error:
+        failure = backend_error(error, variable=variable)
+        scrub(error, variable)
+        raise failure from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from hybridrank.component import Component, once
-from hybridrank.errors import ConfigError, HybridrankError, MissingDependencyError
+from hybridrank.errors import ConfigError, MissingDependencyError
 from hybridrank.remote import (
     Limits,
     Request,
@@ -21,14 +21,13 @@ from hybridrank.remote import (
     gather_or_cancel,
     merge,
     run_sync,
-    scrub,
     split,
     trust_needed_by_service,
 )
 from hybridrank.types import Candidates, Scores
 from hybridrank_cohere.answer import read
 from hybridrank_cohere.clients import clients
-from hybridrank_cohere.failures import backend_error
+from hybridrank_cohere.failures import translated
 
 if TYPE_CHECKING:
     from cohere import AsyncClientV2, RerankRelevantSpans
@@ -158,7 +157,7 @@ class CohereReranker(Component):
             options["max_tokens_per_doc"] = self.max_tokens_per_doc
         if self.max_spans is not None:
             options["relevant_spans"] = self._relevant_spans
-        try:
+        with translated(self.api_key_env):
             return await client.rerank(
                 model=self.model,
                 query=part.query,
@@ -166,12 +165,6 @@ class CohereReranker(Component):
                 request_options={"max_retries": 0},  # the SDK's own would multiply ours
                 **options,
             )
-        except HybridrankError:
-            raise
-        except Exception as error:
-            failure = backend_error(error, variable=self.api_key_env)
-            scrub(error, self.api_key_env)
-            raise failure from error
 
     @once
     def _relevant_spans(self) -> RerankRelevantSpans:
